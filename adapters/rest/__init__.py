@@ -1,0 +1,1 @@
+"""The gateway's own REST interface for portals and operators."""

@@ -1,0 +1,47 @@
+"""The root of the command line: joins the groups, maps errors to exit codes (0 fine, 1 a problem shown, 2 wrong usage)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from gateway.core.errors import GatewayError
+
+app = typer.Typer(
+    name="gateway",
+    help="Integration gateway for health care: FHIR, HL7 v2, X12, SOAP in; decisions out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+GROUPS = ("stack", "x12", "hl7", "fhir", "rules")
+"""Modules of this package that hold an `app` of their own."""
+
+
+def build() -> typer.Typer:
+    """Join all groups into the root command."""
+    for name in GROUPS:
+        app.add_typer(importlib.import_module(f"gateway.cli.{name}").app, name=name)
+    return app
+
+
+def main() -> None:
+    """Entry point of the `gateway` command. No traceback reaches a user unless GATEWAY_TRACEBACK=1."""
+    try:
+        build()()
+    except GatewayError as error:
+        if os.environ.get("GATEWAY_TRACEBACK"):
+            raise
+        Console(stderr=True).print(f"[red]error[/red] {error}", highlight=False)
+        for issue in error.issues:
+            Console(stderr=True).print(
+                f"  {issue.location}: {issue.text} [{issue.code}]", highlight=False, markup=False
+            )
+        sys.exit(1)
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(130)

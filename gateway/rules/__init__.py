@@ -1,0 +1,1 @@
+"""The rule engine: policy as typed documents, three-valued, traced. Pure."""

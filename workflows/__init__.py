@@ -1,0 +1,1 @@
+"""Durable process: definitions as data (definitions/*.yaml), run by one interpreter."""

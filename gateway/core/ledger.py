@@ -23,7 +23,7 @@ class LedgerEntry:
 
 @dataclass(slots=True)
 class Ledger:
-    """All entries of one message. Mappings are pure, so a full ledger is recomputed on demand, and only its summary travels."""
+    """All entries of one message. Mappings are pure: the full ledger is recomputed on demand; its summary travels."""
 
     mapping: str
     """Name and version of the mapping, e.g. `hl7v2_to_fhir@1`."""

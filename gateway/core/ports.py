@@ -23,7 +23,7 @@ class Reading:
     """What a codec made of received bytes: business messages to accept, and how to answer once that is settled.
 
     `answer(None)` is the positive (or mixed) acknowledgement, to be sent only after every intake is durable.
-    `answer(error)` is the protocol's negative answer for a failure of ours or theirs; None where the protocol is silent.
+    `answer(error)` is the negative answer for a failure of ours or theirs; None where the protocol is silent.
     `refused` tells that nothing may be published (the answer is negative whatever happens).
     """
 

@@ -1,4 +1,4 @@
-"""The root of the command line: joins the groups, maps errors to exit codes (0 fine, 1 a problem shown, 2 wrong usage)."""
+"""The root of the command line: joins the groups; exit codes 0 fine, 1 a problem shown, 2 wrong usage."""
 
 from __future__ import annotations
 

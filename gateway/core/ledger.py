@@ -13,7 +13,7 @@ ignored: left out on purpose, with a reason; unknown: nobody has said yet what i
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One populated leaf field: `path` in the terms of its standard (PID[1]-5[1].1, 2000E/UM02, Claim.item[0].category)."""
+    """One populated leaf field: `path` in the terms of its standard (PID[1]-5[1].1, 2000E/UM02)."""
 
     path: str
     fate: Fate

@@ -64,7 +64,7 @@ class MemoryDecide:
     decisions: dict[str, Decision] = field(default_factory=dict)
     asked: list[Envelope] = field(default_factory=list)
 
-    async def __call__(self, envelope: Envelope, *, timeout: float) -> Decision | None:  # noqa: ASYNC109
+    async def __call__(self, envelope: Envelope, *, timeout: float) -> Decision | None:  # noqa: ARG002 - the port names it
         """The decision for the first requested service."""
         self.asked.append(envelope)
         services = envelope.facts.get("services") or [{}]

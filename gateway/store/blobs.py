@@ -1,4 +1,4 @@
-"""Claim-checked payloads in PostgreSQL, sealed, content-addressed; larger set-ups put an object store behind the port."""
+"""Claim-checked payloads in PostgreSQL, sealed, content-addressed; an object store may stand behind the same port."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ SELECT id, tenant, version, status, action, context, priority, received_at, due_
 -- name: advance
 -- Move a case with its stream.
 UPDATE workflow.workflow_instances
-   SET status = $2, current_step = $3, action = coalesce($4, action), version = $5, updated_at = now(),
-       completed_at = CASE WHEN $2 IN ('completed', 'cancelled', 'failed') THEN now() ELSE completed_at END
+   SET status = $2::text, current_step = $3, action = coalesce($4, action), version = $5, updated_at = now(),
+       completed_at = CASE WHEN $2::text IN ('completed', 'cancelled', 'failed') THEN now() ELSE completed_at END
  WHERE id = $1;
 
 -- name: replace_context

@@ -120,6 +120,16 @@ class Framer:
         return self._in_frame
 
     @property
+    def buffered(self) -> int:
+        """Bytes held of an unfinished frame."""
+        return len(self._body)
+
+    @property
+    def unframed(self) -> bool:
+        """Whether bytes that matter came outside of frames since the last frame."""
+        return bool(self._junk_head)
+
+    @property
     def closed(self) -> bool:
         """Whether the stream was given up."""
         return self._closed
@@ -133,10 +143,8 @@ class Framer:
             return events
         position = 0
         while position < len(data) and not self._closed:
-            if self._in_frame:
-                position = self._inside(data, position, events)
-            else:
-                position = self._outside(data, position, events)
+            step = self._inside if self._in_frame else self._outside
+            position = step(data, position, events)
         return events
 
     def end(self) -> list[Event]:

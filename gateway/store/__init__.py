@@ -1,0 +1,1 @@
+"""Inbox, cases, events, deliveries, journal, blobs: functions over named queries (sql/*.sql)."""

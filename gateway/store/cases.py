@@ -1,0 +1,278 @@
+"""Cases: opening (inbox + case + first event, one transaction), context, commands, and finding them from any rail."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.core.envelope import Envelope
+from gateway.core.errors import ConcurrencyError
+from gateway.core.ids import case_id as derive_case_id
+from gateway.core.ports import Cipher
+from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
+from gateway.stages.start import CaseStart, Definition, Opened, Opening
+from gateway.store import events
+
+SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A case as it stands. `context` is the unsealed request: facts, resource, reply, type, source, correlationId."""
+
+    id: str
+    tenant: str
+    version: int
+    status: str
+    action: str
+    context: dict[str, Any]
+    priority: str
+    received_at: datetime
+    due_at: datetime
+
+
+def context_of(envelope: Envelope) -> dict[str, Any]:
+    """What a case keeps of the message that opened it."""
+    return {
+        "facts": envelope.facts,
+        "resource": envelope.resource,
+        "reply": envelope.reply,
+        "type": envelope.type,
+        "source": envelope.source,
+        "format": envelope.format,
+        "subject": envelope.subject,
+        "eventId": envelope.id,
+        "correlationId": envelope.correlation_id,
+        "traceParent": envelope.trace_parent,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStore:
+    """The Cases port and what decide and deliver need of a case, over PostgreSQL."""
+
+    database: Database
+    cipher: Cipher
+    token: Callable[[str, str, tuple[str, ...]], str]
+    clock: Callable[[], datetime]
+
+    async def open(self, opening: Opening) -> Opened:
+        """Inbox row, case, keys and first event, all or nothing."""
+        envelope = opening.envelope
+        identity = derive_case_id(envelope.tenant, envelope.subject)
+        async with self.database.transaction(envelope.tenant) as connection:
+            new = await connection.fetchval(
+                SQL.receive,
+                envelope.tenant,
+                envelope.source,
+                envelope.dedupe_key,
+                envelope.body_sha256,
+                uuid.UUID(envelope.id),
+                uuid.UUID(identity),
+                envelope.time,
+            )
+            if new is None:
+                row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
+                same = row is not None and row["body_sha256"] == envelope.body_sha256
+                return Opened(outcome="known" if same else "conflict", case_id=identity)
+            if opening.opens and await self._insert(connection, opening, identity):
+                return Opened(outcome="opened", case_id=identity, version=1)
+            return await self._join(connection, opening, identity)
+
+    async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
+        envelope = opening.envelope
+        context = context_of(envelope)
+        opened = await connection.fetchval(
+            SQL.open,
+            uuid.UUID(identity),
+            envelope.tenant,
+            envelope.subject,
+            uuid.UUID(opening.definition.id),
+            opening.definition.type,
+            uuid.UUID(identity),
+            opening.priority,
+            opening.lane,
+            self.cipher.encrypt(envelope.tenant, orjson.dumps(context)),
+            envelope.time,
+            opening.due_at,
+        )
+        if opened is None:
+            return False
+        await events.append(
+            connection,
+            self.cipher,
+            tenant=envelope.tenant,
+            case_id=identity,
+            expected_version=0,
+            events=[
+                events.NewEvent(
+                    type="CaseOpened",
+                    data={
+                        "type": envelope.type,
+                        "source": envelope.source,
+                        "definition": opening.definition.name,
+                        "definitionHash": opening.definition.hash,
+                        "priority": opening.priority,
+                        "receivedAt": envelope.time.isoformat(),
+                        "dueAt": opening.due_at.isoformat(),
+                    },
+                    sealed={"facts": envelope.facts},
+                )
+            ],
+            now=self.clock(),
+            command_id=envelope.id,
+            metadata=_metadata(envelope),
+        )
+        await self.add_keys(connection, envelope.tenant, identity, opening.keys)
+        return True
+
+    async def _join(self, connection: Connection, opening: Opening, identity: str) -> Opened:
+        envelope = opening.envelope
+        case = await connection.fetchrow(SQL.lock, uuid.UUID(identity))
+        if case is None:
+            return Opened(outcome="orphan", case_id=identity)
+        version = await events.append(
+            connection,
+            self.cipher,
+            tenant=envelope.tenant,
+            case_id=identity,
+            expected_version=case["version"],
+            events=[
+                events.NewEvent(
+                    type="MessageReceived",
+                    data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},
+                    sealed=context_of(envelope),
+                )
+            ],
+            now=self.clock(),
+            command_id=envelope.id,
+            metadata=_metadata(envelope),
+        )
+        await connection.execute(SQL.advance, uuid.UUID(identity), case["status"], None, None, version)
+        await self.add_keys(connection, envelope.tenant, identity, opening.keys)
+        return Opened(outcome="joined", case_id=identity, version=version)
+
+    async def add_keys(
+        self, connection: Connection, tenant: str, case_id: str, keys: Sequence[tuple[str, tuple[str, ...]]]
+    ) -> None:
+        """Make a case findable under tokens of these identifiers."""
+        if keys:
+            rows = [(tenant, kind, self.token(tenant, kind, parts), uuid.UUID(case_id)) for kind, parts in keys]
+            await connection.executemany(SQL.add_key, rows)
+
+    async def lock(self, connection: Connection, case_id: str) -> Case:
+        """The case, locked for a change. Raises LookupError when it is not there."""
+        row = await connection.fetchrow(SQL.lock, uuid.UUID(case_id))
+        if row is None:
+            raise LookupError(case_id)
+        return Case(
+            id=case_id,
+            tenant=row["tenant"],
+            version=row["version"],
+            status=row["status"],
+            action=row["action"] or "",
+            context=orjson.loads(self.cipher.decrypt(row["tenant"], row["context"])),
+            priority=row["priority"],
+            received_at=row["received_at"],
+            due_at=row["due_at"],
+        )
+
+    async def load(self, tenant: str, case_id: str) -> Case:
+        """The case as it stands."""
+        async with self.database.transaction(tenant) as connection:
+            return await self.lock(connection, case_id)
+
+    async def record(
+        self,
+        connection: Connection,
+        case: Case,
+        new: Sequence[events.NewEvent],
+        *,
+        command_id: str,
+        status: str,
+        step: str | None = None,
+        action: str | None = None,
+    ) -> int:
+        """Append events for a command and move the case with them. Returns the new version."""
+        version = await events.append(
+            connection,
+            self.cipher,
+            tenant=case.tenant,
+            case_id=case.id,
+            expected_version=case.version,
+            events=new,
+            now=self.clock(),
+            command_id=command_id,
+            metadata={"correlationId": case.context["correlationId"], "source": "workflow"},
+        )
+        await connection.execute(SQL.advance, uuid.UUID(case.id), status, step, action, version)
+        return version
+
+    async def find(self, tenant: str, kind: str, parts: tuple[str, ...], limit: int = 20) -> list[str]:
+        """Ids of cases that carry this identifier, newest first."""
+        async with self.database.transaction(tenant) as connection:
+            rows = await connection.fetch(SQL.find, tenant, kind, self.token(tenant, kind, parts), limit)
+        return [str(row["case_id"]) for row in rows]
+
+    async def newest_decision(self, tenant: str, case_id: str) -> dict[str, Any] | None:
+        """The newest decision of a case as JSON, or None."""
+        async with self.database.transaction(tenant) as connection:
+            for event in reversed(await events.stream(connection, self.cipher, case_id)):
+                if event.type == "DecisionMade" and event.sealed:
+                    decision: dict[str, Any] = event.sealed["decision"]
+                    return decision
+        return None
+
+    async def stranded(self, seconds: float, limit: int = 100) -> list[CaseStart]:
+        """Cases opened at least `seconds` ago whose workflow was never started."""
+        async with self.database.transaction(SYSTEM) as connection:
+            rows = await connection.fetch(SQL.stranded, seconds, limit)
+        return [_case_start(row) for row in rows]
+
+    async def register(self, tenant: str, definition: dict[str, Any], content_hash: str) -> Definition:
+        """Register a definition version. Raises ConcurrencyError when the version exists with other content."""
+        async with self.database.transaction(tenant) as connection:
+            name, version = definition["name"], str(definition["version"])
+            await connection.execute(
+                SQL.save_definition, tenant, name, version, definition["type"], definition, content_hash
+            )
+            row = await connection.fetchrow(SQL.definition, tenant, name, version)
+        if row is None or row["content_hash"] != content_hash:
+            raise ConcurrencyError(
+                f"definition {name} {version} is registered with other content: give it a new version"
+            )
+        return Definition(id=str(row["id"]), name=name, type=definition["type"], content=definition, hash=content_hash)
+
+
+def _metadata(envelope: Envelope) -> dict[str, Any]:
+    return {
+        "correlationId": envelope.correlation_id,
+        "causationId": envelope.id,
+        "source": envelope.source,
+        "traceParent": envelope.trace_parent,
+    }
+
+
+def _case_start(row: Any) -> CaseStart:
+    definition = row["definition"]
+    return CaseStart(
+        case_id=str(row["id"]),
+        tenant=row["tenant"],
+        subject=row["workflow_key"],
+        definition=Definition(
+            id=str(row["definition_id"]),
+            name=definition["name"],
+            type=definition["type"],
+            content=definition,
+            hash=row["content_hash"],
+        ),
+        due_at=row["due_at"],
+        received_at=row["received_at"],
+        priority=row["priority"],
+    )

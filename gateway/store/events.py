@@ -1,0 +1,127 @@
+"""The event store: append with expected version, read a stream, tail the log in commit-safe order (design D9).
+
+One stream per case. `PRIMARY KEY (workflow_id, version)` is the guarantee: two writers of the same version cannot both
+win. A command that was carried out already (same `command_id`) returns what it led to and changes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+
+from gateway.core.ports import Cipher
+from gateway.infra.postgres import Connection, Queries
+
+SQL = Queries(Path(__file__).parent / "sql" / "events.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to append. `data` holds codes and times only; `sealed` may hold PHI and is encrypted."""
+
+    type: str
+    data: dict[str, Any]
+    sealed: dict[str, Any] | None = None
+    step_id: str | None = None
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event as stored (the mission's WorkflowEvent)."""
+
+    case_id: str
+    version: int
+    id: str
+    tenant: str
+    type: str
+    data: dict[str, Any]
+    sealed: dict[str, Any] | None
+    step_id: str | None
+    command_id: str | None
+    user_id: str | None
+    timestamp: datetime
+    metadata: dict[str, Any] = field(default_factory=dict)
+    cursor: tuple[str, int] = ("0", 0)
+
+
+async def append(
+    connection: Connection,
+    cipher: Cipher,
+    *,
+    tenant: str,
+    case_id: str,
+    expected_version: int,
+    events: Sequence[NewEvent],
+    now: datetime,
+    command_id: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> int:
+    """Append `events` after `expected_version`; return the new version. The command id marks the first of them.
+
+    Raises ConcurrencyError (by the transaction) when another writer was first.
+    """
+    version = expected_version
+    for event in events:
+        version += 1
+        sealed = cipher.encrypt(tenant, orjson.dumps(event.sealed)) if event.sealed is not None else None
+        first = version == expected_version + 1
+        await connection.execute(
+            SQL.append,
+            uuid.UUID(case_id),
+            version,
+            uuid.uuid5(uuid.UUID(case_id), str(version)),
+            tenant,
+            event.type,
+            event.data,
+            sealed,
+            event.step_id,
+            command_id if first else None,
+            event.user_id,
+            now,
+            metadata or {},
+        )
+    return version
+
+
+def _stored(row: asyncpg.Record, cipher: Cipher, *, cursor: bool = False) -> StoredEvent:
+    sealed = orjson.loads(cipher.decrypt(row["tenant"], row["sealed"])) if row["sealed"] is not None else None
+    return StoredEvent(
+        case_id=str(row["workflow_id"]),
+        version=row["version"],
+        id=str(row["id"]),
+        tenant=row["tenant"],
+        type=row["event_type"],
+        data=row["event_data"],
+        sealed=sealed,
+        step_id=row["step_id"],
+        command_id=row["command_id"],
+        user_id=row["user_id"],
+        timestamp=row["timestamp"],
+        metadata=row["metadata"],
+        cursor=(row["xid"], row["position"]) if cursor else ("0", 0),
+    )
+
+
+async def by_command(connection: Connection, cipher: Cipher, case_id: str, command_id: str) -> StoredEvent | None:
+    """What a command led to, or None when it was not carried out yet."""
+    row = await connection.fetchrow(SQL.by_command, uuid.UUID(case_id), command_id)
+    return _stored(row, cipher) if row is not None else None
+
+
+async def stream(connection: Connection, cipher: Cipher, case_id: str) -> list[StoredEvent]:
+    """All events of a case, oldest first."""
+    return [_stored(row, cipher) for row in await connection.fetch(SQL.stream, uuid.UUID(case_id))]
+
+
+async def tail(connection: Connection, cipher: Cipher, cursor: tuple[str, int], limit: int) -> list[StoredEvent]:
+    """The next events after `cursor`, none skipped even under concurrent commits."""
+    rows = await connection.fetch(SQL.tail, cursor[0], cursor[1], limit)
+    return [_stored(row, cipher, cursor=True) for row in rows]

@@ -1,0 +1,67 @@
+-- name: receive
+-- Enter a message into the inbox; no row comes back when its key is known.
+INSERT INTO workflow.inbox (tenant, source, dedupe_key, body_sha256, event_id, case_id, received_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING event_id;
+
+-- name: received
+-- What the inbox knows of a key.
+SELECT body_sha256, event_id, case_id FROM workflow.inbox WHERE tenant = $1 AND source = $2 AND dedupe_key = $3;
+
+-- name: open
+-- Open a case; nothing happens when its business key is open already.
+INSERT INTO workflow.workflow_instances
+    (id, tenant, workflow_key, definition_id, entity_type, entity_id, status, version, priority, lane, context, received_at, due_at)
+VALUES ($1, $2, $3, $4, $5, $6, 'opened', 1, $7, $8, $9, $10, $11) ON CONFLICT (tenant, workflow_key) DO NOTHING RETURNING id;
+
+-- name: by_key
+-- The case of a business key.
+SELECT id, version, status FROM workflow.workflow_instances WHERE tenant = $1 AND workflow_key = $2;
+
+-- name: by_id
+-- One case.
+SELECT i.*, d.definition, d.content_hash, d.name AS definition_name
+  FROM workflow.workflow_instances i LEFT JOIN workflow.workflow_definitions d ON d.id = i.definition_id WHERE i.id = $1;
+
+-- name: lock
+-- One case, for a change of its stream.
+SELECT id, tenant, version, status, action, context, priority, received_at, due_at
+  FROM workflow.workflow_instances WHERE id = $1 FOR UPDATE;
+
+-- name: advance
+-- Move a case with its stream.
+UPDATE workflow.workflow_instances
+   SET status = $2, current_step = $3, action = coalesce($4, action), version = $5, updated_at = now(),
+       completed_at = CASE WHEN $2 IN ('completed', 'cancelled', 'failed') THEN now() ELSE completed_at END
+ WHERE id = $1;
+
+-- name: replace_context
+-- The request as it stands after an update of the case.
+UPDATE workflow.workflow_instances SET context = $2, updated_at = now() WHERE id = $1;
+
+-- name: stranded
+-- Cases opened but not started: their opener died, or waits no longer (design D6).
+SELECT i.id, i.tenant, i.workflow_key, i.definition_id, d.definition, d.content_hash, i.received_at, i.due_at, i.priority
+  FROM workflow.workflow_instances i JOIN workflow.workflow_definitions d ON d.id = i.definition_id
+ WHERE i.status = 'opened' AND i.created_at < now() - make_interval(secs => $1) ORDER BY i.created_at LIMIT $2;
+
+-- name: add_key
+-- A token under which a case can be found from any rail.
+INSERT INTO workflow.case_keys (tenant, kind, token, case_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
+
+-- name: find
+-- Cases that carry a token, newest first.
+SELECT k.case_id, i.status, i.action, i.created_at FROM workflow.case_keys k JOIN workflow.workflow_instances i ON i.id = k.case_id
+ WHERE k.tenant = $1 AND k.kind = $2 AND k.token = $3 ORDER BY i.created_at DESC LIMIT $4;
+
+-- name: save_definition
+-- Register a definition version; the same content again changes nothing.
+INSERT INTO workflow.workflow_definitions (tenant, name, version, type, definition, content_hash)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, name, version) DO NOTHING;
+
+-- name: definition
+-- A registered definition.
+SELECT id, definition, content_hash FROM workflow.workflow_definitions WHERE tenant = $1 AND name = $2 AND version = $3;
+
+-- name: counts
+-- How many cases stand in which state.
+SELECT status, count(*) AS cases FROM workflow.workflow_instances GROUP BY status;

@@ -1,0 +1,44 @@
+-- name: append
+-- Append one event; the primary key refuses a version that another writer took.
+INSERT INTO workflow.workflow_events
+    (workflow_id, version, id, tenant, event_type, event_data, sealed, step_id, command_id, user_id, timestamp, metadata)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+
+-- name: by_command
+-- The event a command already led to: a repeated command changes nothing.
+SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 AND command_id = $2;
+
+-- name: stream
+-- All events of one case, oldest first.
+SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 ORDER BY version;
+
+-- name: tail
+-- The next events in commit-safe order: only transactions older than every running one (design D9).
+SELECT workflow_id, version, position, xid::text AS xid, id, tenant, event_type, event_data, sealed, step_id,
+       command_id, user_id, timestamp, metadata
+  FROM workflow.workflow_events
+ WHERE (xid, position) > ($1::text::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+ ORDER BY xid, position
+ LIMIT $3;
+
+-- name: cursor
+-- Where a reader stands; locks the row so that one runner reads at a time.
+SELECT xid::text AS xid, position FROM workflow.projections WHERE name = $1 FOR UPDATE SKIP LOCKED;
+
+-- name: create_cursor
+-- A new reader starts before the first event.
+INSERT INTO workflow.projections (name) VALUES ($1) ON CONFLICT DO NOTHING;
+
+-- name: move_cursor
+-- Move a reader, in the transaction of what it wrote.
+UPDATE workflow.projections SET xid = $2::text::xid8, position = $3, updated_at = now() WHERE name = $1;
+
+-- name: reset_cursor
+-- Read everything again.
+UPDATE workflow.projections SET xid = '0', position = 0, updated_at = now() WHERE name = $1;
+
+-- name: waiting
+-- How many events a reader has not seen, and since when the oldest waits.
+SELECT count(*) AS events, min(e.timestamp) AS oldest
+  FROM workflow.workflow_events e, workflow.projections p
+ WHERE p.name = $1 AND (e.xid, e.position) > (p.xid, p.position);

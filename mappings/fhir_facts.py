@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.fhir.wire import BundleIndex, entries
 from adapters.fhir.wire.elements import code, coding, extension, extension_value, identifier, rows, value_of
-from adapters.fhir.wire.terms import DIAGNOSIS_RECORDED, DOCUMENT_INFORMATION, PAS_CODES
+from adapters.fhir.wire.terms import AUTHORIZATION_NUMBER, DIAGNOSIS_RECORDED, DOCUMENT_INFORMATION, PAS_CODES
 from gateway.core.envelope import Reception
 from mappings.claim_model import ClaimView, ServiceLine
 from mappings.fhir_claim import number, party
@@ -34,6 +34,7 @@ def facts_of(bundle: dict[str, Any], view: ClaimView, reception: Reception) -> F
         "request.receivedAt": reception.received_at.astimezone(UTC).isoformat(),
         "request.submitter": reception.client,
         "request.traceNumber": view.trace[1],
+        "request.authorizationNumber": _number(claim, view),
         "request.serviceStart": starts[0] if starts else "",
         "request.serviceEnd": ends[-1] if ends else "",
         "coverage.memberId": view.member_id,
@@ -96,6 +97,11 @@ def clinical_facts(resources: list[dict[str, Any]]) -> Facts:
 def document_fact(document: dict[str, Any]) -> Facts:
     """The fact record of one DocumentReference."""
     return _filled({"type": code(document.get("type")), "date": str(document.get("date", ""))[:10]})
+
+
+def _number(claim: dict[str, Any], view: ClaimView) -> str:
+    said = extension_value(claim, AUTHORIZATION_NUMBER)
+    return str(said or next((line.authorization_number for line in view.lines if line.authorization_number), ""))
 
 
 def _performers(index: BundleIndex, claim: dict[str, Any]) -> Iterator[str]:

@@ -45,7 +45,10 @@ class RequestKeys:
     type: str
     natural_key: tuple[str, ...]
     case_key: tuple[str, ...]
-    """A first request's own case; for an update the strongest key of its prior Claim, until it is resolved."""
+    """The case's business key: client, member and content of the first Claim. An update's is that of its prior Claim:
+    equal to the case's own when that was the first request, else the edge or store resolves it by `parents`."""
+    ordering_key: tuple[str, ...]
+    """Client and member: constant over a whole chain of updates, whatever its length."""
     parents: tuple[LookupKey, ...] = ()
     """Keys of the prior Claim an update or cancel continues, strongest first; the newest case that has one wins."""
     aliases: tuple[LookupKey, ...] = ()
@@ -79,13 +82,14 @@ def request_keys(bundle: dict[str, Any], view: ClaimView, reception: Reception, 
     identifier_of_bundle = "|".join(view.bundle_identifier)
     natural = ("key", submitted) if submitted else ("body", identifier_of_bundle, body_sha256 or content)
     parents = parent_keys(bundle, view, reception.client) if view.kind != "authorization.request" else ()
-    own_case = ("fhir-pas", reception.client, identifier_of_bundle, content)
+    aliases = aliases_of(bundle, claim, view, reception.client)
     return RequestKeys(
         type=view.kind,
         natural_key=("fhir-pas", reception.client, *natural),
-        case_key=("fhir-pas", *parents[0]) if parents else own_case,
+        case_key=("fhir-pas", *(parents or aliases)[0]),
+        ordering_key=("fhir-pas", reception.client, subject_of(bundle, view)),
         parents=parents,
-        aliases=aliases_of(bundle, claim, view, reception.client),
+        aliases=aliases,
         member_id=view.member_id,
         npis=provider_npis(bundle),
         content_hash=content,
@@ -96,6 +100,12 @@ def content_hash(value: Any) -> str:
     """SHA-256 over sorted JSON without narratives and meta; decimals as written."""
     plain = json.dumps(_without_narrative(value), sort_keys=True, separators=(",", ":"), default=_digits)
     return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def subject_of(bundle: dict[str, Any], view: ClaimView) -> str:
+    """The member number; without one, a hash of the Patient: two people must never share a case."""
+    patient = BundleIndex(bundle).resource(entries(bundle)[0]["resource"].get("patient"))
+    return view.member_id or content_hash(patient or {})
 
 
 def claim_keys(claim: dict[str, Any], full_url: str, member: str, client: str) -> tuple[LookupKey, ...]:
@@ -111,19 +121,20 @@ def parent_keys(bundle: dict[str, Any], view: ClaimView, client: str) -> tuple[L
     claim = entries(bundle)[0]["resource"]
     parent = Submission(bundle, claim, index, "", closure(bundle)).parent()
     found: list[LookupKey] = []
+    subject = subject_of(bundle, view)
     for related in rows(claim, "related"):
         number = index.entry_number(related.get("claim"))
         url = entries(bundle)[number].get("fullUrl", "") if number is not None else ""
         if parent is not None and number is not None:
-            found += claim_keys(parent, url, view.member_id, client)
+            found += claim_keys(parent, url, subject, client)
         elif isinstance(related.get("claim"), dict) and related["claim"].get("reference"):
-            found.append(("claim", client, view.member_id, str(related["claim"]["reference"])))
+            found.append(("claim", client, subject, str(related["claim"]["reference"])))
     return tuple(found) + number_keys(claim, view)
 
 
 def aliases_of(bundle: dict[str, Any], claim: dict[str, Any], view: ClaimView, client: str) -> tuple[LookupKey, ...]:
     """All keys under which this request can be found later."""
-    keys = list(claim_keys(claim, entries(bundle)[0].get("fullUrl", ""), view.member_id, client))
+    keys = list(claim_keys(claim, entries(bundle)[0].get("fullUrl", ""), subject_of(bundle, view), client))
     if view.trace[1]:
         keys.append(("trace", *view.trace))
     keys += [("item-trace", *trace) for line in view.lines for trace in line.traces]

@@ -33,6 +33,8 @@ from mappings.review_actions import ACTIONS, roll_up
 Element = dict[str, Any]
 PROFILE = f"{terms.PAS}/StructureDefinition/profile-claimresponse"
 BUNDLE_PROFILE = f"{terms.PAS}/StructureDefinition/profile-pas-response-bundle"
+INQUIRY_PROFILE = f"{terms.PAS}/StructureDefinition/profile-claiminquiryresponse"
+INQUIRY_BUNDLE_PROFILE = f"{terms.PAS}/StructureDefinition/profile-pas-inquiry-response-bundle"
 SERVICE_PROVIDER = "SJ"
 """X12 98 entity code of a provider whose role the request does not name."""
 SWAPPED = {
@@ -51,24 +53,29 @@ def render(
     now: datetime | None = None,
     version: str = "2.2.1",
     base_url: str = "https://localhost/fhir/pas/2.2.1",
-    profile: str = PROFILE,
+    inquiry: bool = False,
+    request_absent: str = "",
 ) -> Element:
     """The PAS Response Bundle for a request and the decision on it.
 
     `ids` names a created resource → its UUID (default: derived from case id and version); `now` = when the Bundle is
     put together (default: the time of the decision, which makes the result byte-equal); `base_url` = our endpoint,
-    named in requests for information. Raises Unmappable for a denial without a reason, for codes outside X12 306,
-    and for a decision on an item that cannot be told.
+    named in requests for information; `inquiry` = an answer to `$inquire` (its own profiles, no communicationRequest);
+    `request_absent` = the data-absent-reason why no Claim can be named (the request came by another rail). Raises
+    Unmappable for a denial without a reason, for codes outside X12 306, and for a decision on an item nobody knows.
     """
     name_id = ids or (lambda name: derived_uuid(decision.case_id, str(decision.version), name))
     echo = Echo(request_bundle, decision.case_id)
     claim: Element = entries(request_bundle)[0]["resource"]
     context = _context(claim, decision, echo, version)
     notes: list[str] = []
-    response = _head(claim, decision, echo, name_id, profile)
+    response = _head(claim, decision, echo, name_id, request_absent)
+    response["meta"] = {"profile": [INQUIRY_PROFILE if inquiry else PROFILE]}
     response |= _results(claim, decision, context, notes)
     created = _information(claim, decision, response, echo, name_id, base_url, version)
-    if created:
+    if inquiry:
+        created = [entry for entry in created if entry["resource"]["resourceType"] != "CommunicationRequest"]
+    elif created:
         asked = [e for e in created if e["resource"]["resourceType"] == "CommunicationRequest"]
         response["communicationRequest"] = [{"reference": entry["fullUrl"]} for entry in asked]
     if notes:
@@ -81,7 +88,7 @@ def render(
     return {
         "resourceType": "Bundle",
         "id": name_id("Bundle"),
-        "meta": {"profile": [BUNDLE_PROFILE]},
+        "meta": {"profile": [INQUIRY_BUNDLE_PROFILE if inquiry else BUNDLE_PROFILE]},
         "identifier": request_bundle.get("identifier") or {"system": "urn:ietf:rfc:3986", "value": name_id("Bundle")},
         "type": "collection",
         "timestamp": _instant(now or decision.decided_at),
@@ -173,11 +180,10 @@ def _note(text: str, notes: list[str]) -> int | None:
     return notes.index(text) + 1
 
 
-def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], str], profile: str) -> Element:
+def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], str], absent: str) -> Element:
     head: Element = {
         "resourceType": "ClaimResponse",
         "id": ids("ClaimResponse"),
-        "meta": {"profile": [profile]},
         "identifier": claim.get("identifier", []),
         "status": "active",
         "type": claim.get("type", {"coding": [{"system": terms.CLAIM_TYPE, "code": "professional"}]}),
@@ -187,6 +193,8 @@ def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], s
         "insurer": echo.refer(claim.get("insurer")),
         "requestor": echo.refer(claim.get("provider")),
     }
+    if absent:
+        return head | {"request": {"extension": [{"url": terms.DATA_ABSENT, "valueCode": absent}]}}
     if echo.claim_fits():
         echo.want(0)
     request: Element = {"reference": echo.url(0)}

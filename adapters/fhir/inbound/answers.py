@@ -115,10 +115,13 @@ def failure_of(error: GatewayError, retry_after: int) -> Failure:
     return Failure(status, *issues, headers={"retry-after": str(retry_after)} if status == 503 else None)
 
 
+UNREADABLE = frozenset({"malformed", "structure", "limit"})
+
+
 def invalid(issues: Sequence[Issue]) -> Failure:
-    """A message that breaks rules: 403 where it asks for what is another's, else 422."""
-    status = 403 if any(issue.code == "forbidden" for issue in issues) else 422
-    return Failure(status, *issues)
+    """A refused message: 403 where it asks for what is another's, 400 where it cannot be read as FHIR, else 422."""
+    codes = {issue.code for issue in issues}
+    return Failure(403 if "forbidden" in codes else 400 if codes & UNREADABLE else 422, *issues)
 
 
 def errors_of(issues: Sequence[Issue]) -> list[Issue]:

@@ -12,10 +12,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.inbound.answers import errors_of, reply
+from adapters.fhir.inbound.answers import invalid, reply
 from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.services import Resource
-from adapters.fhir.wire import operation_outcome, validate_attachment
+from adapters.fhir.wire import operation_outcome
 from gateway.core.errors import Issue
 
 TRACKING = "Parameters.parameter.where(name='TrackingId')"
@@ -24,15 +24,16 @@ TRACKING = "Parameters.parameter.where(name='TrackingId')"
 async def submit_attachment(edge: Edge, request: Request, version: str) -> Response:
     """Answer one `$submit-attachment`. Raises Failure and GatewayError."""
     principal = await edge.sender(request, *edge.operation_needs("Claim", "c"))
-    message = await edge.message(request, principal, operation="submit-attachment", version=version)
-    parameters = message.resource
-    issues = validate_attachment(parameters)
-    if not errors_of(issues) and _value(parameters, "AttachTo", "valueCode") == "preauthorization":
-        tracking = _identifier(parameters, "TrackingId")
-        if not await edge.services.cases.awaits(principal.tenant, tracking, _identifier(parameters, "AdminRefNumber")):
+    received = await edge.received(request, principal, "submit-attachment", version)
+    (intake, *_) = await edge.mapped(received)
+    parameters = intake.resource or {}
+    if _value(parameters, "AttachTo", "valueCode") == "preauthorization":
+        tracking, reference = (_identifier(parameters, name) for name in ("TrackingId", "AdminRefNumber"))
+        if not await edge.services.cases.awaits(principal.tenant, tracking, reference):
             issues = [Issue("not-found", TRACKING, "no request for attachments has this tracking id")]
-    intake = await edge.admit(message, issues)
-    await edge.services.accept(intake, message.reception)
+            await edge.refused(received, issues)
+            raise invalid(issues)
+    await edge.services.accept(intake, received.reception)
     said = Issue("informational", "", "the attachment was accepted", severity="information")
     return reply(request, operation_outcome([said]))
 

@@ -11,6 +11,7 @@ read: the EHR's token is not used and its URLs are not followed. A missing Cover
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 
 import orjson
@@ -19,9 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.fhir.inbound.answers import ALWAYS, Failure
-from adapters.fhir.inbound.reading import Edge, Message
+from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.services import Advice, Resource
-from adapters.fhir.inbound.submit import ids_of
 from adapters.fhir.wire import exact
 from gateway.core.errors import GatewayError, Issue
 from gateway.security.principal import Principal
@@ -82,22 +82,21 @@ async def call(edge: Edge, request: Request) -> Response:
     principal = await edge.sender(request)
     if identity not in HOOKS:
         raise Failure(404, Issue("not-found", "", "no such service"))
-    message = await edge.message(request, principal, operation="cds-hook", version="crd")
-    body = message.resource
-    issues = list(_shape(body, HOOKS[identity]))
+    received = await edge.received(request, principal, "cds-hook", "crd")
+    body = await edge.parsed(received)
+    issues = _shape(body, HOOKS[identity])
     if issues:
-        await edge.refused(message.raw, message.reception, issues)
+        await edge.refused(received, issues)
         raise Failure(400, *issues)
     coverage = _coverage(body)
     if coverage is None:
         raise Failure(412, Issue("required", "prefetch.coverage", "an active Coverage is needed to answer"))
     if not _configured(body):
         return _json({"cards": []})
-    return _json(await _answer(edge, principal, message, coverage))
+    return _json(await _answer(edge, principal, body, coverage))
 
 
-async def _answer(edge: Edge, principal: Principal, message: Message, coverage: Resource) -> Resource:
-    body = message.resource
+async def _answer(edge: Edge, principal: Principal, body: Resource, coverage: Resource) -> Resource:
     orders = _orders(body)
     prefetch = {name: value for name, value in (body.get("prefetch") or {}).items() if isinstance(value, dict)}
     advice: list[tuple[Resource, Advice]] = []
@@ -109,14 +108,13 @@ async def _answer(edge: Edge, principal: Principal, message: Message, coverage: 
         log.warning("hook answered in part", tenant=principal.tenant, count=len(advice))
     except GatewayError as error:
         log.warning("hook answered in part", code=error.code, tenant=principal.tenant, count=len(advice))
-    ids = ids_of(message.raw.sha256)
     today = edge.services.clock().date().isoformat()
-    cards = [_card(edge.settings.payer, order, said, ids()) for order, said in advice]
+    cards = [_card(edge.settings.payer, order, said, str(uuid.uuid4())) for order, said in advice]
     actions = [
         {
             "type": "update",
             "description": "Adds coverage information to the order",
-            "resource": _informed(order, said, coverage, today, ids()),
+            "resource": _informed(order, said, coverage, today),
         }
         for order, said in advice
     ]
@@ -202,7 +200,7 @@ def _card(payer: str, order: Resource, advice: Advice, identity: str) -> Resourc
     return {**card, "detail": "\n\n".join(details)} if details else card
 
 
-def _informed(order: Resource, advice: Advice, coverage: Resource, today: str, identity: str) -> Resource:
+def _informed(order: Resource, advice: Advice, coverage: Resource, today: str) -> Resource:
     """The order with one coverage-information extension, replacing an older one for the same coverage."""
     reference = _reference(coverage)
     parts: list[Resource] = [
@@ -216,7 +214,7 @@ def _informed(order: Resource, advice: Advice, coverage: Resource, today: str, i
     parts += [{"url": "questionnaire", "valueCanonical": url} for url in advice.questionnaires]
     parts += [{"url": "reason", "valueCodeableConcept": {"text": text}} for text in advice.reasons]
     parts.append({"url": "date", "valueDate": today})
-    parts.append({"url": "coverage-assertion-id", "valueString": advice.assertion_id or identity})
+    parts.append({"url": "coverage-assertion-id", "valueString": advice.assertion_id or str(uuid.uuid4())})
     if advice.satisfied_id:
         parts.append({"url": "satisfied-pa-id", "valueString": advice.satisfied_id})
     given = order.get("extension")

@@ -9,14 +9,17 @@ Conditional create, update and delete are not handled: this is a feed, not a rep
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NoReturn
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.inbound.answers import Failure, empty, errors_of, invalid, preference, reply
-from adapters.fhir.inbound.reading import Edge, Message
+from adapters.fhir.inbound.answers import Failure, empty, invalid, preference, reply
+from adapters.fhir.inbound.reading import Edge, Received
 from adapters.fhir.inbound.services import Resource
 from adapters.fhir.inbound.subscribing import NOT_FOUND
-from adapters.fhir.wire import operation_outcome, validate_resource
+from adapters.fhir.wire import operation_outcome
 from gateway.core.envelope import Envelope
 from gateway.core.errors import Issue
 from gateway.security.principal import Principal
@@ -38,15 +41,14 @@ BUNDLE_TYPES = frozenset({"transaction", "batch", "message", "collection"})
 async def create(edge: Edge, request: Request, resource_type: str) -> Response:
     """`POST /fhir/r4/{type}`."""
     principal = await edge.sender(request, (resource_type, "c"))
-    message = await edge.message(request, principal, operation="create", version="r4")
-    if message.resource.get("resourceType") != resource_type:
-        issue = Issue("structure", "resourceType", f"a {resource_type} expected here")
-        await edge.refused(message.raw, message.reception, [issue])
-        raise Failure(400, issue)
-    envelopes = await _accepted(edge, message, validate_resource(message.resource))
-    resource = {**message.resource, "id": envelopes[0].id}
+    received = await edge.received(request, principal, "intake", "r4")
+    posted = await edge.parsed(received)
+    if posted.get("resourceType") != resource_type:
+        await _refuse(edge, received, Issue("structure", "resourceType", f"a {resource_type} expected here"))
+    envelopes = await _accepted(edge, received)
+    resource = {**posted, "id": envelopes[0].id}
     await edge.services.issued.save(principal.tenant, principal.client, [resource])
-    location = f"{edge.settings.base_url}/fhir/r4/{resource_type}/{resource['id']}"
+    location = f"{edge.base('r4')}/{resource_type}/{resource['id']}"
     headers = {"location": f"{location}/_history/1", "etag": 'W/"1"'}
     wanted = preference(request, "return")
     if wanted == "minimal":
@@ -58,17 +60,11 @@ async def create(edge: Edge, request: Request, resource_type: str) -> Response:
 async def bundle(edge: Edge, request: Request) -> Response:
     """`POST /fhir/r4`."""
     principal = await edge.sender(request)
-    message = await edge.message(request, principal, operation="bundle", version="r4")
-    resource = message.resource
-    if resource.get("resourceType") != "Bundle" or resource.get("type") not in BUNDLE_TYPES:
-        issue = Issue("structure", "Bundle.type", "a Bundle of type transaction, batch, message or collection expected")
-        await edge.refused(message.raw, message.reception, [issue])
-        raise Failure(400, issue)
-    issues = validate_resource(resource)
-    if not errors_of(issues):
-        _authorized(principal, resource)
-        issues = _only_creates(resource)
-    await _accepted(edge, message, issues)
+    received = await edge.received(request, principal, "intake", "r4")
+    resource = await edge.parsed(received)
+    for issue in _frame(principal, resource):
+        await _refuse(edge, received, issue)
+    await _accepted(edge, received)
     if resource["type"] in {"transaction", "batch"}:
         rows = [{"response": {"status": "201 Created"}} for _ in resource.get("entry", ())]
         answer = {"resourceType": "Bundle", "type": f"{resource['type']}-response"}
@@ -87,25 +83,30 @@ async def read(edge: Edge, request: Request, resource_type: str) -> Response:
     return reply(request, stored.resource, headers={"etag": f'W/"{stored.version}"'})
 
 
-async def _accepted(edge: Edge, message: Message, issues: list[Issue]) -> list[Envelope]:
-    intakes = await edge.admit_all(message, issues)
-    return [(await edge.services.accept(intake, message.reception)).envelope for intake in intakes]
+async def _accepted(edge: Edge, received: Received) -> list[Envelope]:
+    intakes = await edge.mapped(received)
+    return [(await edge.services.accept(intake, received.reception)).envelope for intake in intakes]
 
 
-def _authorized(principal: Principal, resource: Resource) -> None:
-    for number, entry in enumerate(resource.get("entry", ())):
-        kind = (entry.get("resource") or {}).get("resourceType")
-        if kind is not None and not principal.may(kind, "c"):
-            issue = Issue("forbidden", f"Bundle.entry[{number}]", "the token's scopes do not allow this type")
-            raise invalid([issue])
+async def _refuse(edge: Edge, received: Received, issue: Issue) -> NoReturn:
+    await edge.refused(received, [issue])
+    raise invalid([issue])
 
 
-def _only_creates(resource: Resource) -> list[Issue]:
-    """A transaction of a feed creates or replaces; it does not search, read or delete here."""
-    if resource["type"] not in {"transaction", "batch"}:
-        return []
-    return [
-        Issue("unsupported", f"Bundle.entry[{number}].request.method", "only POST and PUT are served")
-        for number, entry in enumerate(resource.get("entry", ()))
-        if (entry.get("request") or {}).get("method") not in {"POST", "PUT"}
-    ]
+def _frame(principal: Principal, resource: Resource) -> Iterator[Issue]:
+    """What a feed's Bundle must be: of a type served here, creating or replacing only, within the token's scopes."""
+    if resource.get("resourceType") != "Bundle" or resource.get("type") not in BUNDLE_TYPES:
+        words = "a Bundle of type transaction, batch, message or collection expected"
+        yield Issue("structure", "Bundle.type", words)
+        return
+    rows = resource.get("entry", [])
+    entries = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    for number, entry in enumerate(entries):
+        inner = entry.get("resource")
+        kind = inner.get("resourceType") if isinstance(inner, dict) else None
+        if isinstance(kind, str) and not principal.may(kind, "c"):
+            yield Issue("forbidden", f"Bundle.entry[{number}]", "the token's scopes do not allow this type")
+        asked = entry.get("request")
+        method = asked.get("method") if isinstance(asked, dict) else None
+        if resource["type"] in {"transaction", "batch"} and method not in {"POST", "PUT"}:
+            yield Issue("unsupported", f"Bundle.entry[{number}].request.method", "only POST and PUT are served")

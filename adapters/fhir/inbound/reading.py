@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -27,6 +27,10 @@ from gateway.security.principal import Principal
 
 log = structlog.get_logger("adapters.fhir")
 
+T = TypeVar("T")
+
+LONGEST_KEY = 200
+"""Longest Idempotency-Key, in characters; longer ones are ignored rather than refused."""
 LARGE = 256 * 1024
 """Bytes from which a body is parsed in a thread: parsing 1 MiB takes some 20 ms."""
 TRACE_PARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
@@ -35,12 +39,15 @@ DRAIN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A body, read: the bytes, the resource in them, and how they came."""
+class Received:
+    """A body with its circumstances, not yet read."""
 
     raw: Raw
-    resource: Resource
     reception: Reception
+    operation: str
+    version: str
+    strict: bool
+    """Profile rules are errors: by setting, by partner, or asked for (`Prefer: handling=strict`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,6 @@ class Edge:
     def operation_needs(self, kind: str, verbs: str) -> tuple[tuple[str, str], ...]:
         """Scopes for a PAS interaction: its own letter, or (unless strict) read and search."""
         return ((kind, verbs),) if self.settings.strict_scopes else ((kind, verbs), (kind, "rs"))
-
-    def strict(self, request: Request, principal: Principal) -> bool:
-        """Whether profile rules are errors: by setting, by partner, or asked for (`Prefer: handling=strict`)."""
-        return self.settings.strict or principal.strict or preference(request, "handling") == "strict"
 
     def reception(self, request: Request, principal: Principal, form: str, **attributes: str) -> Reception:
         """The circumstances of a request, stamped now: the legal clock starts here."""
@@ -109,49 +112,53 @@ class Edge:
             raise _too_large(limit)
         return bytes(data)
 
-    async def message(self, request: Request, principal: Principal, **attributes: str) -> Message:
-        """Read a request's body as a resource. `attributes` tell the codec which operation it is for.
-
-        Raises Failure: 415, 413, 408, 400.
-        """
+    async def received(self, request: Request, principal: Principal, operation: str, version: str) -> Received:
+        """Read the body and stamp its receipt. Raises Failure: 415, 413, 408, 400."""
         form = content_form(request.headers)
         data = await self.body(request)
-        raw = Raw.of(data, form)
-        reception = self.reception(request, principal, form, **attributes)
+        strict = self.settings.strict or principal.strict or preference(request, "handling") == "strict"
+        key = request.headers.get("idempotency-key", "")
+        extra = {"idempotency-key": key} if 0 < len(key) <= LONGEST_KEY else {}
+        reception = self.reception(request, principal, form, operation=operation, version=version, **extra)
+        return Received(Raw.of(data, form), reception, operation, version, strict)
+
+    async def parsed(self, received: Received) -> Resource:
+        """The body as a resource. Raises Failure(400), after the refusal was put on record."""
         limits = Limits(size=self.settings.max_body)
+        data = received.raw.data or b""
         try:
-            # A large body takes long to parse: off the event loop, so that others are served meanwhile.
-            heavy = len(data) > LARGE
-            resource = await asyncio.to_thread(parse, data, form, limits) if heavy else parse(data, form, limits)
+            return await self._aside(lambda: parse(data, received.raw.media_type, limits), len(data))
         except SenderError as error:
-            # Size was checked above: depth, numbers and node counts are the sender's to mend, 413 would mislead.
+            # Size was checked before: depth, numbers and node counts are the sender's to mend, 413 would mislead.
             issue = Issue(error.code, error.location, error.message)
-            await self.refused(raw, reception, [issue])
+            await self.refused(received, [issue])
             raise Failure(400, issue) from None
-        return Message(raw, resource, reception)
 
-    async def admit(self, message: Message, issues: Sequence[Issue]) -> Intake:
-        """Refuse what is invalid, map the rest. Raises Failure, after the refusal was put on record."""
-        intakes = await self.admit_all(message, issues)
-        return intakes[0]
-
-    async def admit_all(self, message: Message, issues: Sequence[Issue]) -> Sequence[Intake]:
-        """All business messages of a body. Raises Failure, after the refusal was put on record."""
-        found = errors_of(issues)
-        if not found:
-            reading = self.services.codec.read(message.raw, message.reception)
-            if reading.intakes and not reading.refused:
-                return reading.intakes
-            found = list(reading.issues) or [Issue("unsupported", "", "nothing in this message is served here")]
-        await self.refused(message.raw, message.reception, found)
+    async def mapped(self, received: Received) -> Sequence[Intake]:
+        """The business messages of a body, at least one. Raises Failure, after the refusal was put on record."""
+        version, operation = received.version, received.operation
+        codec = self.services.codecs(operation, version=version, strict=received.strict, base_url=self.base(version))
+        reading = await self._aside(lambda: codec.read(received.raw, received.reception), received.raw.size)
+        if reading.intakes and not reading.refused:
+            return reading.intakes
+        found = errors_of(reading.issues) or [Issue("unsupported", "", "nothing in this message is served here")]
+        await self.refused(received, found)
         raise invalid(found)
 
-    async def refused(self, raw: Raw, reception: Reception, issues: Sequence[Issue]) -> None:
+    async def refused(self, received: Received, issues: Sequence[Issue]) -> None:
         """Keep a refusal for operations. The sender's answer does not depend on our store's health."""
         try:
-            await self.services.refusals(raw, reception, issues)
+            await self.services.refusals(received.raw, received.reception, issues)
         except OwnError as error:
-            log.warning("refusal not recorded", code=error.code, tenant=reception.tenant)
+            log.warning("refusal not recorded", code=error.code, tenant=received.reception.tenant)
+
+    def base(self, version: str) -> str:
+        """The base URL of a version's endpoint: a PAS version, or `r4`."""
+        return f"{self.settings.base_url}/fhir/{version if version == 'r4' else f'pas/{version}'}"
+
+    async def _aside(self, work: Callable[[], T], size: int) -> T:
+        """Run heavy reading off the event loop, so that others are served meanwhile."""
+        return await asyncio.to_thread(work) if size > LARGE else work()
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Hold a task until it ends, whatever happens to the request it came from."""

@@ -16,8 +16,6 @@ from gateway.core.ports import Accept, Clock, Codec, Decide, Decision
 from gateway.security.principal import Principal
 
 Resource = dict[str, Any]
-Ids = Callable[[], str]
-"""Gives a new UUID at each call; the sequence is a function of what is rendered, so a replay renders the same."""
 
 
 class Authenticate(Protocol):
@@ -55,31 +53,72 @@ class Tokens(Protocol):
         ...
 
 
+class Codecs(Protocol):
+    """The codec of an operation (mappings.fhir_codec.FhirCodec): `submit`, `submit-attachment`, `intake`."""
+
+    def __call__(self, operation: str, *, version: str, strict: bool, base_url: str) -> Codec:
+        """Pure and cheap; called for each message."""
+        ...
+
+
 class Render(Protocol):
     """Request Bundle and decision to a PAS Response Bundle (mappings.decision_to_claimresponse.render)."""
 
-    def __call__(self, request: Resource, decision: Decision, *, ids: Ids, now: datetime, version: str) -> Resource:
+    def __call__(self, request_bundle: Resource, decision: Decision, *, version: str, base_url: str) -> Resource:
+        """Pure; the same arguments give the same bytes. Raises Unmappable for what must not be sent."""
+        ...
+
+
+class Pended(Protocol):
+    """A4 for every requested item (mappings.decision_to_claimresponse.pended)."""
+
+    def __call__(self, case_id: str, version: int, request_bundle: Resource, decided_at: datetime) -> Decision:
         """Pure."""
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundCase:
-    """One authorization that an inquiry may see."""
+class RenderStatus(Protocol):
+    """The answer of `$status` (mappings.subscription_notification.status_bundle)."""
 
-    request: Resource
-    """The request Bundle it stands on (the newest version)."""
-    decision: Decision
-    """The current decision; A4 where none was made yet."""
+    def __call__(self, subscription: Resource, *, now: datetime, base_url: str, events_since_start: int) -> Resource:
+        """Pure."""
+        ...
+
+
+class Query(Protocol):
+    """What an inquiry asks for (mappings.inquire.InquiryQuery)."""
+
+    @property
+    def keys(self) -> Sequence[tuple[str, ...]]:
+        """Lookup keys (kind, value …), strongest first. PHI."""
+        ...
+
+
+class Inquiry(Protocol):
+    """Inquiries, both ways (the module mappings.inquire). A case is whatever that module and `Cases` agree on."""
+
+    def match_query(self, bundle: Resource, /) -> Query:
+        """Read a valid inquiry Bundle."""
+        ...
+
+    def matches(self, query: Any, case: Any, /) -> bool:
+        """Whether a case answers the inquiry."""
+        ...
+
+    def render_inquiry_response(
+        self, query_bundle: Resource, found: Sequence[Any], /, *, now: datetime, version: str, base_url: str
+    ) -> Resource:
+        """Parameters (2.2.1) or one Bundle (2.0.1). Raises Unmappable for what must not be sent."""
+        ...
 
 
 class Cases(Protocol):
-    """Authorizations, whatever rail they came by."""
+    """Authorizations, whatever rail they came by. Both methods raise Unavailable."""
 
-    def inquire(self, tenant: str, client: str, inquiry: Resource, version: str) -> Awaitable[Sequence[FoundCase]]:
-        """The current authorizations that match an inquiry Bundle (query by example), newest first, at most 50.
+    def candidates(self, tenant: str, keys: Sequence[tuple[str, ...]], limit: int) -> Awaitable[Sequence[Any]]:
+        """Cases under any of these keys in their current state (mappings.inquire.FoundCase), newest first.
 
-        A replaced authorization number finds what replaced it; Claim.identifier is never a key (PAS spec-47).
+        A number that was replaced finds the case it was replaced in (PAS spec-47).
         """
         ...
 
@@ -223,10 +262,13 @@ class FhirServices:
     authenticate: Authenticate
     tokens: Tokens | None
     """None: no token endpoint here (another authorization server, or certificates only)."""
-    codec: Codec
+    codecs: Codecs
     accept: Accept
     decide: Decide
     render: Render
+    pended: Pended
+    render_status: RenderStatus
+    inquiry: Inquiry
     cases: Cases
     issued: Issued
     subscriptions: Subscriptions

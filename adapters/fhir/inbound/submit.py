@@ -10,8 +10,6 @@ undo what was accepted. An edge that dies after accept loses nothing either: the
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import uuid
 from dataclasses import dataclass
 
 import structlog
@@ -20,17 +18,14 @@ from starlette.responses import Response
 
 from adapters.fhir.inbound.answers import reply
 from adapters.fhir.inbound.reading import Edge
-from adapters.fhir.inbound.services import Ids, Resource
-from adapters.fhir.wire import validate_submit
+from adapters.fhir.inbound.services import Resource
 from gateway.core.envelope import Envelope
 from gateway.core.errors import GatewayError, MessageConflict, OwnError, Unavailable
-from gateway.core.ports import Decision, ItemDecision
+from gateway.core.ports import Decision
 from gateway.security.principal import Principal
 
 log = structlog.get_logger("adapters.fhir")
 
-LONGEST_KEY = 200
-"""Longest Idempotency-Key, in characters; longer ones are ignored rather than refused."""
 KEPT = frozenset({"ClaimResponse", "CommunicationRequest", "Task"})
 """Resources of ours in an answer that can be read again by id."""
 
@@ -49,13 +44,10 @@ async def submit(edge: Edge, request: Request, version: str) -> Response:
     """Answer one `$submit`. Raises Failure and GatewayError for everything but a Response Bundle."""
     begun = edge.timer()
     principal = await edge.sender(request, *edge.operation_needs("Claim", "c"))
-    key = request.headers.get("idempotency-key", "")
-    extra = {"idempotency-key": key} if 0 < len(key) <= LONGEST_KEY else {}
-    message = await edge.message(request, principal, operation="submit", version=version, **extra)
-    strict = edge.strict(request, principal)
-    intake = await edge.admit(message, validate_submit(message.resource, version=version, strict=strict))
-    accepted = await edge.services.accept(intake, message.reception)
-    submission = Submission(principal, version, message.resource, accepted.envelope)
+    received = await edge.received(request, principal, "submit", version)
+    (intake, *_) = await edge.mapped(received)
+    accepted = await edge.services.accept(intake, received.reception)
+    submission = Submission(principal, version, intake.resource or {}, accepted.envelope)
     remaining = edge.settings.answer_seconds - (edge.timer() - begun)
     task = asyncio.create_task(_answer(edge, submission, remaining))
     edge.keep(task)
@@ -64,9 +56,6 @@ async def submit(edge: Edge, request: Request, version: str) -> Response:
 
 async def _answer(edge: Edge, submission: Submission, seconds: float) -> Resource:
     decision = await _decide(edge, submission, seconds)
-    pended = decision is None
-    if decision is None:
-        decision = pending(submission.envelope, submission.request)
     answer = _rendered(edge, submission, decision)
     principal = submission.principal
     try:
@@ -74,7 +63,8 @@ async def _answer(edge: Edge, submission: Submission, seconds: float) -> Resourc
     except Unavailable:
         # The request is durable and the answer is right; only reading it again by id will not work.
         log.warning("answer not kept", tenant=principal.tenant, correlation_id=submission.envelope.correlation_id)
-    log.info("answered", tenant=principal.tenant, action=decision.action, outcome="pended" if pended else "decided")
+    action = decision.action if decision else "A4"
+    log.info("answered", tenant=principal.tenant, action=action, outcome="decided" if decision else "late")
     return answer
 
 
@@ -94,42 +84,17 @@ async def _decide(edge: Edge, submission: Submission, seconds: float) -> Decisio
         return None
 
 
-def _rendered(edge: Edge, submission: Submission, decision: Decision) -> Resource:
+def _rendered(edge: Edge, submission: Submission, decision: Decision | None) -> Resource:
     """The Response Bundle. A decision that must not be sent as it stands (a denial without reason) stays pended."""
-    render = edge.services.render
-    try:
-        return render(
-            submission.request,
-            decision,
-            ids=ids_of(decision.case_id, str(decision.version)),
-            now=decision.decided_at,
-            version=submission.version,
-        )
-    except OwnError as error:
-        log.error("decision withheld", code=error.code, case_id=decision.case_id)
-        pended = pending(submission.envelope, submission.request)
-        ids = ids_of(pended.case_id, "pended")
-        return render(submission.request, pended, ids=ids, now=pended.decided_at, version=submission.version)
-
-
-def pending(envelope: Envelope, request: Resource) -> Decision:
-    """A4 for every requested item: the honest answer while nothing is decided."""
-    claim = request["entry"][0]["resource"]
-    items = tuple(ItemDecision(sequence=int(item["sequence"]), action="A4") for item in claim.get("item", ()))
-    return Decision(case_id=envelope.subject, version=0, decided_at=envelope.time, action="A4", items=items)
-
-
-def ids_of(*seed: str) -> Ids:
-    """UUIDs (in version 4's form) that depend on the seed alone: rendering a decision again gives the same bytes."""
-    count = 0
-
-    def next_id() -> str:
-        nonlocal count
-        count += 1
-        digest = hashlib.sha256("|".join((*seed, str(count))).encode()).digest()
-        return str(uuid.UUID(bytes=digest[:16], version=4))
-
-    return next_id
+    base_url = edge.base(submission.version)
+    if decision is not None:
+        try:
+            return edge.services.render(submission.request, decision, version=submission.version, base_url=base_url)
+        except OwnError as error:
+            log.error("decision withheld", code=error.code, case_id=decision.case_id)
+    envelope = submission.envelope
+    waiting = edge.services.pended(envelope.subject, 0, submission.request, envelope.time)
+    return edge.services.render(submission.request, waiting, version=submission.version, base_url=base_url)
 
 
 def kept(bundle: Resource) -> list[Resource]:

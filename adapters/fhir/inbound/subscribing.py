@@ -16,10 +16,8 @@ from starlette.responses import Response
 from adapters.fhir.inbound.answers import Failure, empty, errors_of, etag, invalid, preference, reply, versioned
 from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.services import Resource, Subscription
-from adapters.fhir.inbound.submit import ids_of
 from adapters.fhir.wire import operation_outcome, validate_subscription
 from adapters.fhir.wire.subscription_rules import filters
-from adapters.fhir.wire.terms import STATUS_PROFILE, SUBSCRIPTION_TOPIC
 from gateway.core.errors import InvalidMessage, Issue
 from gateway.security.egress import EgressPolicy
 from gateway.security.principal import Principal
@@ -36,7 +34,7 @@ async def create(edge: Edge, request: Request, version: str) -> Response:
         principal.tenant, principal.client, version, organizations, resource
     )
     await edge.services.notifier.handshake(stored)
-    location = f"{edge.settings.base_url}/fhir/pas/{version}/Subscription/{stored.id}"
+    location = f"{edge.base(version)}/Subscription/{stored.id}"
     return _changed(request, stored, 201, {"location": location})
 
 
@@ -81,38 +79,10 @@ async def status(edge: Edge, request: Request, version: str) -> Response:
     """`GET Subscription/{id}/$status`: a searchset with one SubscriptionStatus (as R4 Parameters)."""
     principal = await edge.sender(request, *edge.operation_needs("Subscription", "r"))
     stored = await _own(edge, principal, request.path_params["id"])
-    address = f"{edge.settings.base_url}/fhir/pas/{version}/Subscription/{stored.id}"
-    ids = ids_of(stored.id, stored.status, str(stored.events), str(stored.version))
-    identity = ids()
-    entry = {
-        "fullUrl": f"urn:uuid:{identity}",
-        "resource": {"id": identity, **status_parameters(stored, address)},
-        "search": {"mode": "match"},
-    }
-    bundle = {
-        "resourceType": "Bundle",
-        "id": ids(),
-        "type": "searchset",
-        "timestamp": edge.services.clock().isoformat(timespec="milliseconds"),
-        "total": 1,
-        "entry": [entry],
-    }
+    bundle = edge.services.render_status(
+        shown(stored), now=edge.services.clock(), base_url=edge.base(version), events_since_start=stored.events
+    )
     return reply(request, bundle)
-
-
-def status_parameters(stored: Subscription, address: str) -> Resource:
-    """A SubscriptionStatus in its R4 form; status and event count are always said."""
-    parameters: list[Resource] = [
-        {"name": "subscription", "valueReference": {"reference": address}},
-        {"name": "topic", "valueCanonical": SUBSCRIPTION_TOPIC},
-        {"name": "status", "valueCode": stored.status},
-        {"name": "type", "valueCode": "query-status"},
-        {"name": "events-since-subscription-start", "valueString": str(stored.events)},
-    ]
-    if stored.status == "error":
-        concept = {"text": stored.error or "the endpoint did not take a notification"}
-        parameters.append({"name": "error", "valueCodeableConcept": concept})
-    return {"resourceType": "Parameters", "meta": {"profile": [STATUS_PROFILE]}, "parameter": parameters}
 
 
 def shown(stored: Subscription) -> Resource:
@@ -128,13 +98,15 @@ def shown(stored: Subscription) -> Resource:
 
 async def _read(edge: Edge, request: Request, principal: Principal, version: str) -> tuple[Resource, tuple[str, ...]]:
     """A valid Subscription and the sending systems it watches. Raises Failure."""
-    resource = (await edge.message(request, principal, operation="subscribe", version=version)).resource
+    received = await edge.received(request, principal, "subscribe", version)
+    resource = await edge.parsed(received)
     owned = None if "*" in principal.organizations else principal.organizations
     demo = edge.settings.profile == "demo"
     issues = errors_of(validate_subscription(resource, owned, version=version, allow_http=demo))
     if not issues:
         issues = _address_issues(resource, demo)
     if issues:
+        await edge.refused(received, issues)
         raise invalid(issues)
     organizations = tuple(dict.fromkeys(value for _, values in filters(resource) for value in values))
     return {name: value for name, value in resource.items() if name not in {"status", "error"}}, organizations

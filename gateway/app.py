@@ -6,6 +6,7 @@ A role is one process: `edge` (HTTP and MLLP in), `starter` (intake topics → c
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -62,6 +63,7 @@ def case_input(case: CaseStart, lane: str) -> CaseInput:
         due_at=case.due_at,
         priority=case.priority,
         lane=lane,
+        run=case.run,
     )
 
 
@@ -161,6 +163,7 @@ class App:
             known=self.cases,
             temporal=temporal.TemporalStarter(client=client, make_input=case_input),
             monotonic=time.monotonic,
+            sleep=asyncio.sleep,
             observe=lambda outcome, seconds: DECIDE_SECONDS.labels(outcome).observe(seconds),
         )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 from gateway import registry
 from gateway.app import App, now
@@ -55,9 +57,9 @@ async def run(app: App, stop: asyncio.Event) -> None:
 
 
 def way_back(case: Case, _decision: Decision, lane: str) -> tuple[str, ...]:
-    """Who must hear of a decision: nobody when the caller waits for it (the first one); else the way back of the request."""
+    """Who must hear of a decision: nobody when the caller waits for it (a run's first); else the request's way back."""
     reply = case.context["reply"]
-    first = case.version == 1
+    first = case.version == max(case.run, 1)
     if lane == "fast" and first:
         return ()
     endpoint = reply.get("endpoint") or reply.get("notify")

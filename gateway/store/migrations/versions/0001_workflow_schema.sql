@@ -33,6 +33,7 @@ CREATE TABLE workflow.workflow_instances (
     version       integer NOT NULL DEFAULT 0,
     priority      varchar(20) NOT NULL DEFAULT 'standard',
     lane          varchar(10) NOT NULL DEFAULT 'batch',
+    run           integer NOT NULL DEFAULT 0,
     context       bytea NOT NULL,
     received_at   timestamptz NOT NULL,
     due_at        timestamptz,
@@ -42,7 +43,7 @@ CREATE TABLE workflow.workflow_instances (
     updated_at    timestamptz NOT NULL DEFAULT now(),
     UNIQUE (tenant, workflow_key)
 );
-CREATE INDEX workflow_instances_opened ON workflow.workflow_instances (created_at) WHERE status = 'opened';
+CREATE INDEX workflow_instances_opened ON workflow.workflow_instances (updated_at) WHERE status = 'opened';
 CREATE INDEX workflow_instances_status ON workflow.workflow_instances (tenant, status, due_at);
 
 -- The event store and outbox. The primary key is the optimistic concurrency; (xid, position) is the order of reading.

@@ -41,6 +41,8 @@ class Listener:
         self.settings = settings
         self.observe = observe
         self.tasks: set[asyncio.Task[Outcome]] = set()
+        self.port = settings.port
+        """The port bound, also when the settings left it to the system."""
         self.exchange: Exchange
         self._parts = (codec, accept, clock, identify)
         self._server: asyncio.Server | None = None
@@ -52,13 +54,6 @@ class Listener:
         self._held = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
-
-    @property
-    def port(self) -> int:
-        """The port bound, also when the settings left it to the system."""
-        if self._server is None:
-            return self.settings.port
-        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def connections(self) -> int:
@@ -88,6 +83,7 @@ class Listener:
             )
         except OSError as error:
             raise ConfigurationError(f"cannot bind: {error.strerror}", location=f"port {self.settings.port}") from error
+        self.port = int(self._server.sockets[0].getsockname()[1])
         self._sweeper = loop.call_later(_SWEEP, self._sweep)
 
     async def stop(self) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 from gateway.app import App, deliveries, now
 from gateway.core.ports import Decision

@@ -173,10 +173,18 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
         for place in range(1, len(cursor.parts)):
             number = place + cursor.offset
             text = cursor.parts[place]
-            if text and number not in cursor.marks and number not in reasons and not (cursor.offset and number == 2):
+            if not text or number in reasons or (cursor.offset and number == 2):
+                continue
+            if number not in cursor.marks or _incomplete(cursor, number):
                 value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": text}
                 owner.setdefault("extension", []).append(value)
                 cursor.mark(number, f"~{owner['resourceType']}.extension")
+
+
+def _incomplete(cursor: Cursor, number: int) -> bool:
+    """Whether some repetition of a field was taken by nobody."""
+    taken = {repetition for _, _, repetition in cursor.marks[number]}
+    return 0 not in taken and len(cursor.repetitions(number)) > len(taken)
 
 
 def settle(job: Job) -> None:

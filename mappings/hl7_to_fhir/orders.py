@@ -71,7 +71,8 @@ def _request(kind: str, cursor: Cursor, scope: Scope) -> Resource:
     return resource
 
 
-_PRIORITIES = {"S": "stat", "A": "asap", "R": "routine", "P": "routine", "C": "routine", "T": "urgent", "UR": "urgent"}
+_PRIORITIES = {"S": "stat", "A": "asap", "R": "routine", "P": "routine", "C": "routine", "T": "urgent", "UR": "urgent",
+               "STAT": "stat", "ASAP": "asap", "ROUTINE": "routine", "URGENT": "urgent"}  # fmt: skip
 
 
 def _timing(cursor: Cursor, order: Resource, number: int, scope: Scope) -> None:
@@ -99,9 +100,10 @@ def _timing(cursor: Cursor, order: Resource, number: int, scope: Scope) -> None:
 
 def _occurrence(order: Resource, start: str, end: str, scope: Scope, places: tuple[int, int]) -> dict[int, str]:
     """When the service is to happen; one statement stands, the first. Returns which of the two places it took."""
-    if "occurrenceDateTime" in order or "occurrencePeriod" in order:
-        return {}
     first, last = (primitives.date_time(text, scope.env.zone) if text else None for text in (start, end))
+    if "occurrenceDateTime" in order or "occurrencePeriod" in order:
+        same = bool(first) and last is None and order.get("occurrenceDateTime") == first
+        return {places[0]: "occurrenceDateTime"} if same else {}
     if last:
         order["occurrencePeriod"] = ({"start": first} if first else {}) | {"end": last}
         return ({places[0]: "occurrencePeriod.start"} if first else {}) | {places[1]: "occurrencePeriod.end"}
@@ -140,6 +142,7 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
     _collection(cursor, order, scope)
     if results:
         scope.report = _report(cursor, order, scope)
+        cursor.mark(1, "DiagnosticReport (order of entries)", {1: ""}, 1)
         if scope.report["status"] in _FINAL:
             order["status"] = "completed"
 

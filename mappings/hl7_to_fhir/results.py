@@ -231,6 +231,10 @@ def _content(cursor: Cursor, kind: str, document: Resource, scope: Scope) -> Non
         cursor.mark(11, "DocumentReference.docStatus", {1: ""}, 1)
     if attachment is None:
         return
+    if meaning := cwe(cursor.first(3), scope.env, None):
+        if meaning not in document.setdefault("category", []):
+            document["category"].append(meaning)
+        cursor.mark(3, "DocumentReference.category", None, 1)
     if title := cursor.get(3, 2) or cursor.get(3):
         attachment.setdefault("title", title)
         cursor.mark(3, "DocumentReference.content.attachment.title", {1: "", 2: ""}, 1)

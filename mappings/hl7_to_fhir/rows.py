@@ -57,13 +57,6 @@ _GUIDE_TYPES = {
     "TS[dateTime]": "dateTime", "DTM[dateTime]": "dateTime",
 }  # fmt: skip
 """Names of the guide's data type maps → ours."""
-_BY_ELEMENT = (
-    ("DateTime", "dateTime"),
-    ("Integer", "integer"),
-    ("Boolean", "boolean"),
-    (".start", "dateTime"),
-    (".end", "dateTime"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +158,8 @@ def guide_rows(table: Mapping[str, Any]) -> dict[int, Any]:
     rows: dict[int, Any] = {}
     for entry in table["rows"]:
         name = str(entry.get("as", ""))
-        kind = _GUIDE_TYPES.get(name)
-        if not name:
-            last = entry["to"].rstrip("+")
-            kind = next((kind for ending, kind in _BY_ELEMENT if last.endswith(ending)), "string")
-        if kind and not entry["to"].endswith(".text"):
+        kind = _GUIDE_TYPES.get(name) or (name if name in PRIMITIVES else None)
+        if kind:
             vocabulary_name = str(entry.get("vocabulary", "")).replace("Yes/No", "YesNo")
             rows[entry["field"]] = {"to": entry["to"], "as": kind, "vocabulary": vocabulary_name}
     return rows

@@ -106,6 +106,7 @@ def diagnosis(cursor: Cursor, scope: Scope) -> None:
 def _encounter_diagnosis(cursor: Cursor, condition: Resource, encounter: Resource) -> None:
     """DG1-6 and DG1-15: what the diagnosis is to the visit."""
     entry: dict[str, Any] = {"condition": reference(condition)}
+    cursor.mark(1, "Encounter.diagnosis (order)", {1: ""}, 1)
     if use := primitives.code(cursor.get(6)):
         codings = [{"system": "http://terminology.hl7.org/CodeSystem/v2-0052", "code": use}]
         if target := _DIAGNOSIS_ROLE.get(use):

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
@@ -16,7 +16,7 @@ from gateway.core.errors import ConcurrencyError, Unavailable
 SYSTEM = "*"
 """The tenant of the gateway's own log readers; row-level security lets it see every tenant."""
 
-Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 _SCOPE = "SELECT set_config('gateway.tenant', $1, true)"
 

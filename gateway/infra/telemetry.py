@@ -1,7 +1,6 @@
 """Structured logs, metrics and traces; every metric name is fixed here; no label ever holds an identifier of a person.
 
-Logs are JSON lines. A field is written only when its name is on the allow-list (default deny), so PHI cannot slip into
-a log by a new keyword argument (promise 5).
+Logs are JSON lines; gateway/security/redact.py decides what may be in one (promise 5).
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,15 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import Counter, Gauge, Histogram
 
-LOG_FIELDS = frozenset(
-    """
-    event level timestamp logger role pid code stage topic partition offset group seconds count endpoint
-    source tenant format type outcome case_id event_id step correlation_id attempt state address lag status
-    size exception definition version delivery reason port workers signal position trace_id action name
-    retry_in partner file_state connections
-    """.split()
-)
-"""What may be logged. Anything else is dropped and counted in `dropped`."""
+from gateway.security.redact import redact
 
 MESSAGES = Counter("gateway_messages_total", "Messages accepted, by type and topic", ["type", "topic"])
 REFUSED = Counter("gateway_refused_total", "Messages answered negatively", ["source", "code"])
@@ -48,35 +39,13 @@ OUTBOX_AGE = Gauge("gateway_outbox_oldest_age_seconds", "Age of the oldest event
 PROJECTION_LAG = Gauge("gateway_projection_lag_events", "Events a reader has not seen", ["reader"])
 
 
-def _allow(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    kept: MutableMapping[str, Any] = {name: value for name, value in event.items() if name in LOG_FIELDS}
-    if len(kept) != len(event):
-        kept["dropped"] = len(event) - len(kept)
-    return kept
-
-
-def _exception_type(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Exceptions are logged by type and place: their texts may quote a message."""
-    info = event.pop("exc_info", None)
-    if info:
-        error = info if isinstance(info, BaseException) else sys.exc_info()[1]
-        if error is not None:
-            frame = error.__traceback__
-            while frame is not None and frame.tb_next is not None:
-                frame = frame.tb_next
-            where = f" {frame.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.tb_lineno}" if frame else ""
-            event["exception"] = type(error).__name__ + where
-    return event
-
-
 def configure_logs(level: str = "INFO") -> None:
     """JSON lines on stderr; foreign libraries' records pass through by logger and level only."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _exception_type,
-            _allow,
+            redact,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

@@ -220,6 +220,15 @@ class CaseStore:
             rows = await connection.fetch(SQL.find, tenant, kind, self.token(tenant, kind, parts), limit)
         return [str(row["case_id"]) for row in rows]
 
+    async def newest_decision(self, tenant: str, case_id: str) -> dict[str, Any] | None:
+        """The newest decision of a case as JSON, or None."""
+        async with self.database.transaction(tenant) as connection:
+            for event in reversed(await events.stream(connection, self.cipher, case_id)):
+                if event.type == "DecisionMade" and event.sealed:
+                    decision: dict[str, Any] = event.sealed["decision"]
+                    return decision
+        return None
+
     async def stranded(self, seconds: float, limit: int = 100) -> list[CaseStart]:
         """Cases opened at least `seconds` ago whose workflow was never started."""
         async with self.database.transaction(SYSTEM) as connection:

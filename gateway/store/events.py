@@ -17,7 +17,7 @@ import asyncpg
 import orjson
 
 from gateway.core.ports import Cipher
-from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
+from gateway.infra.postgres import Connection, Queries
 
 SQL = Queries(Path(__file__).parent / "sql" / "events.sql")
 
@@ -125,23 +125,3 @@ async def tail(connection: Connection, cipher: Cipher, cursor: tuple[str, int], 
     """The next events after `cursor`, none skipped even under concurrent commits."""
     rows = await connection.fetch(SQL.tail, cursor[0], cursor[1], limit)
     return [_stored(row, cipher, cursor=True) for row in rows]
-
-
-class Reader:
-    """A named reader of the log: its cursor moves in the transaction of what it wrote; one runner at a time."""
-
-    def __init__(self, database: Database, cipher: Cipher, name: str) -> None:
-        self.database = database
-        self.cipher = cipher
-        self.name = name
-
-    async def create(self) -> None:
-        """Register the reader; an existing one keeps its place."""
-        async with self.database.transaction(SYSTEM) as connection:
-            await connection.execute(SQL.create_cursor, self.name)
-
-    async def waiting(self) -> tuple[int, datetime | None]:
-        """(number of unread events, time of the oldest)."""
-        async with self.database.transaction(SYSTEM) as connection:
-            row = await connection.fetchrow(SQL.waiting, self.name)
-        return (row["events"], row["oldest"]) if row else (0, None)

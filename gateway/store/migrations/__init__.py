@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alembic import command, op
 from alembic.config import Config
+from sqlalchemy.util import await_only
 
 HERE = Path(__file__).parent
 
@@ -13,11 +14,11 @@ HERE = Path(__file__).parent
 def run_file(revision_file: str) -> None:
     """Execute the .sql file of the same name as a revision, as one simple-protocol script."""
     script = Path(revision_file).with_suffix(".sql").read_text(encoding="utf-8")
-    raw = op.get_bind().connection.driver_connection
+    raw = op.get_bind().connection.dbapi_connection
     if raw is None:
         message = "no database connection"
         raise RuntimeError(message)
-    op.get_bind().connection.dbapi_connection.await_(raw.execute(script))  # type: ignore[union-attr]
+    await_only(raw.driver_connection.execute(script))
 
 
 def upgrade(postgres: str) -> None:

@@ -1,0 +1,217 @@
+"""The only door to Temporal: a client whose payloads are compressed and sealed, starting and notifying cases, workers.
+
+Workflow ids, type names, queues and search attributes are never encrypted by Temporal, so they hold tokens and codes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import temporalio.api.common.v1 as proto
+import zstandard
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from gateway.core.errors import Unavailable
+from gateway.core.ids import workflow_id
+from gateway.core.ports import Cipher
+from gateway.stages.start import CaseStart
+
+CASE_WORKFLOW = "Case"
+CASE_QUEUE = "cases"
+RPC_TIMEOUT = timedelta(seconds=5)
+PRIORITY = {"expedited": 1, "standard": 3}
+"""Temporal's priority keys: 1 is served first."""
+PASSTHROUGH = (
+    "gateway",
+    "adapters",
+    "mappings",
+    "workflows",
+    "pydantic",
+    "pydantic_core",
+    "orjson",
+    "tenacity",
+    "yaml",
+)
+"""Modules workflow code shares with its process; all of ours on this path are pure (import contracts)."""
+
+_SEALED = b"binary/sealed"
+_TENANT = "temporal"
+
+
+class SealingCodec(PayloadCodec):
+    """Payloads compressed (zstd) and sealed by the Cipher; anything else passes unchanged on the way back."""
+
+    def __init__(self, cipher: Cipher) -> None:
+        self._cipher = cipher
+
+    async def encode(self, payloads: Sequence[proto.Payload]) -> list[proto.Payload]:
+        """Seal."""
+        return [self._seal(payload) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[proto.Payload]) -> list[proto.Payload]:
+        """Unseal."""
+        return [self._open(payload) for payload in payloads]
+
+    def _seal(self, payload: proto.Payload) -> proto.Payload:
+        packed = zstandard.compress(payload.SerializeToString(), 3)
+        return proto.Payload(metadata={"encoding": _SEALED}, data=self._cipher.encrypt(_TENANT, packed))
+
+    def _open(self, payload: proto.Payload) -> proto.Payload:
+        if payload.metadata.get("encoding") != _SEALED:
+            return payload
+        packed = self._cipher.decrypt(_TENANT, payload.data)
+        return proto.Payload.FromString(zstandard.decompress(packed, max_output_size=16 * 1024 * 1024))
+
+
+def data_converter(cipher: Cipher) -> DataConverter:
+    """Pydantic models and dataclasses as JSON, sealed; failures too."""
+    return replace(
+        pydantic_data_converter,
+        payload_codec=SealingCodec(cipher),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
+
+
+async def connect(address: str, namespace: str, cipher: Cipher) -> Client:
+    """A client. Raises Unavailable."""
+    try:
+        return await Client.connect(address, namespace=namespace, data_converter=data_converter(cipher))
+    except (RPCError, RuntimeError, OSError) as error:
+        raise Unavailable(f"Temporal does not answer ({type(error).__name__})") from error
+
+
+def runner(*, sandboxed: bool = True) -> WorkflowRunner:
+    """The workflow runner; the sandbox refuses what would not replay."""
+    if not sandboxed:
+        return UnsandboxedWorkflowRunner()
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemporalStarter:
+    """The Starter port, and the fast lane's update-with-start."""
+
+    client: Client
+    make_input: Callable[[CaseStart, str], Any]
+    """(case, lane) → the workflow's one input."""
+
+    def _options(self, case: CaseStart) -> dict[str, Any]:
+        return {
+            "id": workflow_id(case.subject),
+            "task_queue": CASE_QUEUE,
+            "priority": Priority(priority_key=PRIORITY[case.priority]),
+            "static_summary": case.definition.name,
+        }
+
+    async def start(self, case: CaseStart) -> None:
+        """Start; a case that runs or has run is left alone. Raises Unavailable."""
+        try:
+            await self.client.start_workflow(
+                CASE_WORKFLOW,
+                self.make_input(case, "batch"),
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                rpc_timeout=RPC_TIMEOUT,
+                **self._options(case),
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except RPCError as error:
+            raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
+
+    async def decide(self, case: CaseStart, timeout: float) -> dict[str, Any] | None:
+        """Start and wait for the first decision, at most `timeout` seconds; None when it does not come in time."""
+        operation: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+            CASE_WORKFLOW,
+            self.make_input(case, "fast"),
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            **self._options(case),
+        )
+        try:
+            async with asyncio.timeout(timeout):
+                result: dict[str, Any] | None = await self.client.execute_update_with_start_workflow(
+                    "decision", id=f"decision:{case.case_id}", start_workflow_operation=operation, result_type=dict
+                )
+                return result
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateFailedError):
+            return None
+        except WorkflowAlreadyStartedError:
+            return None
+        except RPCError as error:
+            raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
+
+    async def notify(self, subject: str, case_id: str, version: int, kind: str) -> None:
+        """Signal a running case that its stream has a new event; a closed case is left alone. Raises Unavailable."""
+        handle = self.client.get_workflow_handle(workflow_id(subject))
+        try:
+            await handle.signal(
+                "message", {"case_id": case_id, "version": version, "kind": kind}, rpc_timeout=RPC_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
+
+
+async def running(client: Client, subject: str) -> bool:
+    """Whether the case's workflow is open."""
+    try:
+        description = await client.get_workflow_handle(workflow_id(subject)).describe(rpc_timeout=RPC_TIMEOUT)
+    except RPCError:
+        return False
+    return description.status is WorkflowExecutionStatus.RUNNING
+
+
+def case_worker(
+    client: Client,
+    *,
+    workflows: Sequence[type],
+    activities: Sequence[Callable[..., Any]],
+    workflow_runner: WorkflowRunner | None = None,
+) -> Worker:
+    """The worker of all cases: workflow tasks and their local activities."""
+    return Worker(
+        client,
+        task_queue=CASE_QUEUE,
+        workflows=workflows,
+        activities=activities,
+        workflow_runner=workflow_runner or runner(),
+        max_cached_workflows=1000,
+        max_concurrent_workflow_tasks=20,
+        max_concurrent_local_activities=50,
+        graceful_shutdown_timeout=timedelta(seconds=10),
+    )
+
+
+def delivery_worker(client: Client, endpoint: str, deliver: Callable[..., Any], *, per_second: float) -> Worker:
+    """The worker of one endpoint's queue; the server keeps the rate for all workers of the queue together."""
+    return Worker(
+        client,
+        task_queue=f"deliver.{endpoint}",
+        activities=[deliver],
+        max_task_queue_activities_per_second=per_second,
+        max_concurrent_activities=8,
+        max_concurrent_activity_task_polls=2,
+        graceful_shutdown_timeout=timedelta(seconds=10),
+    )
+
+
+SEARCH_ATTRIBUTES: Mapping[str, str] = {"GwTenant": "Keyword", "GwCaseKind": "Keyword", "GwDecision": "Keyword"}
+"""What operators filter cases by; codes only."""

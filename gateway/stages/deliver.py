@@ -1,0 +1,149 @@
+"""Stage four: deliver a decision once (D10).
+
+Render once, store the bytes with the intent, send, store the receipt. Whatever happens in between, a repetition sends
+the same bytes under the same idempotency key. Within one attempt tenacity tries for seconds; Temporal repeats attempts
+for days and keeps the endpoint's rate; the breaker keeps an endpoint that is down from being hammered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable
+from gateway.core.limits import Breaker
+from gateway.core.ports import Decision, Outbound, Receipt, Sender
+
+QUICK_TRIES = 3
+"""Tries within one attempt: enough for a dropped connection; an outage is Temporal's to wait for."""
+
+
+class Intent(Protocol):
+    """A stored delivery."""
+
+    @property
+    def outbound(self) -> Outbound:
+        """The bytes and where they go."""
+        ...
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receipt is stored."""
+        ...
+
+
+class Intents(Protocol):
+    """The store of intents and receipts."""
+
+    def find(self, tenant: str, key: str) -> Awaitable[Intent | None]:
+        """A stored intent."""
+        ...
+
+    def intend(self, tenant: str, case_id: str, outbound: Outbound) -> Awaitable[Intent]:
+        """Store the bytes; the first rendering wins and is returned."""
+        ...
+
+    def attempt(self, tenant: str, key: str) -> Awaitable[None]:
+        """Count an attempt."""
+        ...
+
+    def settle(self, tenant: str, key: str, receipt: Receipt) -> Awaitable[None]:
+        """Store the receipt."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """What a renderer gets: the request as received, its way back, and the decision."""
+
+    case_id: str
+    tenant: str
+    endpoint: str
+    context: Mapping[str, Any]
+    decision: Decision
+
+
+Render = Callable[[Letter], Awaitable[Outbound]]
+"""Make the outbound message. Asynchronous, because X12 needs control numbers from the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverStage:
+    """The deliver stage, built once by app.py."""
+
+    intents: Intents
+    senders: Mapping[str, Sender]
+    """Sender by endpoint id; `fhir-notify` covers `fhir-notify.<anything>`."""
+    renderers: Mapping[str, Render]
+    """Renderer by format of the way back (`context.reply.format`)."""
+    monotonic: Callable[[], float]
+    breakers: dict[str, Breaker] = field(default_factory=dict)
+    count: Callable[[str, str], None] = field(default=lambda _endpoint, _outcome: None)
+
+    async def __call__(self, letter: Letter) -> Receipt:
+        """Deliver one decision to one endpoint.
+
+        Raises EndpointUnavailable (repeat later; `retry_after` seconds when known), EndpointRefused (settled).
+        """
+        key = f"{letter.case_id}:{letter.decision.version}:{letter.endpoint}"
+        intent = await self.intents.find(letter.tenant, key)
+        if intent is None:
+            intent = await self.intents.intend(letter.tenant, letter.case_id, await self._render(letter, key))
+        if intent.delivered:
+            return Receipt(accepted=True)
+        try:
+            receipt = await self._send(letter.tenant, letter.endpoint, intent.outbound)
+        except EndpointRefused:
+            await self.intents.settle(letter.tenant, key, Receipt(accepted=False))
+            self.count(letter.endpoint, "refused")
+            raise
+        await self.intents.settle(letter.tenant, key, receipt)
+        self.count(letter.endpoint, "delivered")
+        return receipt
+
+    async def _render(self, letter: Letter, key: str) -> Outbound:
+        kind = str(letter.context["reply"].get("format") or letter.context.get("format"))
+        render = self.renderers.get(kind)
+        if render is None:
+            raise ConfigurationError(f"no renderer for format {kind}")
+        outbound = await render(letter)
+        return Outbound(
+            endpoint=letter.endpoint,
+            data=outbound.data,
+            media_type=outbound.media_type,
+            idempotency_key=key,
+            attributes=outbound.attributes,
+        )
+
+    async def _send(self, tenant: str, endpoint: str, outbound: Outbound) -> Receipt:
+        sender = self.senders.get(endpoint) or self.senders.get(endpoint.split(".", 1)[0])
+        if sender is None:
+            raise ConfigurationError(f"no endpoint {endpoint} is configured")
+        breaker = self.breakers.setdefault(endpoint, Breaker())
+        wait = breaker.wait(self.monotonic())
+        if wait > 0:
+            self.count(endpoint, "held")
+            raise EndpointUnavailable("the circuit is open", location=endpoint, retry_after=wait)
+        await self.intents.attempt(tenant, outbound.idempotency_key)
+        quick = AsyncRetrying(
+            stop=stop_after_attempt(QUICK_TRIES if breaker.opened_at is None else 1),
+            wait=wait_random_exponential(multiplier=0.2, max=2.0),
+            retry=retry_if_exception_type(EndpointUnavailable),
+            reraise=True,
+        )
+        try:
+            async for attempt in quick:
+                with attempt:
+                    receipt = await sender.send(outbound)
+        except EndpointUnavailable:
+            breaker.failed_at(self.monotonic())
+            self.count(endpoint, "unavailable")
+            raise
+        except EndpointRefused:
+            breaker.succeeded()
+            raise
+        breaker.succeeded()
+        return receipt

@@ -1,0 +1,70 @@
+"""The fast lane (D6): a caller waits, so the edge opens the case itself and asks the workflow for its decision.
+
+Accept came first: the message is durable whatever happens here. The starter will find the inbox row and do nothing; if
+this process dies, the sweeper starts the case. No decision in time, or a server of ours away, is the protocol's
+"pended" (None): never an error, never a denial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.core.envelope import Envelope
+from gateway.core.errors import MessageConflict, Unavailable
+from gateway.core.ports import Decision
+from gateway.stages.decide import from_json
+from gateway.stages.start import Cases, CaseStart, StartStage, case_start
+
+
+class DecideNow(Protocol):
+    """Temporal's update-with-start."""
+
+    def decide(self, case: CaseStart, timeout: float) -> Awaitable[dict[str, Any] | None]:
+        """Start (or find) the workflow and wait for its first decision."""
+        ...
+
+
+class Known(Protocol):
+    """What the store knows of a decided case."""
+
+    def newest_decision(self, tenant: str, case_id: str) -> Awaitable[dict[str, Any] | None]:
+        """The newest decision as JSON."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastLane:
+    """The Decide port, built once by app.py."""
+
+    start: StartStage
+    cases: Cases
+    known: Known
+    temporal: DecideNow
+    monotonic: Callable[[], float]
+    observe: Callable[[str, float], None] = field(default=lambda _outcome, _seconds: None)
+
+    async def __call__(self, envelope: Envelope, *, timeout: float) -> Decision | None:
+        """The decision, or None when there is none within `timeout` seconds.
+
+        Raises MessageConflict when the message's key was used before with another body (409).
+        """
+        began = self.monotonic()
+        try:
+            opening = self.start.opening(envelope)
+            opened = await self.cases.open(opening)
+            if opened.outcome == "conflict":
+                raise MessageConflict
+            if opened.outcome == "joined":
+                await self.start.starter.notify(envelope.subject, opened.case_id, opened.version, envelope.type)
+            content = None
+            if opened.outcome in ("known", "joined"):
+                content = await self.known.newest_decision(envelope.tenant, opened.case_id)
+            if content is None and opened.outcome != "orphan":
+                left = max(timeout - (self.monotonic() - began), 0.1)
+                content = await self.temporal.decide(case_start(opening, opened.case_id), left)
+        except Unavailable:
+            content = None
+        self.observe("decided" if content else "pended", self.monotonic() - began)
+        return from_json(content) if content else None

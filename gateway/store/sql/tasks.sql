@@ -1,0 +1,13 @@
+-- name: open
+-- Put a task on a role's list; an open one is handed to the new role.
+INSERT INTO workflow.human_tasks (task_id, tenant, case_id, role, step_id, due_at) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (task_id) DO UPDATE SET role = excluded.role;
+
+-- name: close
+-- Take a task off the list.
+UPDATE workflow.human_tasks SET state = 'closed', closed_at = now() WHERE task_id = $1;
+
+-- name: worklist
+-- Open tasks, the most urgent first.
+SELECT task_id, tenant, case_id, role, step_id, due_at, created_at FROM workflow.human_tasks
+ WHERE state = 'open' AND ($1::text IS NULL OR role = $1) ORDER BY due_at LIMIT $2;

@@ -1,0 +1,79 @@
+"""The CORE edge with a codec and an accept stage that keep what they saw."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from adapters.soap.inbound import Credentials, Services, routes
+from adapters.soap.settings import SoapSettings
+from gateway.core.envelope import Intake, Raw, Reception
+from gateway.core.ports import Reading
+from gateway.testing import FixedClock, MemoryAccept
+
+ACKNOWLEDGEMENT = (
+    b"ISA*00*          *00*          *ZZ*PLAN0009       *ZZ*CLINIC7        *260115*1200*^*00501*000000001*0*T*:~\n"
+    b"GS*FA*PLAN0009*CLINIC7*20260115*1200*1*X*005010X231A1~\nST*999*0001*005010X231A1~\nAK1*HI*42*005010X217~\n"
+    b"AK9*A*1*1*1~\nSE*4*0001~\nGE*1*1~\nIEA*1*000000001~\n"
+)
+ANSWER = ACKNOWLEDGEMENT.replace(b"GS*FA", b"GS*HI").replace(b"999", b"278").replace(b"005010X231A1", b"005010X217")
+
+
+@dataclass
+class OneIntake:
+    """A codec that takes everything as one message."""
+
+    seen: list[Raw] = field(default_factory=list)
+    is_refusing: bool = False
+
+    def read(self, raw: Raw, reception: Reception) -> Reading:
+        self.seen.append(raw)
+        intake = Intake(
+            type="authorization.request",
+            format="x12",
+            natural_key=("1",),
+            case_key=("1",),
+            ordering_key=("1",),
+            raw=raw,
+        )
+        return Reading(intakes=(intake,), answer=lambda _: ACKNOWLEDGEMENT, refused=self.is_refusing)
+
+
+@dataclass
+class Bench:
+    """An edge under test and everything around it."""
+
+    settings: SoapSettings
+    codec: OneIntake = field(default_factory=OneIntake)
+    accept: MemoryAccept = field(default_factory=MemoryAccept)
+    clock: FixedClock = field(default_factory=FixedClock)
+    asked: list[Credentials] = field(default_factory=list)
+    client_name: str | None = "clinic"
+    answer: bytes | None = ANSWER
+
+    def app(self) -> Starlette:
+        numbers = itertools.count(1)
+
+        async def authenticate(credentials: Credentials) -> str | None:
+            self.asked.append(credentials)
+            return self.client_name
+
+        async def respond(_accepted: Any, _reception: Reception) -> bytes | None:
+            return self.answer
+
+        services = Services(
+            accept=self.accept,
+            codec=self.codec,
+            authenticate=authenticate,
+            clock=self.clock,
+            new_id=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
+            respond=respond,
+        )
+        return Starlette(routes=routes(services, self.settings))
+
+    def http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app()), base_url="http://edge")

@@ -1,0 +1,239 @@
+"""The only effects of workflows: decide, human tasks, delivery, closing.
+
+Each is safe to repeat: its command id is stored with the event it leads to, and a repetition returns what the first
+execution did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from gateway.core.errors import EndpointRefused, EndpointUnavailable
+from gateway.core.ports import Decision, ItemDecision
+from gateway.infra.postgres import Connection
+from gateway.infra.telemetry import DECISIONS, span
+from gateway.stages.decide import APPROVED, PENDED, Policy, Verdict, as_json, decide, from_json
+from gateway.stages.deliver import DeliverStage, Letter
+from gateway.store import events, tasks
+from gateway.store.cases import Case, CaseStore
+from workflows.inputs import DeliveryInput, StepInput, StepOutcome, TaskInput
+
+WayBack = Callable[[Case, Decision, str], tuple[str, ...]]
+"""(case, decision, lane) → the endpoints that must hear of it; none when the caller has its answer already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseActivities:
+    """The activities, built once by app.py with everything they need."""
+
+    cases: CaseStore
+    policy: Policy
+    deliver_stage: DeliverStage
+    way_back: WayBack
+    clock: Callable[[], datetime]
+
+    @activity.defn(name="decide")
+    async def decide(self, given: StepInput) -> StepOutcome:
+        """Apply a rule set to the case as it stands and record the decision."""
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+            if known is not None:
+                return _outcome(case, known)
+            with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
+                facts = await self._facts(connection, case)
+                verdict = self.policy(
+                    facts, ruleset=given.executor["ruleset"], tenant=case.tenant, as_of=case.received_at
+                )
+                return await self._record(connection, case, verdict, facts, given)
+
+    @activity.defn(name="conclude")
+    async def conclude(self, given: StepInput) -> StepOutcome:
+        """Record the action a definition prescribes where nobody decided (`executor.action`), for every open item."""
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+            if known is not None:
+                return _outcome(case, known)
+            facts = await self._facts(connection, case)
+            verdict = Verdict(items=_same_for_all(facts, given.executor["action"]))
+            return await self._record(connection, case, verdict, facts, given)
+
+    @activity.defn(name="open_task")
+    async def open_task(self, given: TaskInput) -> StepOutcome:
+        """Put a task on a role's list, or hand it to another role."""
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+            if known is not None:
+                return StepOutcome(outcome="open", version=known.version)
+            await tasks.open_task(
+                connection,
+                task_id=given.task_id,
+                tenant=given.tenant,
+                case_id=given.case_id,
+                role=given.role,
+                step_id=given.step_id,
+                due_at=given.due_at,
+            )
+            event = events.NewEvent(
+                type="TaskOpened", data={"taskId": given.task_id, "role": given.role}, step_id=given.step_id
+            )
+            version = await self.cases.record(
+                connection, case, [event], command_id=given.command_id, status="waiting", step=given.step_id
+            )
+            return StepOutcome(outcome="open", version=version)
+
+    @activity.defn(name="close_task")
+    async def close_task(self, given: TaskInput) -> StepOutcome:
+        """Close a task; with a review, record the reviewer's decision."""
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            step = StepInput(
+                case_id=given.case_id,
+                tenant=given.tenant,
+                step_id=given.step_id,
+                command_id=given.command_id,
+                closing=given.closing,
+            )
+            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+            if known is not None:
+                return _outcome(case, known)
+            await tasks.close_task(connection, given.task_id)
+            if given.review is None:
+                event = events.NewEvent(type="TaskClosed", data={"taskId": given.task_id}, step_id=given.step_id)
+                version = await self.cases.record(
+                    connection, case, [event], command_id=given.command_id, status="running", step=given.step_id
+                )
+                return StepOutcome(outcome="closed", version=version)
+            facts = await self._facts(connection, case)
+            review = given.review
+            verdict = Verdict(
+                items=_same_for_all(facts, review.action, tuple(review.reasons), review.note),
+                reviewer={"id": review.reviewer, "npi": review.npi, "specialty": review.specialty},
+            )
+            return await self._record(connection, case, verdict, facts, step, user=review.reviewer)
+
+    @activity.defn(name="close_case")
+    async def close_case(self, given: StepInput) -> StepOutcome:
+        """The case has ended."""
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+            if known is not None:
+                return StepOutcome(outcome="closed", version=known.version, closed=True)
+            status = given.executor["status"]
+            event = events.NewEvent(type="CaseClosed", data={"status": status, "action": case.action})
+            version = await self.cases.record(connection, case, [event], command_id=given.command_id, status=status)
+            return StepOutcome(outcome="closed", version=version, closed=True)
+
+    @activity.defn(name="deliver")
+    async def deliver(self, given: DeliveryInput) -> str:
+        """Deliver the newest decision of the case to one endpoint; `delivered` or `refused`."""
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            stream = await events.stream(connection, self.cases.cipher, given.case_id)
+        decision = next(
+            from_json(event.sealed["decision"])
+            for event in reversed(stream)
+            if event.type == "DecisionMade" and event.version <= given.version and event.sealed
+        )
+        letter = Letter(
+            case_id=case.id, tenant=case.tenant, endpoint=given.endpoint, context=case.context, decision=decision
+        )
+        try:
+            with span("deliver", case.context.get("traceParent"), endpoint=given.endpoint):
+                await self.deliver_stage(letter)
+        except EndpointRefused:
+            return "refused"
+        except EndpointUnavailable as error:
+            delay = timedelta(seconds=error.retry_after) if error.retry_after else None
+            raise ApplicationError("the endpoint is unavailable", type=error.code, next_retry_delay=delay) from None
+        return "delivered"
+
+    async def _facts(self, connection: Connection, case: Case) -> dict[str, Any]:
+        """The facts of the opening message, overlaid by those of every later one."""
+        facts: dict[str, Any] = dict(case.context["facts"])
+        if case.version > 1:
+            for event in await events.stream(connection, self.cases.cipher, case.id):
+                if event.type == "MessageReceived" and event.sealed:
+                    facts |= event.sealed["facts"]
+        return facts
+
+    async def _record(
+        self,
+        connection: Connection,
+        case: Case,
+        verdict: Verdict,
+        facts: dict[str, Any],
+        given: StepInput,
+        user: str | None = None,
+    ) -> StepOutcome:
+        decision = decide(verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts)
+        endpoints = self.way_back(case, decision, given.lane)
+        outcome = decision.action or "AAA"
+        closed = not endpoints and given.closing.get(outcome, given.closing.get("*", False))
+        made = events.NewEvent(
+            type="DecisionMade",
+            data={
+                "action": decision.action,
+                "items": [{"sequence": item.sequence, "action": item.action} for item in decision.items],
+                "errors": [error.get("code", "") for error in decision.errors],
+                "release": decision.record.get("release", {}),
+                "humanReviewed": decision.human_reviewed,
+                "caseType": case.context["type"],
+                "final": decision.action != PENDED,
+            },
+            sealed={"decision": as_json(decision), "endpoints": list(endpoints), "closed": closed},
+            step_id=given.step_id,
+            user_id=user,
+        )
+        new = [made]
+        if closed:
+            new.append(events.NewEvent(type="CaseClosed", data={"status": "completed", "action": outcome}))
+        await self.cases.record(
+            connection,
+            case,
+            new,
+            command_id=given.command_id,
+            status="completed" if closed else "running",
+            step=given.step_id,
+            action=outcome[:2],
+        )
+        if decision.authorization_number:
+            number = (("authorization", (decision.authorization_number,)),)
+            await self.cases.add_keys(connection, case.tenant, case.id, number)
+        DECISIONS.labels(case.context["type"], outcome).inc()
+        return StepOutcome(
+            outcome=outcome, version=decision.version, decision=as_json(decision), endpoints=endpoints, closed=closed
+        )
+
+
+def _outcome(case: Case, known: events.StoredEvent) -> StepOutcome:
+    """What an earlier execution of the same command led to."""
+    sealed = known.sealed or {}
+    decision = sealed.get("decision")
+    return StepOutcome(
+        outcome=(decision["action"] or "AAA") if decision else "closed",
+        version=known.version,
+        decision=decision,
+        endpoints=tuple(sealed.get("endpoints", ())),
+        closed=bool(sealed.get("closed")) or case.status == "completed",
+    )
+
+
+def _same_for_all(
+    facts: dict[str, Any], action: str, reasons: tuple[str, ...] = (), note: str = ""
+) -> list[ItemDecision]:
+    services = facts.get("services") or [{"sequence": 1}]
+    noted = note if note or action in APPROVED else ""
+    return [
+        ItemDecision(sequence=int(service.get("sequence", number)), action=action, reasons=reasons, note=noted)
+        for number, service in enumerate(services, 1)
+    ]

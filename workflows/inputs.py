@@ -1,0 +1,109 @@
+"""One dataclass in, one out, for the workflow, its activities and signals: fields can be added later without a break.
+
+Ids, codes, times and the pinned definition; what may be more (a decision's note) is sealed by the payload codec.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseInput:
+    """What starts a case."""
+
+    case_id: str
+    tenant: str
+    subject: str
+    definition: dict[str, Any]
+    """The definition by value: it cannot change for the life of the case (D7)."""
+    definition_hash: str
+    received_at: datetime
+    due_at: datetime
+    priority: str = "standard"
+    lane: str = "batch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseResult:
+    """How a case ended."""
+
+    status: str
+    action: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepInput:
+    """One execution of one step. `command_id` makes a repetition return what the first one did."""
+
+    case_id: str
+    tenant: str
+    step_id: str
+    command_id: str
+    lane: str = "batch"
+    executor: dict[str, Any] = field(default_factory=dict)
+    closing: dict[str, bool] = field(default_factory=dict)
+    """By outcome (`*` for any other): nothing but a delivery follows; without one the step closes the case itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutcome:
+    """What a step led to."""
+
+    outcome: str
+    version: int = 0
+    decision: dict[str, Any] | None = None
+    """gateway.core.ports.Decision as JSON, for the caller that waits."""
+    endpoints: tuple[str, ...] = ()
+    """Where the decision has to go, by the way back of the request."""
+    closed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A further message of the case; its content is in the case's stream at `version`."""
+
+    case_id: str
+    version: int
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """A person's answer to an open task."""
+
+    task_id: str
+    reviewer: str
+    action: str
+    """X12 element 306: A1, A2, A3, A4 …"""
+    reasons: tuple[str, ...] = ()
+    note: str = ""
+    npi: str = ""
+    specialty: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInput:
+    """Opening or closing a human task."""
+
+    case_id: str
+    tenant: str
+    step_id: str
+    task_id: str
+    role: str
+    command_id: str
+    due_at: datetime | None = None
+    review: Review | None = None
+    closing: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryInput:
+    """One delivery: the decision at `version` of a case, to one endpoint."""
+
+    case_id: str
+    tenant: str
+    endpoint: str
+    version: int

@@ -1,0 +1,267 @@
+"""One interpreter runs every definition (D7). Deterministic: it reads its input, its messages and Temporal's clock.
+
+Effects are activities: what needs the database runs as local activities (no server round trip); a delivery runs on its
+endpoint's own task queue, where the server keeps the rate. Each step execution has a command id derived from the step
+and its visit, so a repeated activity returns what the first one did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from workflows.conditions import holds
+    from workflows.definitions import END, MAX_VISITS, deadline, duration
+    from workflows.inputs import (
+        CaseInput,
+        CaseResult,
+        DeliveryInput,
+        Message,
+        Review,
+        StepInput,
+        StepOutcome,
+        TaskInput,
+    )
+
+LOCAL_TIMEOUT = timedelta(seconds=30)
+LOCAL_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10))
+"""Our own database may be away: a local activity is tried until it succeeds; the case waits meanwhile (D3)."""
+
+Raw = dict[str, Any]
+
+
+@workflow.defn(name="Case")
+class Case:
+    """A business case: the definition it was started with, run to its end."""
+
+    @workflow.init
+    def __init__(self, case: CaseInput) -> None:
+        self._case = case
+        self._decision: Raw | None = None
+        self._version = 1
+        self._endpoints: tuple[str, ...] = ()
+        self._messages: list[Message] = []
+        self._reviews: list[Review] = []
+        self._open_task = ""
+        self._visits: dict[str, int] = {}
+        self._outcomes: dict[str, str] = {}
+        self._closed = False
+
+    @workflow.run
+    async def run(self, _case: CaseInput) -> CaseResult:
+        """Run the steps; then make sure that the case is closed."""
+        done = await self._sequence(self._case.definition["steps"])
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        status = "completed" if done else "failed"
+        if not self._closed:
+            await self._local("close_case", self._step_input("close", {"status": status}, {}))
+        return CaseResult(status=status, action=str((self._decision or {}).get("action", "")))
+
+    @workflow.update(name="decision")
+    async def decision(self) -> Raw | None:
+        """The first decision, for a caller that waits (fast lane, D6)."""
+        await workflow.wait_condition(lambda: self._decision is not None)
+        return self._decision
+
+    @workflow.signal(name="message")
+    def message(self, message: Message) -> None:
+        """A further message of the case; the same one twice counts once."""
+        if all(known.version != message.version for known in self._messages):
+            self._messages.append(message)
+
+    @workflow.update(name="review")
+    async def review(self, review: Review) -> bool:
+        """A person's answer to the open task."""
+        self._reviews.append(review)
+        await workflow.wait_condition(lambda: self._open_task != review.task_id)
+        return True
+
+    @review.validator
+    def _review_fits(self, review: Review) -> None:
+        if review.task_id != self._open_task or self._reviews:
+            raise ValueError("this task is not open")
+
+    async def _sequence(self, steps: list[Raw]) -> bool:
+        by_id = {step["id"]: number for number, step in enumerate(steps)}
+        number = 0
+        while number < len(steps):
+            step = steps[number]
+            visits = self._visits[step["id"]] = self._visits.get(step["id"], 0) + 1
+            if visits > MAX_VISITS:
+                return False
+            if not holds(step["conditions"], self._state()):
+                number += 1
+                continue
+            outcome = await self._step(step)
+            self._outcomes[step["id"]] = outcome
+            target = step["next"].get(outcome) or step["next"].get("*")
+            if target == END:
+                return True
+            number = by_id[target] if target else number + 1
+        return True
+
+    async def _step(self, step: Raw) -> str:
+        if step["type"] == "decision":
+            return await self._decide(step)
+        if step["type"] == "integration":
+            return await self._integrate(step)
+        if step["type"] == "task":
+            return await self._task(step)
+        if step["type"] == "wait":
+            return await self._wait(step)
+        await asyncio.gather(*(self._sequence(branch) for branch in step["branches"]))
+        return "done"
+
+    async def _decide(self, step: Raw) -> str:
+        closing = self._closing(step)
+        outcome = await self._local("decide", self._step_input(step["id"], step["executor"], closing))
+        self._take(outcome)
+        return outcome.outcome
+
+    async def _integrate(self, step: Raw) -> str:
+        if step["executor"].get("action"):
+            closing = self._closing(step)
+            self._take(await self._local("conclude", self._step_input(step["id"], step["executor"], closing)))
+        if not self._endpoints:
+            return "delivered"
+        retry = step["retry"]
+        results = await asyncio.gather(
+            *(
+                workflow.execute_activity(
+                    "deliver",
+                    DeliveryInput(
+                        case_id=self._case.case_id, tenant=self._case.tenant, endpoint=endpoint, version=self._version
+                    ),
+                    task_queue=f"deliver.{endpoint}",
+                    result_type=str,
+                    start_to_close_timeout=timedelta(minutes=2),
+                    schedule_to_close_timeout=duration(retry["until"]),
+                    retry_policy=RetryPolicy(
+                        initial_interval=duration(retry["initial"]), maximum_interval=duration(retry["maximum"])
+                    ),
+                )
+                for endpoint in self._endpoints
+            ),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, ActivityError):
+                raise result
+        return "delivered" if all(result == "delivered" for result in results) else "refused"
+
+    async def _task(self, step: Raw) -> str:
+        task_id = f"{self._case.case_id}:{step['id']}:{self._visits[step['id']]}"
+        role = step["executor"]["role"]
+        end = self._deadline(step["timeout"])
+        await self._local("open_task", self._task_input(step, task_id, role, "open", due_at=end))
+        self._open_task = task_id
+        alarms = [(self._deadline(escalation["at"]), escalation["to"]) for escalation in step["escalation"]]
+        alarms = sorted(alarm for alarm in alarms if alarm[0] < end)
+        for moment, to in [*alarms, (end, "")]:
+            if await self._ready(moment, task=True):
+                break
+            if to:
+                await self._local("open_task", self._task_input(step, task_id, to, f"to.{to}", due_at=end))
+        return await self._close_task(step, task_id, role)
+
+    async def _close_task(self, step: Raw, task_id: str, role: str) -> str:
+        review = self._reviews.pop() if self._reviews else None
+        closing = self._closing(step)
+        given = self._task_input(step, task_id, role, "close", review=review, closing=closing)
+        outcome = await self._local("close_task", given)
+        self._open_task = ""
+        if review is not None:
+            self._take(outcome)
+            return review.action
+        if self._messages:
+            self._messages.pop(0)
+            return "message"
+        return "timeout"
+
+    async def _wait(self, step: Raw) -> str:
+        kinds = set(step["executor"]["for"])
+        if await self._ready(self._deadline(step["timeout"]), kinds=kinds):
+            message = next(message for message in self._messages if message.kind in kinds)
+            self._messages.remove(message)
+            return message.kind
+        return "timeout"
+
+    async def _ready(self, moment: datetime, *, task: bool = False, kinds: set[str] | None = None) -> bool:
+        def something() -> bool:
+            if task and self._reviews:
+                return True
+            return any(kinds is None or message.kind in kinds for message in self._messages)
+
+        if something():
+            return True
+        remaining = moment - workflow.now()
+        if remaining <= timedelta():
+            return False
+        try:
+            await workflow.wait_condition(something, timeout=remaining)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _local(self, name: str, given: StepInput | TaskInput) -> StepOutcome:
+        outcome: StepOutcome = await workflow.execute_local_activity(
+            name, given, result_type=StepOutcome, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=LOCAL_RETRY
+        )
+        return outcome
+
+    def _take(self, outcome: StepOutcome) -> None:
+        self._endpoints = tuple(outcome.endpoints)
+        self._version = outcome.version
+        self._closed = self._closed or outcome.closed
+        self._decision = outcome.decision or self._decision
+
+    def _closing(self, step: Raw) -> dict[str, bool]:
+        """By outcome (`*` for any other): does nothing but a delivery and the end follow?"""
+        steps = {other["id"]: other for other in self._case.definition["steps"]}
+        closing = {}
+        for outcome, target in step["next"].items():
+            while (
+                target in steps and steps[target]["type"] == "integration" and "action" not in steps[target]["executor"]
+            ):
+                target = steps[target]["next"].get("*", "")
+            closing[outcome] = target == END
+        return closing
+
+    def _step_input(self, step_id: str, executor: Raw, closing: dict[str, bool]) -> StepInput:
+        return StepInput(
+            case_id=self._case.case_id,
+            tenant=self._case.tenant,
+            step_id=step_id,
+            command_id=f"{step_id}.{self._visits.get(step_id, 1)}",
+            lane=self._case.lane,
+            executor=executor,
+            closing=closing,
+        )
+
+    def _task_input(self, step: Raw, task_id: str, role: str, what: str, **more: Any) -> TaskInput:
+        return TaskInput(
+            case_id=self._case.case_id,
+            tenant=self._case.tenant,
+            step_id=step["id"],
+            task_id=task_id,
+            role=role,
+            command_id=f"{step['id']}.{self._visits[step['id']]}.{what}",
+            **more,
+        )
+
+    def _deadline(self, text: str) -> datetime:
+        return deadline(text, workflow.now(), self._case.due_at, self._case.received_at)
+
+    def _state(self) -> Raw:
+        return {
+            "case.priority": self._case.priority,
+            "case.lane": self._case.lane,
+            "decision.action": (self._decision or {}).get("action"),
+            **{f"step.{name}": outcome for name, outcome in self._outcomes.items()},
+        }

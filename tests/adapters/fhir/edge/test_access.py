@@ -50,9 +50,7 @@ async def test_no_or_wrong_credentials_are_401_with_a_challenge(world: World) ->
 
 async def test_the_token_endpoint_gives_short_lived_tokens(world: World) -> None:
     for key, algorithm, kid in ((ec_key(), "ES384", "ec"), (rsa_key(), "RS384", "rsa")):
-        response = await token(
-            world, signed=assertion(CLOCK.now, key, algorithm=algorithm, headers={"kid": kid})
-        )
+        response = await token(world, signed=assertion(CLOCK.now, key, algorithm=algorithm, headers={"kid": kid}))
         assert response.status_code == 200
         assert response.headers["cache-control"] == "no-store"
         body = response.json()

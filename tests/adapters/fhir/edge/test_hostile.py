@@ -1,4 +1,4 @@
-"""Hostile bodies: each is refused with 4xx and one OperationOutcome, quickly, and nothing of it is accepted or echoed."""
+"""Hostile bodies: each gets 4xx and one OperationOutcome, quickly; nothing of it is accepted or repeated."""
 
 from __future__ import annotations
 
@@ -136,7 +136,9 @@ async def test_a_body_that_drips_is_ended_and_not_used() -> None:
     async with running(body_seconds=0.3) as world:
         host, _, port = world.url.removeprefix("http://").rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        head = f"POST {SUBMIT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(GOOD)}\r\n\r\n"
+        head = (
+            f"POST {SUBMIT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(GOOD)}\r\n\r\n"
+        )
         writer.write(head.encode() + GOOD[:10])
         answer = await asyncio.wait_for(reader.read(), 5)
         assert answer.startswith(b"HTTP/1.1 408")

@@ -70,7 +70,8 @@ def _members(child: Any, path: str) -> list[tuple[dict[str, Any], str]]:
 
 def _issue(kind: str, location: tuple[int | str, ...], path: str) -> Issue:
     code, text = TEXTS.get(kind, ("value", "the value has the wrong type"))
-    steps = list(location)
+    # The models' own words (root models, unions) are no elements; FHIR element names are letters and digits.
+    steps = [step for step in location if isinstance(step, int) or (step.lstrip("_").isalnum() and step != "root")]
     if kind == "extra_forbidden" and steps:
         steps = steps[:-1]  # the name itself was sent to us; only known names are repeated
     return Issue(code, path + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps), text)

@@ -49,7 +49,11 @@ class CaseActivities:
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
                 facts = await self._facts(connection, case)
                 verdict = self.policy(
-                    facts, ruleset=given.executor["ruleset"], tenant=case.tenant, as_of=case.received_at
+                    facts,
+                    ruleset=given.executor["ruleset"],
+                    tenant=case.tenant,
+                    as_of=case.received_at,
+                    now=self.clock(),
                 )
                 return await self._record(connection, case, verdict, facts, given)
 
@@ -185,7 +189,7 @@ class CaseActivities:
                 "action": decision.action,
                 "items": [{"sequence": item.sequence, "action": item.action} for item in decision.items],
                 "errors": [error.get("code", "") for error in decision.errors],
-                "release": decision.record.get("release", {}),
+                "release": decision.record.get("release", ""),
                 "humanReviewed": decision.human_reviewed,
                 "caseType": case.context["type"],
                 "final": decision.action != PENDED,

@@ -15,6 +15,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -160,7 +161,8 @@ class Envelope:
                 "ledger": self.ledger,
                 "raw": self.raw.as_json(),
                 "reply": self.reply,
-            }
+            },
+            default=_exact,
         )
 
     def with_raw(self, raw: Raw) -> Envelope:
@@ -198,3 +200,10 @@ class Envelope:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedMessage(f"not an envelope: {type(error).__name__}") from error
+
+
+def _exact(value: object) -> orjson.Fragment:
+    # Amounts are Decimal up to here; JSON takes their digits as they are (100.00 stays 100.00).
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(f"no JSON form for {type(value).__name__}")

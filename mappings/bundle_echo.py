@@ -1,0 +1,96 @@
+"""Echoing resources of a request in its answer (PAS spec-33) so that every reference still means exactly one entry.
+
+An echoed resource keeps fullUrl, id and identifiers; relative references inside it become the fullUrl they mean,
+because an answer is read outside the base it was asked in (known test suites drop the port of a base URL).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.fhir.wire import BundleIndex, closure, entries
+from adapters.fhir.wire.terms import DATA_ABSENT
+
+NAMESPACE = uuid.UUID("6a1b3f0e-5a5e-5c1d-9d53-3c0f6f6a9b57")
+"""Root of all derived UUIDs of this gateway's FHIR answers."""
+ATTACHMENTS_ECHOED = 256 * 1024
+"""Base64 characters of attachments up to which the Claim with its documents is echoed; beyond, only its URL is."""
+
+
+def derived_uuid(*names: str) -> str:
+    """UUIDv5 of the names: the same names give the same id on every machine and every day."""
+    return str(uuid.uuid5(NAMESPACE, "\x1f".join(names)))
+
+
+@dataclass(slots=True)
+class Echo:
+    """The request Bundle as a source of echoed entries; collects which are needed."""
+
+    bundle: dict[str, Any]
+    case_id: str
+    index: BundleIndex = field(init=False)
+    wanted: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.index = BundleIndex(self.bundle)
+
+    def url(self, number: int) -> str:
+        """The fullUrl of an entry; a derived urn:uuid where the sender gave none."""
+        given = entries(self.bundle)[number].get("fullUrl")
+        return str(given) if given else f"urn:uuid:{derived_uuid(self.case_id, 'entry', str(number))}"
+
+    def refer(self, reference: Any, holder: int = 0) -> dict[str, Any]:
+        """A Reference with the absolute URL of the entry meant, which is then echoed with all it refers to."""
+        number = self.index.entry_number(reference, holder)
+        if number is not None:
+            self.want(number)
+        return self.absolute(reference if isinstance(reference, dict) else {}, holder) or _unknown()
+
+    def want(self, number: int) -> None:
+        """Echo this entry and everything it leads to."""
+        self.wanted |= closure(self.bundle, number).reached
+
+    def absolute(self, value: Any, holder: int = 0) -> Any:
+        """A copy with every relative reference replaced by the fullUrl it means.
+
+        A reference that means no entry (let in by lenient mode) says so instead of dangling.
+        """
+        if isinstance(value, list):
+            return [self.absolute(child, holder) for child in value]
+        if not isinstance(value, dict):
+            return value
+        copy = {name: self.absolute(child, holder) for name, child in value.items()}
+        reference = value.get("reference")
+        if isinstance(reference, str) and not reference.startswith("#"):
+            found = self.index.find(reference, holder)
+            if len(found) == 1:
+                copy["reference"] = self.url(found[0])
+            else:
+                del copy["reference"]
+                copy = copy | ({} if copy else _unknown())
+        return copy
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The wanted entries in the request's order, with absolute references."""
+        return [
+            {"fullUrl": self.url(number), "resource": self.absolute(entries(self.bundle)[number]["resource"], number)}
+            for number in sorted(self.wanted)
+            if "resource" in entries(self.bundle)[number]
+        ]
+
+    def claim_fits(self) -> bool:
+        """Are the documents of the request small enough to be echoed with the Claim?"""
+        return sum(_attachment_size(entry.get("resource")) for entry in entries(self.bundle)) <= ATTACHMENTS_ECHOED
+
+
+def _attachment_size(value: Any) -> int:
+    if isinstance(value, dict):
+        data = value.get("data")
+        return (len(data) if isinstance(data, str) else 0) + sum(_attachment_size(child) for child in value.values())
+    return sum(_attachment_size(child) for child in value) if isinstance(value, list) else 0
+
+
+def _unknown() -> dict[str, Any]:
+    return {"extension": [{"url": DATA_ABSENT, "valueCode": "unknown"}]}

@@ -19,7 +19,7 @@ from .special import coverage_class
 
 REQUESTS = frozenset({"RQA", "REF"})
 RESPONSES = frozenset({"RPA", "RRI"})
-CANCELLING = frozenset({"I11", "I15"})
+CANCELLING = frozenset({"I11", "I14"})
 CLAIM_TYPE = "http://terminology.hl7.org/CodeSystem/claim-type"
 PRIORITY = "http://terminology.hl7.org/CodeSystem/processpriority"
 REVIEW_ACTION = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction"

@@ -1,4 +1,4 @@
-"""HL7 v2 bytes → business messages (gateway.core.ports.Codec): parse, map to FHIR, route by table, answer by MSH-15/16.
+"""HL7 v2 bytes → business messages (gateway.core.ports.Codec): parse, map to FHIR, route by table, answer.
 
 Never raises on bad input: the answer is an acknowledgement. Which type a message has, and what orders it, is
 tables/hl7/routing.yaml. A request for authorization (RQA, REF) is answered by RPA or RRI, not by a plain ACK: where an
@@ -229,7 +229,7 @@ def _acknowledging(message: Message, raw: Raw, reception: Reception, warnings: S
 
 
 def _answers_here(header: Segment) -> bool:
-    """Whether the decision (or its pended form) is due on this connection: nobody asked for an accept acknowledgement."""
+    """Whether the decision (or its pended form) is due here: no accept acknowledgement was asked."""
     asked = plan(header)
     return asked.accept == "NE" and wanted(asked.application, good=True)
 

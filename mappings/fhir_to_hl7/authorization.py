@@ -5,7 +5,8 @@
 
 MSA-1 = AA says only that the request was processed; the decision is RF1-1: A accepted, R rejected, P pending. An
 accepted request has the authorization after RF1 and under each procedure; a rejected one says 0 authorized (AUT-9)
-under each; a pending one has no AUT. Business rejections (AAA) give MSA-1 = AE with ERR and only what names the request.
+under each; a pending one has no AUT. Business rejections (AAA) give MSA-1 = AE with ERR and only what names the
+request.
 """
 
 from __future__ import annotations

@@ -191,6 +191,6 @@ def _value(row: Resource) -> tuple[str, Value, Value]:
     if at := row.get("valueDateTime"):
         return "DTM", _stamp(at), None
     if text := row.get("valueString"):
-        lines: Value = [line for line in str(text).split("\n")]
+        lines: Value = list(str(text).split("\n"))
         return "TX", lines, None
     return "", None, None

@@ -1,4 +1,4 @@
-"""Facts (mappings/facts.yaml) of a converted message: read off the Bundle, and off RF1, AUT and PRD where only they know.
+"""Facts (mappings/facts.yaml) of a converted message: read off the Bundle; off RF1, AUT, PRD where only they know.
 
 A fact that is not there is left out, so that rules see it as unknown. Numbers are int where whole, else Decimal;
 days are ISO dates.

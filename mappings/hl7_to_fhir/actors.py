@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import special  # noqa: F401 - registers the small data types
-from .datatypes import EXTENSION, datatype, human_name, identifier, period
+from .contacts import human_name
+from .datatypes import EXTENSION, datatype, identifier, period
 from .environment import Env, Parts, part
 from .graph import Resource, reference
 from .primitives import code, string
@@ -56,7 +57,9 @@ def practitioner(parts: Parts, env: Env) -> Resource | None:
 
 def _check_digit(parts: Parts, held: dict[str, Any], number: int) -> None:
     urls = ((number, "identifier-checkDigit"), (number + 1, "namingsystem-checkDigit"))
-    found = [{"url": EXTENSION + url, "valueString": text} for place, url in urls if (text := string(part(parts, place)))]
+    found = [
+        {"url": EXTENSION + url, "valueString": text} for place, url in urls if (text := string(part(parts, place)))
+    ]
     if found:
         held["extension"] = found
 
@@ -204,7 +207,9 @@ def dld(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     return reference(resource)
 
 
-@datatype("EI-device", {1: "identifier.value", 2: "identifier.assigner", 3: "identifier.system", 4: "identifier.system"})
+@datatype(
+    "EI-device", {1: "identifier.value", 2: "identifier.assigner", 3: "identifier.system", 4: "identifier.system"}
+)
 def device(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """EI of an instrument → Reference(Device)."""
     held = identifier(part(parts, 1), "", [part(parts, 2), part(parts, 3), part(parts, 4)], env)
@@ -233,7 +238,7 @@ def episode(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     return reference(resource)
 
 
-@datatype("XPN-asserter", {number: "name" for number in range(1, 16)})
+@datatype("XPN-asserter", dict.fromkeys(range(1, 16), "name"))
 def reporter(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """The name of who reported → Reference(RelatedPerson)."""
     name = human_name(parts)
@@ -244,5 +249,3 @@ def reporter(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
         resource["name"] = [name]
         env.pending.append((resource, "patient"))
     return reference(resource)
-
-

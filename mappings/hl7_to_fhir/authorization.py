@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from . import primitives
-from .cursor import Cursor
-from .datatypes import cp, cwe
-from .graph import Resource, absent, reference
-from .job import Job, Scope, concept, handles, walk
 from .actors import organization
+from .cursor import Cursor
+from .datatypes import cp, cwe, ei
+from .graph import Resource, absent, reference
+from .job import Job, Scope, concept, handles
 from .special import coverage_class
 
 REQUESTS = frozenset({"RQA", "REF"})
@@ -27,14 +27,15 @@ REVIEW_CODE = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-
 OUTCOMES = {"A": "complete", "E": "complete", "R": "complete", "P": "queued"}
 ACTIONS = {"A": "A1", "R": "A3", "P": "A4", "E": "A3"}
 """Table 0283 → X12 element 306."""
-__all__ = ["finish_authorization", "walk"]
 
 
 @handles("RF1")
 def referral(cursor: Cursor, scope: Scope) -> None:
     """RF1 → ServiceRequest."""
     number, assigner = cursor.get(6), cursor.get(6, 2)
-    resource = scope.make("ServiceRequest", f"referral|{assigner}|{number}" if number else scope.local_key(cursor), cursor)
+    resource = scope.make(
+        "ServiceRequest", f"referral|{assigner}|{number}" if number else scope.local_key(cursor), cursor
+    )
     cancelled = scope.job.trigger in CANCELLING
     status = {"E": "completed", "R": "revoked"}.get(cursor.get(1), "active")
     resource["status"] = "revoked" if cancelled else status
@@ -43,11 +44,6 @@ def referral(cursor: Cursor, scope: Scope) -> None:
     for number_, path in ((1, "ServiceRequest.status"), (2, "ServiceRequest.priority")):
         cursor.mark(number_, path, {1: "", 2: "text of the code", 3: "table of the code"}, 1)
     scope.link(resource)
-    for field in (4, *range(12, 19), *range(21, 24)):
-        if cursor.raw(field):
-            value = {"url": f"urn:gateway:hl7v2:RF1-{field}", "valueString": cursor.raw(field)}
-            resource.setdefault("extension", []).append(value)
-            cursor.mark(field, "~ServiceRequest.extension")
     if cursor.get(25):
         cursor.mark(25, "!segment action: the message says what changes")
 
@@ -93,14 +89,18 @@ def _coverage(job: Job, cursors: list[Cursor], insurer: Resource | None) -> Reso
         job.env.pending.append((coverage, "beneficiary"))
     for cursor in cursors:
         if insurer is not None:
-            cursor.mark(2, "Claim.insurer", {1: "identifier", 2: "name", 3: "!coding system of the payer's number: its own"}, 1)
+            cursor.mark(
+                2, "Claim.insurer", {1: "identifier", 2: "name", 3: "!coding system of the payer's number: its own"}, 1
+            )
             cursor.mark(3, "Claim.insurer.name", {1: ""}, 1)
         if coverage is not None and (plan := cursor.get(1)):
             entry = coverage_class("plan", plan, cursor.get(1, 2))
             classes = coverage.setdefault("class", [])
             if not any(one["value"] == plan for one in classes):
                 classes.append(entry)
-            cursor.mark(1, "Coverage.class", {1: "value", 2: "name", 3: "!coding system of the plan: the payer's own"}, 1)
+            cursor.mark(
+                1, "Coverage.class", {1: "value", 2: "name", 3: "!coding system of the plan: the payer's own"}, 1
+            )
     return coverage
 
 
@@ -153,17 +153,7 @@ def finish_authorization(job: Job) -> None:
     else:
         _response(job, autos, insurer, _claim_key(job))
     for cursor in autos:
-        _carry_rest(job, cursor)
-
-
-def _carry_rest(job: Job, cursor: Cursor) -> None:
-    """What of AUT no element took is carried with the Claim or its response."""
-    target = (_of_kind(job, "ClaimResponse") or _of_kind(job, "Claim"))[0]
-    for number in range(1, 30):
-        if cursor.raw(number) and number not in cursor.marks:
-            value = {"url": f"urn:gateway:hl7v2:AUT-{number}", "valueString": cursor.raw(number)}
-            target.setdefault("extension", []).append(value)
-            cursor.mark(number, f"~{target['resourceType']}.extension")
+        cursor.owner = cursor.owner or (_of_kind(job, "ClaimResponse") or _of_kind(job, "Claim"))[0]
 
 
 def _claim(job: Job, insurer: Resource | None, coverage: Resource | None) -> Resource:
@@ -182,7 +172,11 @@ def _claim(job: Job, insurer: Resource | None, coverage: Resource | None) -> Res
         original = cwe(cursor.first(2), job.env, None) or {"coding": []}
         claim["priority"] = {"coding": [{"system": PRIORITY, "code": priority}, *original.get("coding", [])]}
     claim.setdefault("priority", concept(PRIORITY, "normal"))
-    insurance: dict[str, Any] = {"sequence": 1, "focal": True, "coverage": reference(coverage) if coverage else absent()}
+    insurance: dict[str, Any] = {
+        "sequence": 1,
+        "focal": True,
+        "coverage": reference(coverage) if coverage else absent(),
+    }
     numbers = []
     for cursor, _ in _reached(job, "AUT"):
         if (number := cursor.take(6, "Claim.insurance.preAuthRef")) and number not in numbers:
@@ -236,6 +230,7 @@ def _diagnoses(job: Job, claim: Resource) -> None:
         entry: dict[str, Any] = {"sequence": number, "diagnosisCodeableConcept": condition.get("code") or absent()}
         if kind := cwe(cursor.first(6), job.env, None) if cursor.raw(6) else None:
             entry["type"] = [kind]
+            cursor.mark(6, "Claim.diagnosis.type", None, 1)
         entries.append(entry)
         cursor.mark(1, "Claim.diagnosis.sequence", {1: ""}, 1)
     if entries:
@@ -248,7 +243,9 @@ def _items(job: Job, claim: Resource) -> None:
     autos = _reached(job, "AUT")
     for number, (cursor, procedure) in enumerate(_reached(job, "PR1"), 1):
         item: dict[str, Any] = {"sequence": number, "productOrService": procedure.get("code") or absent()}
-        own = [held for held, target in autos if target is procedure] or [held for held, target in autos if not target][:1]
+        own = [held for held, target in autos if target is procedure] or [held for held, target in autos if not target][
+            :1
+        ]
         _item_details(item, own, job, primitives.date_time(cursor.get(5), job.env.zone))
         if claim.get("diagnosis"):
             item["diagnosisSequence"] = [entry["sequence"] for entry in claim["diagnosis"]]
@@ -281,12 +278,10 @@ def _support(job: Job, claim: Resource) -> None:
     """Observations and documents of the request as supporting information."""
     information = claim.setdefault("supportingInfo", [])
     system = "http://terminology.hl7.org/CodeSystem/claiminformationcategory"
-    for _, resource in [*_reached(job, "OBX")]:
+    for _, resource in _reached(job, "OBX"):
         category = "attachment" if resource["resourceType"] == "DocumentReference" else "info"
         entry = {"sequence": len(information) + 1, "category": concept(system, category)}
         information.append(entry | {"valueReference": reference(resource)})
-    for cursor, _ in job.made.get("NTE-claim", []):
-        cursor.mark(3, "Claim.supportingInfo")
     if not information:
         del claim["supportingInfo"]
 
@@ -315,9 +310,21 @@ def _response(job: Job, autos: list[Cursor], insurer: Resource | None, key: str)
 
 
 def _granted(response: Resource, cursor: Cursor, status: str, job: Job) -> None:
+    """One AUT of the answer."""
     if number := cursor.get(6):
         response["preAuthRef"] = number
-        cursor.mark(6, "ClaimResponse.preAuthRef", {1: "", 2: "!assigner: the insurer", 3: "~", 4: "~"}, 1)
+        cursor.mark(6, "ClaimResponse.preAuthRef", {1: ""}, 1)
+        if held := ei(cursor.first(6), job.env, None):
+            response.setdefault("identifier", []).append(held)
+            cursor.mark(6, "ClaimResponse.identifier", {1: "value", 2: "assigner", 3: "system", 4: "system"}, 1)
+    if text := cursor.get(28):
+        notes = response.setdefault("processNote", [])
+        notes.append({"number": len(notes) + 1, "type": "display", "text": text})
+        cursor.mark(28, "ClaimResponse.processNote.text", {1: ""}, 1)
+    if action_code := cursor.get(29):
+        response["status"] = "cancelled" if action_code == "D" else response["status"]
+        cursor.mark(29, "ClaimResponse.status", {1: ""}, 1)
+    cursor.owner = response
     if period := _period(cursor, job):
         response["preAuthPeriod"] = period
         cursor.mark(4, "ClaimResponse.preAuthPeriod.start", {1: ""}, 1)
@@ -330,8 +337,18 @@ def _granted(response: Resource, cursor: Cursor, status: str, job: Job) -> None:
         response["created"] = at
         response.pop("_created", None)
         cursor.mark(10, "ClaimResponse.created", {1: ""}, 1)
-    action = {"url": REVIEW_ACTION, "extension": [{"url": REVIEW_CODE, "valueCodeableConcept": concept("https://codesystem.x12.org/005010/306", ACTIONS.get(status, "A1"))}]}
-    adjudications: list[dict[str, Any]] = [{"extension": [action], "category": concept("http://terminology.hl7.org/CodeSystem/adjudication", "submitted")}]
+    action = {
+        "url": REVIEW_ACTION,
+        "extension": [
+            {
+                "url": REVIEW_CODE,
+                "valueCodeableConcept": concept("https://codesystem.x12.org/005010/306", ACTIONS.get(status, "A1")),
+            }
+        ],
+    }
+    adjudications: list[dict[str, Any]] = [
+        {"extension": [action], "category": concept("http://terminology.hl7.org/CodeSystem/adjudication", "submitted")}
+    ]
     for field, name in ((8, "submitted"), (9, "eligible")):
         if (count := primitives.number(cursor.get(field))) is not None:
             entry = {"category": concept("http://terminology.hl7.org/CodeSystem/adjudication", name), "value": count}

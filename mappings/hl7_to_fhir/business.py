@@ -7,21 +7,13 @@ from typing import Any
 
 from . import primitives
 from .actors import location, organization, practitioner
+from .contacts import xad, xpn, xtn
 from .cursor import Cursor
-from .datatypes import cwe, cx, xad, xpn, xtn
+from .datatypes import cwe, cx
 from .environment import part
 from .graph import Resource, absent, reference
 from .job import Scope, handles
 from .special import coverage_class
-
-
-def _carry(cursor: Cursor, resource: Resource, fields: tuple[int, ...]) -> None:
-    """Keep what nothing took, as written."""
-    for number in fields:
-        if cursor.raw(number) and number not in cursor.marks:
-            value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": cursor.raw(number)}
-            resource.setdefault("extension", []).append(value)
-            cursor.mark(number, f"~{resource['resourceType']}.extension")
 
 
 def payer(cursor: Cursor, scope: Scope) -> Resource | None:
@@ -118,7 +110,7 @@ def insurance(cursor: Cursor, scope: Scope) -> None:
     coverage["payor"] = [reference(found)] if found else [absent()]
     _policy_holder(cursor, coverage, scope)
     _subscriber(cursor, coverage, scope)
-    _carry(cursor, coverage, (44,))
+    cursor.owner = coverage
     scope.link(coverage, "beneficiary")
     scope.coverage = coverage
 
@@ -129,7 +121,7 @@ def insurance_detail(cursor: Cursor, scope: Scope) -> None:
     if scope.coverage is None:
         return
     scope.apply(cursor, scope.coverage)
-    _carry(cursor, scope.coverage, tuple(range(1, 73)))
+    cursor.owner = scope.coverage
 
 
 _CHARGE_STATUS = {"CG": "billable", "CD": "aborted", "PY": "billed", "AJ": "billable", "CO": "billable"}
@@ -139,7 +131,9 @@ _CHARGE_STATUS = {"CG": "billable", "CD": "aborted", "PY": "billed", "AJ": "bill
 def charge(cursor: Cursor, scope: Scope) -> None:
     """FT1 → ChargeItem."""
     identifier = cursor.get(2)
-    resource = scope.make("ChargeItem", f"{identifier}|{cursor.index}" if identifier else scope.local_key(cursor), cursor)
+    resource = scope.make(
+        "ChargeItem", f"{identifier}|{cursor.index}" if identifier else scope.local_key(cursor), cursor
+    )
     resource["status"] = _CHARGE_STATUS.get(cursor.get(6), "unknown")
     cursor.mark(6, "ChargeItem.status", {1: "", 2: "", 3: ""}, 1)
     if code := cwe(cursor.first(25), scope.env, None) if cursor.raw(25) else None:
@@ -161,7 +155,7 @@ def charge(cursor: Cursor, scope: Scope) -> None:
         resource["context"] = reference(scope.encounter)
     if isinstance(resource.get("enterer"), dict) and not resource["enterer"]:
         del resource["enterer"]
-    _carry(cursor, resource, tuple(range(1, 56)))
+    cursor.owner = resource
     scope.charge = resource
 
 
@@ -190,11 +184,22 @@ def schedule(cursor: Cursor, scope: Scope) -> None:
                 entry = {"actor": reference(person), "type": [{"text": role}], "status": "accepted"}
                 resource.setdefault("participant", []).append(entry)
                 cursor.mark(number, "Appointment.participant.actor", None, 1)
-    _carry(cursor, resource, tuple(range(1, 28)))
+    cursor.owner = resource
     scope.appointment = resource
 
 
-_UNIT_MINUTES = {"M": 1, "MIN": 1, "MINUTES": 1, "MINUTE": 1, "H": 60, "HR": 60, "HOURS": 60, "D": 1440, "S": 1 / 60, "SEC": 1 / 60}
+_UNIT_MINUTES = {
+    "M": 1,
+    "MIN": 1,
+    "MINUTES": 1,
+    "MINUTE": 1,
+    "H": 60,
+    "HR": 60,
+    "HOURS": 60,
+    "D": 1440,
+    "S": 1 / 60,
+    "SEC": 1 / 60,
+}
 
 
 def _times(resource: Resource, start: str, end: str, duration: str, units: str, scope: Scope) -> None:
@@ -224,7 +229,7 @@ def appointment_resource(cursor: Cursor, scope: Scope) -> None:
             appointment.setdefault("serviceType", []).append(service)
             cursor.mark(3, "Appointment.serviceType", None, 1)
         _start(cursor, appointment, 4, 7, 8, scope)
-        _carry(cursor, appointment, tuple(range(3, 13)))
+        cursor.owner = appointment
         scope.last = appointment
         return
     entry = _participant(cursor, scope)
@@ -232,7 +237,7 @@ def appointment_resource(cursor: Cursor, scope: Scope) -> None:
         appointment.setdefault("participant", []).append(entry)
     first = {"AIG": 8, "AIL": 6, "AIP": 6}[cursor.name]
     _start(cursor, appointment, first, first + 3, first + 4, scope)
-    _carry(cursor, appointment, tuple(range(3, 15)))
+    cursor.owner = appointment
     scope.last = appointment
 
 
@@ -277,7 +282,12 @@ def document(cursor: Cursor, scope: Scope) -> None:
     if scope.job.trigger == "T11":
         resource["status"] = "entered-in-error"
     if parent := cursor.get(13):
-        resource["relatesTo"] = [{"code": "replaces" if scope.job.trigger in {"T09", "T10"} else "appends", "target": {"identifier": {"value": parent}}}]
+        resource["relatesTo"] = [
+            {
+                "code": "replaces" if scope.job.trigger in {"T09", "T10"} else "appends",
+                "target": {"identifier": {"value": parent}},
+            }
+        ]
         cursor.mark(13, "DocumentReference.relatesTo", None, 1)
     if "date" in resource and "T" not in resource["date"]:
         del resource["date"]
@@ -288,7 +298,5 @@ def document(cursor: Cursor, scope: Scope) -> None:
     scope.link(resource)
     if scope.encounter is not None:
         resource["context"] = {"encounter": [reference(scope.encounter)]}
-    _carry(cursor, resource, tuple(range(2, 26)))
+    cursor.owner = resource
     scope.document = resource
-
-

@@ -50,7 +50,11 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
     trigger = cursor.take(9, "MessageHeader.event", 2)
     structure = cursor.take(9, "MessageHeader.definition", 3)
     event = trigger or code or "unknown"
-    header["eventCoding"] = {"system": EVENT_SYSTEM, "code": event, "display": f"{code}^{trigger}" + (f"^{structure}" if structure else "")}
+    header["eventCoding"] = {
+        "system": EVENT_SYSTEM,
+        "code": event,
+        "display": f"{code}^{trigger}" + (f"^{structure}" if structure else ""),
+    }
     header["source"] = {"endpoint": _endpoint(cursor, 3)}
     if name := cursor.get(3):
         header["source"]["name"] = name
@@ -73,19 +77,19 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
         header["language"] = language
     if (mode := cursor.take(11, "MessageHeader.meta.tag")) and mode != "P":
         header["meta"] = {"tag": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0103", "code": mode}]}
-    for number in (21, 23, 24, 25):
-        if cursor.raw(number):
-            value = {"url": f"urn:gateway:hl7v2:MSH-{number}", "valueString": cursor.raw(number)}
-            header.setdefault("extension", []).append(value)
-            cursor.mark(number, "~MessageHeader.extension")
-    job.header = header
+    cursor.owner = job.header = header
 
 
 def _responsible(cursor: Cursor, scope: Scope) -> dict[str, Any] | None:
     if not cursor.raw(22):
         return None
     found = organization(cursor.first(22), scope.env)
-    cursor.mark(22, "MessageHeader.responsible", {1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"}, 1)
+    cursor.mark(
+        22,
+        "MessageHeader.responsible",
+        {1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"},
+        1,
+    )
     return reference(found) if found else None
 
 
@@ -122,14 +126,13 @@ def acknowledgment(cursor: Cursor, scope: Scope) -> None:
     """MSA → MessageHeader.response."""
     code = cursor.take(1, "MessageHeader.response.code")
     control = cursor.take(2, "MessageHeader.response.identifier")
-    if cursor.get(3) and scope.job.header is not None:
-        value = {"url": "urn:gateway:hl7v2:MSA-3", "valueString": cursor.get(3)}
-        scope.job.header.setdefault("extension", []).append(value)
-        cursor.mark(3, "~MessageHeader.extension")
+    cursor.owner = scope.job.header
     if scope.job.header is not None and control:
         meaning = {"A": "ok", "E": "transient-error", "R": "fatal-error"}.get(code[1:2], "fatal-error")
         identifier = primitives.code(control) or "unknown"
-        kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-.") else "-" for letter in identifier)
+        kept = "".join(
+            letter if letter.isascii() and (letter.isalnum() or letter in "-.") else "-" for letter in identifier
+        )
         scope.job.header["response"] = {"identifier": kept[:64], "code": meaning}
 
 
@@ -137,7 +140,10 @@ def acknowledgment(cursor: Cursor, scope: Scope) -> None:
 def error(cursor: Cursor, scope: Scope) -> None:
     """ERR → OperationOutcome, referred to by MessageHeader.response."""
     outcome = scope.env.graph.add("OperationOutcome", scope.local_key(cursor))
-    severity = {"E": "error", "W": "warning", "I": "information", "F": "fatal"}.get(cursor.take(4, "OperationOutcome.issue.severity"), "error")
+    cursor.owner = outcome
+    severity = {"E": "error", "W": "warning", "I": "information", "F": "fatal"}.get(
+        cursor.take(4, "OperationOutcome.issue.severity"), "error"
+    )
     issue: dict[str, Any] = {"severity": severity, "code": "processing"}
     if cursor.raw(3):
         scope.apply(cursor, issue, "ERR-OperationOutcome")
@@ -145,7 +151,9 @@ def error(cursor: Cursor, scope: Scope) -> None:
     if location:
         issue["location"] = [location]
         cursor.mark(2, "OperationOutcome.issue.location")
-    if text := cursor.take(8, "OperationOutcome.issue.diagnostics") or cursor.take(7, "OperationOutcome.issue.diagnostics"):
+    if text := cursor.take(8, "OperationOutcome.issue.diagnostics") or cursor.take(
+        7, "OperationOutcome.issue.diagnostics"
+    ):
         issue["diagnostics"] = text
     outcome["issue"] = [issue]
     if scope.job.header is not None and "response" in scope.job.header:
@@ -165,11 +173,7 @@ def software(cursor: Cursor, scope: Scope) -> None:
     source["software"] = cursor.take(3, "MessageHeader.source.software") or "unknown"
     if version := cursor.take(2, "MessageHeader.source.version"):
         source["version"] = version
-    for number in (1, 4, 5, 6):
-        if cursor.raw(number):
-            value = {"url": f"urn:gateway:hl7v2:SFT-{number}", "valueString": cursor.raw(number)}
-            header.setdefault("extension", []).append(value)
-            cursor.mark(number, "~MessageHeader.extension")
+    cursor.owner = header
 
 
 _NOTE = frozenset({"Observation", "ServiceRequest", "Specimen", "Condition", "MedicationRequest", "Procedure",
@@ -187,6 +191,7 @@ def note(cursor: Cursor, scope: Scope) -> None:
     if target is None:
         return
     kind = target["resourceType"]
+    cursor.owner = target
     annotation: dict[str, Any] = {"text": text}
     if author := " ".join(sub for part in cursor.first(5) for sub in part if sub):
         annotation["authorString"] = author

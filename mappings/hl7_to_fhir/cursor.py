@@ -36,7 +36,7 @@ def decode(text: str, syntax: Syntax) -> list[Parts]:
 class Cursor:
     """A segment with what was read from it. Fields count from 1, as in HL7."""
 
-    __slots__ = ("_decoded", "default", "index", "marks", "name", "offset", "parts", "segment", "syntax")
+    __slots__ = ("_decoded", "default", "index", "marks", "name", "offset", "owner", "parts", "segment", "syntax")
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
@@ -47,8 +47,10 @@ class Cursor:
         self.offset = 1 if segment.name in {"MSH", "FHS", "BHS"} else 0
         self.marks: dict[int, list[Mark]] = {}
         self._decoded: dict[int, list[Parts]] = {}
+        self.owner: dict[str, Any] | None = None
+        """The resource that carries, as written, the fields nobody took."""
         self.default = ""
-        """Fate of fields nobody marked: `!reason` ignores them, `~target` carries them."""
+        """`!reason`: fields nobody marked are left out on purpose."""
 
     def raw(self, n: int) -> str:
         """Field n as written."""

@@ -72,9 +72,7 @@ class Graph:
         bundle["type"] = "message"
         if timestamp:
             bundle["timestamp"] = timestamp
-        bundle["entry"] = [
-            {"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource} for resource in first + rest
-        ]
+        bundle["entry"] = [{"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource} for resource in first + rest]
         return bundle
 
 

@@ -75,6 +75,7 @@ class Scope:
     def make(self, kind: str, key: str, cursor: Cursor, *, note: bool = True) -> Resource:
         """A new resource of a segment, with its rows applied."""
         resource = self.env.graph.add(kind, key)
+        cursor.owner = resource
         self.apply(cursor, resource)
         if note:
             self.job.note(cursor, resource)
@@ -83,6 +84,8 @@ class Scope:
 
     def apply(self, cursor: Cursor, resource: Resource, map_name: str = "") -> None:
         """Run the rows of `<segment>-<resource>` over a segment."""
+        if "id" in resource and cursor.owner is None:
+            cursor.owner = resource
         rows = self.job.program.maps.get(map_name or f"{cursor.name}-{resource['resourceType']}")
         if rows:
             apply(rows, cursor, resource, self.env)
@@ -143,10 +146,45 @@ def _local(cursor: Cursor, scope: Scope) -> None:
     """A Z-segment: the partner's rows, into the resource of their kind that is at hand."""
     for name in scope.job.program.local.get(cursor.name, ()):
         kind = name.partition("-")[2]
-        held = (scope.patient, scope.encounter, scope.order, scope.coverage, scope.observation, scope.last, scope.job.header)
+        held = (
+            scope.patient,
+            scope.encounter,
+            scope.order,
+            scope.coverage,
+            scope.observation,
+            scope.last,
+            scope.job.header,
+        )
         target = next((resource for resource in held if resource and resource["resourceType"] == kind), None)
         if target is not None:
             scope.apply(cursor, target, name)
+
+
+def carry(job: Job, cursors: list[Cursor]) -> None:
+    """Keep every populated field that nothing took and nobody ignores, as written, in an extension of its resource."""
+    ignored = job.program.ignored
+    for cursor in cursors:
+        owner = cursor.owner
+        if owner is None or cursor.default:
+            continue
+        reasons = ignored.get(cursor.name, {})
+        if "*" in reasons:
+            continue
+        for place in range(1, len(cursor.parts)):
+            number = place + cursor.offset
+            text = cursor.parts[place]
+            if not text or number in reasons or (cursor.offset and number == 2):
+                continue
+            if number not in cursor.marks or _incomplete(cursor, number):
+                value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": text}
+                owner.setdefault("extension", []).append(value)
+                cursor.mark(number, f"~{owner['resourceType']}.extension")
+
+
+def _incomplete(cursor: Cursor, number: int) -> bool:
+    """Whether some repetition of a field was taken by nobody."""
+    taken = {repetition for _, _, repetition in cursor.marks[number]}
+    return 0 not in taken and len(cursor.repetitions(number)) > len(taken)
 
 
 def settle(job: Job) -> None:

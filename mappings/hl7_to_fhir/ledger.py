@@ -3,46 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from gateway.core.ledger import Ledger, LedgerEntry
+from gateway.core.ledger import Fate, Ledger, LedgerEntry
 
 from .cursor import Cursor, Mark
 
 MAPPING = "hl7v2_to_fhir@1"
 
 
-def _entry(path: str, place: int, repetition: int, marks: list[Mark], reason: str) -> LedgerEntry:
+@lru_cache(maxsize=65536)
+def _made(place: tuple[str, int, int, int, int, int], fate: Fate, target: str) -> LedgerEntry:
+    """One entry; a feed has few different ones, so they are made once (paths and targets only, never content)."""
+    name, index, number, repetition, component, sub = place
+    suffix = f".{sub}" if sub > 1 else ""
+    return LedgerEntry(f"{name}[{index}]-{number}[{repetition}].{component}{suffix}", fate, target)
+
+
+@lru_cache(maxsize=65536)
+def _said(target: str, sub: str) -> tuple[int, Fate, str]:
+    """What a mark says of one component: rank (the lower wins), fate, target or reason."""
+    for flagged in (sub, target):
+        if flagged[:1] == "!":
+            return 2, "ignored", flagged[1:]
+    if sub[:1] == "~" or target[:1] == "~":
+        return 1, "carried", f"{target.lstrip('~')}.{sub[1:]}" if sub[1:] else target.lstrip("~")
+    return 0, "mapped", f"{target}.{sub}" if sub else target
+
+
+def _fate(component: int, repetition: int, marks: list[Mark], reason: str) -> tuple[Fate, str]:
     """The fate of one leaf: mapped where any mark maps it, else carried, else ignored, else unknown."""
-    best: tuple[int, str, str] = (3, "unknown", "")
+    best: tuple[int, Fate, str] = (3, "ignored", reason) if reason else (3, "unknown", "")
     for target, components, number in marks:
         if number and number != repetition:
             continue
-        sub = "" if components is None else components.get(place)
+        sub = "" if components is None else components.get(component)
         if sub is None:
             continue
-        text, rank = target, 0
-        for flagged in (sub, target):
-            if flagged[:1] == "~":
-                rank, text = max(rank, 1), flagged[1:] or target
-            elif flagged[:1] == "!":
-                rank, text = 2, flagged[1:]
-                break
-        if rank == 0 and sub:
-            text = f"{target}.{sub}"
-        if rank < best[0]:
-            best = (rank, ("mapped", "carried", "ignored")[rank], text.lstrip("~"))
-            if rank == 0:
-                break
-    if best[0] == 3 and reason:
-        return LedgerEntry(path, "ignored", reason)
-    return LedgerEntry(path, best[1], best[2])  # type: ignore[arg-type]
+        said = _said(target, sub)
+        if not said[0]:
+            return "mapped", said[2]
+        if said[0] < best[0]:
+            best = said
+    return best[1], best[2]
 
 
 def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEntry]:
     """The entries of one segment, in the order of its leaves."""
     entries: list[LedgerEntry] = []
-    syntax = cursor.syntax
+    syntax, name, index = cursor.syntax, cursor.name, cursor.index
     whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
     for place in range(1, len(cursor.parts)):
         text = cursor.parts[place]
@@ -53,24 +63,23 @@ def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEn
             continue
         marks = cursor.marks.get(number) or []
         reason = reasons.get(number, "") or whole
-        start = f"{cursor.name}[{cursor.index}]-{number}["
         if not (
             (syntax.component and syntax.component in text)
             or (syntax.repetition and syntax.repetition in text)
             or (syntax.subcomponent and syntax.subcomponent in text)
         ):
-            entries.append(_entry(f"{start}1].1", 1, 1, marks, reason))
+            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, 1, marks, reason)))
             continue
-        repetitions = text.split(syntax.repetition) if syntax.repetition else [text]
-        for index, repetition in enumerate(repetitions, 1):
-            components = repetition.split(syntax.component) if syntax.component else [repetition]
-            for position, component in enumerate(components, 1):
+        for repetition, written in enumerate(text.split(syntax.repetition) if syntax.repetition else [text], 1):
+            for position, component in enumerate(written.split(syntax.component) if syntax.component else [written], 1):
                 if not component:
                     continue
-                for sub, leaf in enumerate(component.split(syntax.subcomponent) if syntax.subcomponent else [component], 1):
+                fate = _fate(position, repetition, marks, reason)
+                for sub, leaf in enumerate(
+                    component.split(syntax.subcomponent) if syntax.subcomponent else [component], 1
+                ):
                     if leaf:
-                        path = f"{start}{index}].{position}" + (f".{sub}" if sub > 1 else "")
-                        entries.append(_entry(path, position, index, marks, reason))
+                        entries.append(_made((name, index, number, repetition, position, sub), *fate))
     return entries
 
 

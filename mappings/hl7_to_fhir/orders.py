@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import primitives
+from .contacts import xtn
 from .cursor import Cursor
 from .datatypes import ei, unit
+from .environment import part
 from .graph import Resource, absent, reference
 from .job import Scope, concept, handles
 from .primitives import code
@@ -46,12 +49,17 @@ def common_order(cursor: Cursor, scope: Scope) -> None:
         scope.medication = _request("MedicationRequest", cursor, scope)
         scope.medication["status"] = {"revoked": "cancelled"}.get(status := _status(cursor), status)
         return
-    if scope.order is not None and scope.group.name == "ORDER_OBSERVATION" and names & {"OBR"} and "ORC" not in scope.order:
+    if (
+        scope.order is not None
+        and scope.group.name == "ORDER_OBSERVATION"
+        and names & {"OBR"}
+        and "ORC" not in scope.order
+    ):
         scope.apply(cursor, scope.order)  # OUL: the order's ORC follows its OBR
         return
     scope.order = _request("ServiceRequest", cursor, scope)
     scope.order["status"] = _status(cursor)
-    _timing(cursor, scope.order, 7)
+    _timing(cursor, scope.order, 7, scope)
 
 
 def _request(kind: str, cursor: Cursor, scope: Scope) -> Resource:
@@ -63,26 +71,56 @@ def _request(kind: str, cursor: Cursor, scope: Scope) -> Resource:
     return resource
 
 
-def _timing(cursor: Cursor, order: Resource, number: int) -> None:
-    """Quantity and timing of old messages (TQ): priority, start, end."""
-    parts = cursor.first(number)
+_PRIORITIES = {"S": "stat", "A": "asap", "R": "routine", "P": "routine", "C": "routine", "T": "urgent", "UR": "urgent",
+               "STAT": "stat", "ASAP": "asap", "ROUTINE": "routine", "URGENT": "urgent"}  # fmt: skip
+
+
+def _timing(cursor: Cursor, order: Resource, number: int, scope: Scope) -> None:
+    """Quantity and timing of old messages (TQ): quantity, interval, start, end, priority."""
     if not cursor.raw(number):
         return
+    parts = cursor.first(number)
     taken: dict[int, str] = {}
-    if priority := vocabulary("ExtendedPriorityCodes").lookup(parts[5][0] if len(parts) > 5 else ""):
-        if priority[1]:
-            order["priority"] = priority[0]
-            taken[6] = "priority"
-    value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": cursor.raw(number)}
-    order.setdefault("extension", []).append(value)
+    quantity = primitives.number(part(parts, 1))
+    if quantity is not None and "quantityQuantity" not in order:
+        order["quantityQuantity"] = {"value": quantity} | (
+            {"unit": part(parts, 1, 2)} if part(parts, 1, 2).strip() else {}
+        )
+        taken[1] = "quantityQuantity"
+    if priority := _PRIORITIES.get(part(parts, 6).strip().upper()):
+        order.setdefault("priority", priority)
+        taken[6] = "priority"
+    taken |= _occurrence(order, part(parts, 4), part(parts, 5), scope, (4, 5))
     cursor.mark(number, "ServiceRequest", taken)
-    cursor.mark(number, "~ServiceRequest.extension")
+    if len(taken) < sum(1 for subs in parts if subs[0]):
+        value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": cursor.raw(number)}
+        order.setdefault("extension", []).append(value)
+        cursor.mark(number, "~ServiceRequest.extension")
+
+
+def _occurrence(order: Resource, start: str, end: str, scope: Scope, places: tuple[int, int]) -> dict[int, str]:
+    """When the service is to happen; one statement stands, the first. Returns which of the two places it took."""
+    first, last = (primitives.date_time(text, scope.env.zone) if text else None for text in (start, end))
+    if "occurrenceDateTime" in order or "occurrencePeriod" in order:
+        same = bool(first) and last is None and order.get("occurrenceDateTime") == first
+        return {places[0]: "occurrenceDateTime"} if same else {}
+    if last:
+        order["occurrencePeriod"] = ({"start": first} if first else {}) | {"end": last}
+        return ({places[0]: "occurrencePeriod.start"} if first else {}) | {places[1]: "occurrencePeriod.end"}
+    if first:
+        order["occurrenceDateTime"] = first
+        return {places[0]: "occurrenceDateTime"}
+    return {}
 
 
 @handles("OBR")
 def observation_request(cursor: Cursor, scope: Scope) -> None:
     """OBR → ServiceRequest; with results also DiagnosticReport, and a Specimen where OBR names one."""
-    results = scope.job.code in {"ORU", "OUL"} or (scope.job.code not in {"REF", "RQA", "RPA"} and bool(cursor.get(25)))
+    results = (
+        scope.job.code in {"ORU", "OUL"}
+        or bool(cursor.get(25))
+        or (scope.job.code in {"REF", "RQA", "RPA", "RRI"} and scope.group.find("OBX") is not None)
+    )
     own = any(child is cursor or (isinstance(child, Cursor) and child.name == "ORC") for child in scope.group.children)
     order = scope.order if own or scope.group.name == "DETAIL" else None
     if order is None or order.get("code") or not _same_group(cursor, scope):
@@ -94,22 +132,46 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
     order.setdefault("status", "active")
     order["intent"] = {"A": "instance-order", "G": "reflex-order"}.get(cursor.get(11), "order")
     cursor.mark(11, "ServiceRequest.intent", {1: ""}, 1)
-    _timing(cursor, order, 27)
+    for number, path in _occurrence(
+        order, cursor.get(6) or ("" if results else cursor.get(7)), "", scope, (6, 0)
+    ).items():
+        cursor.mark(number if cursor.get(6) else 7, f"ServiceRequest.{path}", {1: ""}, 1)
+    _timing(cursor, order, 27, scope)
+    _callback(cursor, order, scope)
     scope.order = scope.last = order
     _collection(cursor, order, scope)
     if results:
         scope.report = _report(cursor, order, scope)
+        cursor.mark(1, "DiagnosticReport (order of entries)", {1: ""}, 1)
         if scope.report["status"] in _FINAL:
             order["status"] = "completed"
-    elif cursor.get(25) or cursor.get(22) or cursor.get(24):
-        for number in (22, 24, 25):
-            cursor.mark(number, "!result fields in a message without results")
+
+
+def _callback(cursor: Cursor, order: Resource, scope: Scope) -> None:
+    """OBR-17: how to reach the requester."""
+    target = order.get("requester", {}).get("reference")
+    person = (
+        next((held for held in scope.env.graph.resources if f"urn:uuid:{held['id']}" == target), None)
+        if target
+        else None
+    )
+    if person is None:
+        return
+    for number, parts in enumerate(cursor.repetitions(17), 1):
+        if phone := xtn(parts, scope.env, None):
+            if phone not in person.setdefault("telecom", []):
+                person["telecom"].append(phone)
+            cursor.mark(17, "Practitioner.telecom", None, number)
 
 
 def _same_group(cursor: Cursor, scope: Scope) -> bool:
     """Whether the ServiceRequest at hand came from the ORC just before this OBR, not from an earlier pair."""
     last = scope.last
-    return last is scope.order or last is None or last["resourceType"] in {"ServiceRequest", "Specimen", "PractitionerRole"}
+    return (
+        last is scope.order
+        or last is None
+        or last["resourceType"] in {"ServiceRequest", "Specimen", "PractitionerRole"}
+    )
 
 
 def _collection(cursor: Cursor, order: Resource, scope: Scope) -> None:
@@ -156,16 +218,10 @@ def timing(cursor: Cursor, scope: Scope) -> None:
     if target is None:
         return
     scope.apply(cursor, target)
-    _carry(cursor, target, tuple(range(2, 15)))
-
-
-def _carry(cursor: Cursor, resource: Resource, fields: tuple[int, ...]) -> None:
-    """Keep what no row took, as written."""
-    for number in fields:
-        if cursor.raw(number) and number not in cursor.marks:
-            value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": cursor.raw(number)}
-            resource.setdefault("extension", []).append(value)
-            cursor.mark(number, f"~{resource['resourceType']}.extension")
+    cursor.owner = target
+    if target["resourceType"] == "ServiceRequest":
+        for number, path in _occurrence(target, cursor.get(7), cursor.get(8), scope, (7, 8)).items():
+            cursor.mark(number, f"ServiceRequest.{path}", {1: ""}, 1)
 
 
 @handles("SPM")
@@ -195,7 +251,7 @@ def medication(cursor: Cursor, scope: Scope) -> None:
     if resource.get("substitution") == {}:
         del resource["substitution"]
     resource.setdefault("medicationCodeableConcept", absent())
-    _carry(cursor, resource, tuple(range(1, 46)))
+    cursor.owner = resource
     scope.last = resource
 
 
@@ -206,7 +262,7 @@ def medication_detail(cursor: Cursor, scope: Scope) -> None:
     if target is None:
         return
     scope.apply(cursor, target)
-    _carry(cursor, target, tuple(range(1, 20)))
+    cursor.owner = target
 
 
 @handles("RXA")
@@ -238,5 +294,5 @@ def administration(cursor: Cursor, scope: Scope) -> None:
         if origin and origin != "00":
             resource["reportOrigin"] = concept("urn:oid:2.16.840.1.114222.4.5.274", origin)
         cursor.mark(9, "Immunization.reportOrigin", None, 1)
-    _carry(cursor, resource, tuple(range(1, 27)))
+    cursor.owner = resource
     scope.last = resource

@@ -52,7 +52,11 @@ def patient(cursor: Cursor, scope: Scope) -> None:
     for number, parts in enumerate(cursor.repetitions(21), 1):
         if held := cx(parts, scope.env, None):
             mother = _identified("RelatedPerson", held, scope)
-            mother |= {"identifier": [held], "patient": reference(resource), "relationship": [concept(ROLE, "MTH", "mother")]}
+            mother |= {
+                "identifier": [held],
+                "patient": reference(resource),
+                "relationship": [concept(ROLE, "MTH", "mother")],
+            }
             cursor.mark(21, "RelatedPerson.identifier", None, number)
 
 
@@ -91,18 +95,13 @@ def guarantor(cursor: Cursor, scope: Scope) -> None:
         account["subject"] = [reference(scope.patient)]
     if company:
         party = organization([[company]], scope.env) or {}
+        cursor.owner = party
         cursor.mark(21, "Organization.name", None, 1)
     else:
         party = scope.make("RelatedPerson", scope.local_key(cursor), cursor)
         scope.link(party, "patient")
     if party:
         account.setdefault("guarantor", []).append({"party": reference(party)})
-    if company is None:
-        for number in (4, 10, 16, 17, 18, 20, 21, *range(22, 57)):
-            if cursor.raw(number) and number != 36:
-                value = {"url": f"urn:gateway:hl7v2:GT1-{number}", "valueString": cursor.raw(number)}
-                party.setdefault("extension", []).append(value)
-                cursor.mark(number, "~RelatedPerson.extension")
 
 
 @handles("MRG")
@@ -164,14 +163,6 @@ def _involve(role: Resource, scope: Scope) -> None:
         target.setdefault("participant", []).append({"individual": reference(role)})
 
 
-def _carry(cursor: Cursor, resource: Resource, fields: tuple[int, ...]) -> None:
-    for number in fields:
-        if cursor.raw(number):
-            value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": cursor.raw(number)}
-            resource.setdefault("extension", []).append(value)
-            cursor.mark(number, f"~{resource['resourceType']}.extension")
-
-
 @handles("ROL")
 def role(cursor: Cursor, scope: Scope) -> None:
     """ROL → PractitionerRole."""
@@ -179,7 +170,7 @@ def role(cursor: Cursor, scope: Scope) -> None:
     if resource is None:
         return
     scope.apply(cursor, resource, "ROL-own")
-    _carry(cursor, resource, (1, 2, 7, 9, 10, 11, 13, 14))
+    cursor.owner = resource
     _involve(resource, scope)
 
 
@@ -201,7 +192,7 @@ def participation(cursor: Cursor, scope: Scope) -> None:
             resource.setdefault("location", []).append(reference(place))
             cursor.mark(9, "PractitionerRole.location", None, number)
     scope.apply(cursor, resource, "PRT-own")
-    _carry(cursor, resource, (1, 2, 3, 6, 7, 10, 14, *range(16, 22)))
+    cursor.owner = resource
     _involve(resource, scope)
 
 
@@ -284,6 +275,4 @@ def practitioner_detail(cursor: Cursor, scope: Scope) -> None:
 @handles("MFI", "MFE")
 def master_file(cursor: Cursor, scope: Scope) -> None:
     """MFI, MFE → carried with the header: which file, what to do with the entry."""
-    header = scope.job.header
-    if header is not None:
-        _carry(cursor, header, tuple(range(1, 8)))
+    cursor.owner = scope.job.header

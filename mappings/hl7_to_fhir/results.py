@@ -9,8 +9,9 @@ from adapters.hl7.wire import NULL
 
 from . import primitives
 from .actors import organization, practitioner
+from .contacts import xad
 from .cursor import Cursor
-from .datatypes import REGISTRY, cwe, unit, xad
+from .datatypes import REGISTRY, cwe, unit
 from .environment import Parts, part
 from .graph import Resource, absent, reference
 from .job import Scope, concept, handles
@@ -37,16 +38,13 @@ def observation(cursor: Cursor, scope: Scope) -> None:
         resource["derivedFrom"] = [reference(document)]
     else:
         put_value(resource, kind, cursor, 5, scope)
-    if cursor.raw(4):
-        value = {"url": "urn:gateway:hl7v2:OBX-4", "valueString": cursor.raw(4)}
-        resource.setdefault("extension", []).append(value)
-        cursor.mark(4, "~Observation.extension")
     _performers(cursor, resource, scope)
     scope.link(resource)
     scope.at_visit(resource)
     if scope.specimen is not None and scope.job.code != "RQA":
         resource["specimen"] = reference(scope.specimen)
     if scope.report is not None:
+        cursor.mark(1, "DiagnosticReport.result (order)", {1: ""}, 1)
         scope.report.setdefault("result", []).append(reference(resource))
     if scope.order is not None:
         resource["basedOn"] = [reference(scope.order)]
@@ -161,14 +159,28 @@ def _performers(cursor: Cursor, resource: Resource, scope: Scope) -> None:
     """OBX-23, 24, 25: the performing organization, its address, its medical director."""
     found = organization(cursor.first(23), scope.env) if cursor.raw(23) else None
     if found is not None:
-        cursor.mark(23, "Observation.performer", {1: "name", 2: "name", 3: "identifier", 6: "identifier", 7: "identifier", 8: "identifier", 10: "identifier"})
+        cursor.mark(
+            23,
+            "Observation.performer",
+            {
+                1: "name",
+                2: "name",
+                3: "identifier",
+                6: "identifier",
+                7: "identifier",
+                8: "identifier",
+                10: "identifier",
+            },
+        )
         if cursor.raw(24) and (address := xad(cursor.first(24), scope.env, None)):
             if address not in found.setdefault("address", []):
                 found["address"].append(address)
             cursor.mark(24, "Organization.address")
     director = practitioner(cursor.first(25), scope.env) if cursor.raw(25) else None
     if director is not None:
-        role, new = scope.env.graph.resource("PractitionerRole", f"MDIR|{director['id']}|{found['id'] if found else ''}")
+        role, new = scope.env.graph.resource(
+            "PractitionerRole", f"MDIR|{director['id']}|{found['id'] if found else ''}"
+        )
         if new:
             role["practitioner"] = reference(director)
             role["code"] = [concept("http://terminology.hl7.org/CodeSystem/v2-0912", "MDIR")]
@@ -203,23 +215,29 @@ def _document(cursor: Cursor, kind: str, observation_: Resource, scope: Scope) -
 
 def _content(cursor: Cursor, kind: str, document: Resource, scope: Scope) -> None:
     """OBX of a document message: its text or attachment becomes content."""
-    held: Resource = {"resourceType": "Observation", "id": document["id"]}
     attachment = _attachment(cursor, kind, scope)
-    scope.apply(cursor, held)
+    cursor.owner = document
+    cursor.mark(1, "DocumentReference.content (order)", {1: ""}, 1)
+    cursor.mark(5, "DocumentReference.content.attachment")
     if attachment is None:
-        put_value(held, "TX" if kind in _TEXT else kind, cursor, 5, scope)
-        text = held.get("valueString")
-        if text is None:
-            text = "\n".join(repetition.plain() for repetition in cursor.segment.field(5))
-        attachment = REGISTRY["ED"].convert([[""], ["text"], ["plain"], [""], [text]], scope.env, None)
-        cursor.mark(5, "DocumentReference.content.attachment.data")
-    else:
-        cursor.mark(5, "DocumentReference.content.attachment")
+        lines = []
+        for repetition in cursor.segment.field(5):
+            words = [sub for component in repetition.components for sub in component if sub.strip() and sub != NULL]
+            lines.append(repetition.plain() if len(words) < 2 else " ".join(words))
+        parts = [[""], ["text"], ["plain"], [""], ["\n".join(lines)]]
+        attachment = REGISTRY["ED"].convert(parts, scope.env, None)
+    if status := {"F": "final", "P": "preliminary", "C": "amended"}.get(cursor.get(11)):
+        document.setdefault("docStatus", status)
+        cursor.mark(11, "DocumentReference.docStatus", {1: ""}, 1)
     if attachment is None:
         return
-    title = held.get("code", {}).get("text") or next((c.get("display") for c in held.get("code", {}).get("coding", ()) if c.get("display")), None)
-    if title:
+    if meaning := cwe(cursor.first(3), scope.env, None):
+        if meaning not in document.setdefault("category", []):
+            document["category"].append(meaning)
+        cursor.mark(3, "DocumentReference.category", None, 1)
+    if title := cursor.get(3, 2) or cursor.get(3):
         attachment.setdefault("title", title)
+        cursor.mark(3, "DocumentReference.content.attachment.title", {1: "", 2: ""}, 1)
     content = document.setdefault("content", [])
     if content and content[0]["attachment"].get("extension"):
         content.clear()

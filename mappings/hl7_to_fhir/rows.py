@@ -9,7 +9,6 @@ partner's file. One row, written short or long:
     13: {to: telecom+, as: XTN, with: {use: home}}    `with` adds what the value itself does not say
     7: {to: participant+, in: individual, as: XCN, with: {…}}     the value stands in an element of the new item
     17: {extension: URL, element: valueCodeableConcept, as: CWE}  short for an item of `extension`
-    20: {carry: true}                                 kept as written, in an extension of ours
     1: "!set id: order only"                          left out on purpose
     4: ~                                              drop the guide's row
 
@@ -58,7 +57,6 @@ _GUIDE_TYPES = {
     "TS[dateTime]": "dateTime", "DTM[dateTime]": "dateTime",
 }  # fmt: skip
 """Names of the guide's data type maps → ours."""
-_BY_ELEMENT = (("DateTime", "dateTime"), ("Integer", "integer"), ("Boolean", "boolean"), (".start", "dateTime"), (".end", "dateTime"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,6 @@ class Row:
     extra: Mapping[str, Any] = field(default_factory=dict)
     component: int = 0
     when: Mapping[str, Any] | None = None
-    carry: bool = False
 
     def holds(self, cursor: Cursor) -> bool:
         """Whether the row's condition is met."""
@@ -87,11 +84,6 @@ class Row:
     def apply(self, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
         """Map the field into the resource and note what was taken."""
         if self.when is not None and not self.holds(cursor):
-            return
-        if self.carry:
-            value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{self.number}", "valueString": cursor.raw(self.number)}
-            put(resource, ("extension",), True, value)
-            cursor.mark(self.number, "~extension")
             return
         components = {self.component: ""} if self.component else self.type.components
         for number, parts in enumerate(cursor.repetitions(self.number), 1):
@@ -139,8 +131,6 @@ def compile_row(map_name: str, number: int, written: Any, own_codes: Mapping[str
     if isinstance(written, str):
         words = written.split()
         written = {"to": words[0], "as": words[1] if len(words) > 1 else "string", "vocabulary": " ".join(words[2:])}
-    if written.get("carry"):
-        return Row(number, ("extension",), True, "extension", PRIMITIVES["string"], carry=True)
     extra = dict(written.get("with", {}))
     inner = str(written.get("in", ""))
     to = str(written.get("to", "extension+"))
@@ -155,7 +145,8 @@ def compile_row(map_name: str, number: int, written: Any, own_codes: Mapping[str
     when = written.get("when")
     if when is not None and not ("field" in when and ("in" in when or "valued" in when)):
         raise ConfigurationError("a condition needs field and in, or field and valued", location=f"{map_name}/{number}")
-    shown = f"{resource}.{to.rstrip('+')}" + (f".{inner}" if inner else "")
+    flag = "~" if str(extra.get("url", "")).startswith("urn:gateway:") else ""
+    shown = f"{flag}{resource}.{to.rstrip('+')}" + (f".{inner}" if inner else "")
     return Row(
         number, tuple(to.rstrip("+").split(".")), to.endswith("+"), shown, _type(str(written.get("as", "string"))),
         words, inner, extra, int(written.get("component", 0)), when,
@@ -167,11 +158,8 @@ def guide_rows(table: Mapping[str, Any]) -> dict[int, Any]:
     rows: dict[int, Any] = {}
     for entry in table["rows"]:
         name = str(entry.get("as", ""))
-        kind = _GUIDE_TYPES.get(name)
-        if not name:
-            last = entry["to"].rstrip("+")
-            kind = next((kind for ending, kind in _BY_ELEMENT if last.endswith(ending)), "string")
-        if kind and not entry["to"].endswith(".text"):
+        kind = _GUIDE_TYPES.get(name) or (name if name in PRIMITIVES else None)
+        if kind:
             vocabulary_name = str(entry.get("vocabulary", "")).replace("Yes/No", "YesNo")
             rows[entry["field"]] = {"to": entry["to"], "as": kind, "vocabulary": vocabulary_name}
     return rows

@@ -78,7 +78,7 @@ def text_list(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     return [{"text": text}] if text else None
 
 
-@datatype("annotation", {number: "text" for number in range(1, 10)})
+@datatype("annotation", dict.fromkeys(range(1, 10), "text"))
 def annotation(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """Text, coded or not → Annotation."""
     text = primitives.string(part(parts, 2) or part(parts, 1))
@@ -263,5 +263,3 @@ def ei_reference(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """A number of something outside this message → a logical reference."""
     held = identifier(part(parts, 1), "", [part(parts, 2), part(parts, 3), part(parts, 4)], env)
     return {"identifier": held} if held else None
-
-

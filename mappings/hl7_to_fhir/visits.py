@@ -62,14 +62,6 @@ def allergy(cursor: Cursor, scope: Scope) -> None:
     if resource.get("reaction") and severity and severity[0] in {"mild", "moderate", "severe"}:
         resource["reaction"][0]["severity"] = severity[0]
         cursor.mark(4, "AllergyIntolerance.reaction.severity", {1: "", 2: "", 3: ""}, 1)
-    elif cursor.get(4):
-        value = {"url": f"urn:gateway:hl7v2:{cursor.name}-4", "valueString": cursor.raw(4)}
-        resource.setdefault("extension", []).append(value)
-        cursor.mark(4, "~AllergyIntolerance.extension")
-    if cursor.get(2) and "category" not in resource:
-        value = {"url": f"urn:gateway:hl7v2:{cursor.name}-2", "valueString": cursor.raw(2)}
-        resource.setdefault("extension", []).append(value)
-        cursor.mark(2, "~AllergyIntolerance.extension")
     scope.link(resource, "patient")
     scope.at_visit(resource)
 
@@ -109,22 +101,18 @@ def diagnosis(cursor: Cursor, scope: Scope) -> None:
         cursor.mark(21, "Condition.verificationStatus", {1: ""}, 1)
     scope.link(resource)
     scope.at_visit(resource)
-    use = cursor.get(6)
-    encounter = scope.encounter or scope.job.encounter
-    if encounter is None:
-        if use:
-            cursor.mark(6, "Claim.diagnosis.type" if scope.job.code in {"REF", "RQA"} else "!no visit to be a diagnosis of", {1: ""}, 1)
-        cursor.mark(15, "!no visit to rank the diagnosis in")
-        return
-    entry: dict[str, Any] = {"condition": reference(resource)}
-    if use:
-        system, role = "http://terminology.hl7.org/CodeSystem/v2-0052", use
-        codings = [{"system": system, "code": role}] if primitives.code(role) else []
+
+
+def _encounter_diagnosis(cursor: Cursor, condition: Resource, encounter: Resource) -> None:
+    """DG1-6 and DG1-15: what the diagnosis is to the visit."""
+    entry: dict[str, Any] = {"condition": reference(condition)}
+    cursor.mark(1, "Encounter.diagnosis (order)", {1: ""}, 1)
+    if use := primitives.code(cursor.get(6)):
+        codings = [{"system": "http://terminology.hl7.org/CodeSystem/v2-0052", "code": use}]
         if target := _DIAGNOSIS_ROLE.get(use):
             codings.insert(0, {"system": _ROLE_SYSTEM, "code": target})
-        if codings:
-            entry["use"] = {"coding": codings}
-            cursor.mark(6, "Encounter.diagnosis.use", {1: ""}, 1)
+        entry["use"] = {"coding": codings}
+        cursor.mark(6, "Encounter.diagnosis.use", {1: ""}, 1)
     if (rank := primitives.integer(cursor.get(15), 1)) is not None:
         entry["rank"] = rank
         cursor.mark(15, "Encounter.diagnosis.rank", {1: ""}, 1)
@@ -185,19 +173,15 @@ def accident(cursor: Cursor, scope: Scope) -> None:
         cursor.mark(1, "Observation.effectiveDateTime", {1: ""}, 1)
     if text := cursor.take(8, "Observation.valueString") or cursor.take(3, "Observation.valueString"):
         resource["valueString"] = text
-    for number in (3, 4, 5, 6, 7, 9, 10, 11, 12, 13):
-        if cursor.raw(number) and number not in cursor.marks:
-            value = {"url": f"urn:gateway:hl7v2:ACC-{number}", "valueString": cursor.raw(number)}
-            resource.setdefault("extension", []).append(value)
-            cursor.mark(number, "~Observation.extension")
+    cursor.owner = resource
     scope.link(resource)
     scope.job.note(cursor, resource)
 
 
 def finish_conditions(job: Job) -> None:
-    """Conditions need a code or say that they have none."""
+    """Conditions need a code or say that they have none; diagnoses belong to the visit, wherever its PV1 stood."""
     for cursor, resource in [*job.made.get("DG1", ()), *job.made.get("PRB", ())]:
         resource.setdefault("code", absent())
-        cursor.marks.setdefault(3, [])
-
-
+        if cursor.name == "DG1" and job.encounter is not None:
+            _encounter_diagnosis(cursor, resource, job.encounter)
+            resource.setdefault("encounter", reference(job.encounter))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.fhir import wire
-from gateway.core.errors import GatewayError, LimitExceeded, MalformedMessage, SenderError, UnsupportedMessage
+from gateway.core.errors import LimitExceeded, MalformedMessage, SenderError, UnsupportedMessage
 
 SECRET = "SECRETNAME"
 
@@ -106,10 +107,8 @@ def test_media_types_refused(content_type: str) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_resource_or_a_sender_error(body: bytes) -> None:
     for form in ("json", "xml"):
-        try:
-            wire.parse(body, form)
-        except GatewayError as error:
-            assert isinstance(error, SenderError)
+        with contextlib.suppress(SenderError):
+            assert isinstance(wire.parse(body, form), dict)
 
 
 json_values = st.recursive(

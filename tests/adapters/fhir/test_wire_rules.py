@@ -142,13 +142,7 @@ PROFILE: dict[str, tuple[Mutation, str]] = {
         "Bundle.entry[3].resource.identifier.where(type.coding.code='MB')",
     ),
     "immediate appeal without level": (
-        lambda b: (
-            (
-                claim(b)["item"].__setitem__(0, samples.item(1, "http", certification="1")),
-                without_extension(claim(b), terms.LEVEL_OF_SERVICE),
-            )
-            and None
-        ),
+        lambda b: claim(b).update(item=[samples.item(1, "http", certification="1")], extension=[]),
         f"{CLAIM}.extension('{terms.LEVEL_OF_SERVICE}')",
     ),
     "a second Claim nobody updates": (

@@ -103,9 +103,8 @@ def test_patients_without_a_member_number_are_told_apart() -> None:
     found = set()
     for birth in ("1980-01-01", "1990-01-01"):
         bundle = samples.request()
-        bundle["entry"][3]["resource"] = {"resourceType": "Coverage", "id": samples.IDS["Coverage"], "status": "active",
-                                          "beneficiary": {"reference": f"Patient/{samples.IDS['Patient']}"},
-                                          "payor": [{"reference": f"Organization/{samples.IDS['Insurer']}"}]}  # fmt: skip
+        coverage = bundle["entry"][3]["resource"]
+        coverage.pop("identifier"), coverage.pop("subscriberId")
         patient = bundle["entry"][4]["resource"]
         patient.pop("identifier")
         patient["birthDate"] = birth

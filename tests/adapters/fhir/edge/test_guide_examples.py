@@ -1,4 +1,4 @@
-"""The guide's published requests through the running edge, and a traversal of every answer as a strict client does it."""
+"""The guide's published requests through the running edge, and a strict client's traversal of every answer."""
 
 from __future__ import annotations
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from adapters.fhir.inbound import Issued, Subscriptions
 from gateway.security.smart import JtiStore
 from tests.adapters.fhir.edge.bundles import subscription
 
-RESOURCE = {name: value for name, value in subscription("https://ehr.example/hook").items() if name != "status"}
+DECIMAL = {"extension": [{"url": "http://ehr.example/share", "valueDecimal": Decimal("1.50")}]}
+RESOURCE = {**subscription("https://ehr.example/hook"), **DECIMAL}
+del RESOURCE["status"]
 
 
 class SubscriptionsContract:
@@ -27,7 +30,7 @@ class SubscriptionsContract:
     async def test_a_new_one_is_requested_and_read_back_by_its_owner_only(self, subject: Subscriptions) -> None:
         made = await self.created(subject)
         assert (made.status, made.version, made.events, made.error) == ("requested", 1, 0, "")
-        assert made.resource == RESOURCE
+        assert made.resource == {**RESOURCE, "id": made.id}
         assert made.organizations == ("1234567893", "222")
         assert await subject.read("acme", "ehr-a", made.id) == made
         assert await subject.read("acme", "ehr-b", made.id) is None
@@ -41,7 +44,7 @@ class SubscriptionsContract:
         after = await subject.update("acme", "ehr-a", made.id, ["222"], changed)
         assert after is not None
         assert (after.version, after.status, after.error) == (2, "requested", "")
-        assert (after.resource, after.organizations) == (changed, ("222",))
+        assert (after.resource, after.organizations) == ({**changed, "id": made.id}, ("222",))
         assert await subject.update("acme", "ehr-b", made.id, ["222"], changed) is None
 
     async def test_delete_is_the_owners(self, subject: Subscriptions) -> None:
@@ -81,7 +84,7 @@ class IssuedContract:
     """Resources we issued."""
 
     async def test_resources_are_the_clients_own(self, subject: Issued) -> None:
-        resource = {"resourceType": "Task", "id": "t1", "status": "requested"}
+        resource = {"resourceType": "Task", "id": "t1", "status": "requested", **DECIMAL}
         await subject.save("acme", "ehr-a", [resource])
         stored = await subject.read("acme", "ehr-a", "Task", "t1")
         assert stored is not None

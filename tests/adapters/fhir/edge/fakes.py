@@ -66,13 +66,14 @@ class MemorySubscriptions:
     async def create(
         self, tenant: str, client: str, pas_version: str, organizations: Sequence[str], resource: dict[str, Any]
     ) -> Subscription:
+        identity = str(uuid.uuid4())
         stored = Subscription(
-            id=str(uuid.uuid4()),
+            id=identity,
             tenant=tenant,
             client=client,
             pas_version=pas_version,
             organizations=tuple(organizations),
-            resource=resource,
+            resource={**resource, "id": identity},
             status="requested",
             version=1,
             events=0,
@@ -90,7 +91,7 @@ class MemorySubscriptions:
         changed = replace(
             before,
             organizations=tuple(organizations),
-            resource=resource,
+            resource={**resource, "id": identity},
             status="requested",
             error="",
             version=before.version + 1,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from adapters.fhir.wire.elements import identifier
 from adapters.fhir.wire.terms import IDENTIFIER_TYPE
 from adapters.x12.wire.tree import Loop
 from gateway.core.ledger import Ledger
@@ -88,7 +89,7 @@ def _resources(member: Loop, tracer: Tracer) -> dict[str, Element]:
     if own is not None:
         found["dependent"] = read_patient(own, tracer)
         relation = tracer.take(own.segment("INS"), 2, "Coverage.relationship") or "G8"
-    number = next((row["value"] for row in subscriber.get("identifier", []) if "type" in row), "")
+    number = identifier(subscriber, kind="MB")
     codings = [{"system": X12 + "1069", "code": relation}]
     plain = table("codes")["relationships"].get(relation)
     codings = [{"system": RELATIONSHIP, "code": plain}, *codings] if plain else codings

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from adapters.fhir.wire.elements import identifier
 from adapters.fhir.wire.terms import (
     ADMINISTRATION_REFERENCE,
     AUTHORIZATION_NUMBER,
@@ -251,7 +252,7 @@ def _people(event: Loop, build: _Build, tracer: Tracer) -> tuple[Element, Elemen
     elif member is not None:
         for at in (1, 2):
             tracer.take(member.segment("INS"), at, "Coverage.relationship")
-    number = next((row["value"] for row in holder.get("identifier", []) if "type" in row), "")
+    number = identifier(holder, kind="MB")
     codings = [{"system": X12 + RELATIONSHIP_ELEMENT, "code": code}]
     plain = table("codes")["relationships"].get(code)
     if plain:

@@ -20,7 +20,6 @@ from adapters.x12.wire.guide import Guide
 from adapters.x12.wire.reader import Options, Transaction, Unit, read
 from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, Quarantined, TransactionReport
 from adapters.x12.wire.tree import Loop
-
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import GatewayError, Issue, MessageConflict
 from gateway.core.ports import Reading

@@ -1,4 +1,4 @@
-"""Roles as processes: one parent that starts them, restarts what dies (with back-off), and takes them along when it ends.
+"""Roles as processes: one parent that starts them, restarts what dies (with back-off), and takes them along at its end.
 
 A child holds the read end of a pipe whose write end only the parent has: when the parent ends, however it ends, the
 child sees end-of-file and leaves. No orphans, no polling, no reliance on signals.

@@ -66,7 +66,7 @@ class _Foreign(logging.Handler):
 
 def logger(name: str) -> Any:
     """A structured logger."""
-    return structlog.get_logger(logger=name, pid=os.getpid())
+    return structlog.get_logger(service=name, pid=os.getpid())
 
 
 def configure_traces(role: str, endpoint: str | None) -> None:

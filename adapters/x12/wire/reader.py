@@ -22,51 +22,7 @@ from adapters.x12.wire.tree import Loop, Segment
 from adapters.x12.wire.walker import DEFAULT_EFFECTS, Memory, Walker
 
 ENVELOPE_VERSIONS = ("00401", "00402", "00501")
-_QUALIFIERS = frozenset(
-    [
-        "01",
-        "02",
-        "03",
-        "04",
-        "07",
-        "08",
-        "09",
-        "10",
-        "11",
-        "12",
-        "13",
-        "14",
-        "15",
-        "16",
-        "17",
-        "18",
-        "19",
-        "20",
-        "21",
-        "22",
-        "23",
-        "24",
-        "25",
-        "26",
-        "27",
-        "28",
-        "29",
-        "30",
-        "31",
-        "32",
-        "33",
-        "34",
-        "35",
-        "36",
-        "37",
-        "38",
-        "AM",
-        "NR",
-        "SA",
-        "SN",
-        "ZZ",
-    ]
-)
+_QUALIFIERS = frozenset([*(f"{number:02d}" for number in (1, 2, 3, 4, *range(7, 39))), "AM", "NR", "SA", "SN", "ZZ"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,12 @@ from gateway.core.errors import Unmappable
 from gateway.core.ledger import Ledger
 from mappings.claim_model import ClaimView
 from mappings.fhir_claim import view_claim
-from mappings.x12_278_lines import write_line, write_quantity
+from mappings.x12_278_lines import names_service, write_line, write_quantity
 from mappings.x12_278_terms import (
     CONDITION,
     DATE_ELEMENT,
     DIAGNOSIS_TYPE,
+    EVENT_REVIEW,
     HOME_HEALTH,
     MAXIMUM_DIAGNOSES,
     MAXIMUM_EVENT_PROVIDERS,
@@ -168,14 +169,19 @@ def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
     first = next(iter(view.lines), None)
     level = code(extension_value(claim, LEVEL_OF_SERVICE))
     place = _place(first.element) if first else ""
+    own = {
+        str(part.get("url")): str(part.get("valueString", ""))
+        for part in rows(extension(claim, EVENT_REVIEW), "extension")
+    }
     event.add(
         "UM",
-        (first.request_type if first else "") or "HS",
+        own.get("UM01") or (first.request_type if first else "") or "HS",
         view.certification_type or "I",
-        first.category if first else "",
+        own.get("UM03") or (first.category if first else ""),
         place,
         _causes(claim),
         level,
+        *(own.get(f"UM{at:02d}", "") for at in range(7, 11)),
     )
     for qualifier, url in (("BB", AUTHORIZATION_NUMBER), ("NT", ADMINISTRATION_REFERENCE)):
         number = str(extension_value(claim, url) or "")
@@ -189,13 +195,14 @@ def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
     _care_team(source, event)
     if view.kind == "authorization.cancel" and view.certification_type == "3" and not lines:
         return {}
-    if len(view.lines) == 1 and not view.lines[0].code:
+    if len(view.lines) == 1 and not names_service(view.lines[0]):
         write_quantity(view.lines[0].element, event)
         return {}
+    write_quantity({"extension": rows(claim, "extension")}, event)
     traces: dict[str, int] = {}
     for line in lines:
         loop = event.add_loop("2000F")
-        write_line(line, loop, is_first=line is first)
+        write_line(line, loop, kind=code(claim.get("type")), is_first=line is first)
         traces |= {trace[1]: line.sequence for trace in line.traces if trace[1]}
         _line_providers(source, line.element, loop)
     return traces
@@ -214,7 +221,7 @@ def _assigner(identifier: Element, otherwise: str) -> tuple[str, str]:
         ),
         "",
     )
-    return (trn03 or named or otherwise or "0000000000")[:10].ljust(10, "0"), department[:50]
+    return trn03[:10] or (named or otherwise or "0000000000")[:10].ljust(10, "0"), department[:50]
 
 
 def _place(item: Element) -> Any:

@@ -21,16 +21,24 @@ from mappings.x12_tables import procedure_qualifier, table
 Element = dict[str, Any]
 
 
-def write_line(line: ServiceLine, loop: Loop, *, is_first: bool) -> None:
-    """Write one item. UM04 is repeated for later lines only, because the event has the first one's."""
+def names_service(line: ServiceLine) -> bool:
+    """Whether the item says which service it is about, or carries anything only a service loop can."""
+    return (line.code not in ("", "not-applicable")) or bool(line.traces or line.element.get("revenue"))
+
+
+def write_line(line: ServiceLine, loop: Loop, *, kind: str, is_first: bool) -> None:
+    """Write one item of a claim of this kind (professional, institutional, oral).
+
+    UM04 is written for later lines only, because the event has the first one's.
+    """
     item = line.element
     loop.add("HL", "SS")
     for system, value in line.traces[:3]:
         assigner = system.removeprefix(TRACE_ASSIGNER) if system.startswith(TRACE_ASSIGNER) else "0000000000"
         loop.add("TRN", "1", value[:50], (assigner or "0000000000")[:10])
     place = coding(item.get("locationCodeableConcept"))
-    kind = "A" if "nubc" in str(place.get("system", "")).lower() else "B"
-    where: Any = (str(place["code"]), kind) if place and not is_first else ""
+    qualifier = "A" if "nubc" in str(place.get("system", "")).lower() else "B"
+    where: Any = (str(place["code"]), qualifier) if place and not is_first else ""
     loop.add("UM", line.request_type or "HS", line.certification_type or "I", line.category, where)
     for qualifier, number in (("BB", line.authorization_number), ("NT", line.administration_reference)):
         if number:
@@ -38,7 +46,7 @@ def write_line(line: ServiceLine, loop: Loop, *, is_first: bool) -> None:
     days = date_values(item, "serviced")
     if days[1]:
         loop.add("DTP", "472", *days)
-    _service(line, loop)
+    _service(line, loop, kind)
     write_quantity(item, loop)
     note = str(extension_value(item, SERVICE_NOTE) or "")
     if note:
@@ -65,16 +73,16 @@ def plain(value: Any) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _service(line: ServiceLine, loop: Loop) -> None:
+def _service(line: ServiceLine, loop: Loop, kind: str) -> None:
     item = line.element
     if not line.code or line.code == "not-applicable":
         if item.get("revenue"):
             _institutional(line, loop, "")
         return
     procedure = _procedure(line)
-    if procedure[0] == "AD":
+    if procedure[0] == "AD" or kind == "oral":
         loop.add("SV3", procedure, *([""] * 4), plain(line.quantity) if line.quantity is not None else "")
-    elif item.get("revenue") or _has_institutional_parts(item):
+    elif kind == "institutional" or item.get("revenue") or _has_institutional_parts(item):
         _institutional(line, loop, procedure)
     else:
         _professional(line, loop, procedure)

@@ -39,6 +39,7 @@ from mappings.x12_278_terms import (
     CONDITION_ELEMENT,
     DATE_ELEMENT,
     DIAGNOSIS_TYPE,
+    EVENT_REVIEW,
     HOME_HEALTH,
     LEVEL_ELEMENT,
     PATIENT_STATUS,
@@ -48,6 +49,7 @@ from mappings.x12_278_terms import (
     RELATIONSHIP_ELEMENT,
     REPORT_ELEMENT,
     SUBMITTER,
+    TIMING,
     TRANSMISSION_ELEMENT,
 )
 from mappings.x12_dates import iso_day, iso_moment, period_of, timed
@@ -210,6 +212,7 @@ def _claim_extensions(event: Loop, level: str, tracer: Tracer, transmission: Tra
     certification = tracer.take(event.segment("UM"), 2, "Claim.extension(certificationType)")
     if certification:
         found.append({"url": CERTIFICATION_TYPE, "valueCodeableConcept": concept(CERTIFICATION_ELEMENT, certification)})
+    found += _event_review(event, tracer)
     if level:
         found.append({"url": LEVEL_OF_SERVICE, "valueCodeableConcept": concept(LEVEL_ELEMENT, level)})
     for qualifier, url in (("BB", AUTHORIZATION_NUMBER), ("NT", ADMINISTRATION_REFERENCE)):
@@ -231,6 +234,25 @@ def _claim_extensions(event: Loop, level: str, tracer: Tracer, transmission: Tra
         inner = [{"url": "prognosis", "valueCodeableConcept": prognosis}]
         day = iso_day(tracer.take(care, 2, target))
         found.append({"url": HOME_HEALTH, "extension": [*inner, *([{"url": "date", "valueDate": day}] if day else [])]})
+    return found
+
+
+def _event_review(event: Loop, tracer: Tracer) -> list[Element]:
+    """What stands in the event's UM and HSD and has no place of its own beside service lines."""
+    target = "Claim.extension"
+    review, delivery = event.segment("UM"), event.segment("HSD")
+    has_lines = next(event.loops("2000F"), None) is not None
+    places = (1, 3, 7, 8, 9, 10) if has_lines else (7, 8, 9, 10)
+    found: list[Element] = []
+    for url, segment, wanted in (
+        (EVENT_REVIEW, review, places),
+        (TIMING, delivery if has_lines else None, tuple(range(1, 9))),
+    ):
+        values = {at: tracer.take(segment, at, target) for at in wanted}
+        name = segment.id if segment else ""
+        parts = [{"url": f"{name}{at:02d}", "valueString": value} for at, value in values.items() if value]
+        if parts:
+            found.append({"url": url, "extension": parts})
     return found
 
 

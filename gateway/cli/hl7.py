@@ -30,6 +30,7 @@ from adapters.hl7.wire.check import check, warnings
 from adapters.hl7.wire.message import HEADERS
 from adapters.hl7.wire.mllp import Frame, Framer, Limits, Refused, Truncated, frame
 from adapters.hl7.wire.names import SEGMENTS, field_name
+from gateway.cli import hl7_fhir
 from gateway.cli.hl7_local import Folder, LocalCodec
 from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import DeliveryError, GatewayError, Issue, MalformedMessage
@@ -327,4 +328,4 @@ async def _serve(settings: ListenerSettings, folder: Folder) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-# `to-fhir` needs the mapping and lives in hl7_fhir.py; it joins here: app.command("to-fhir")(hl7_fhir.to_fhir)
+hl7_fhir.join(app)

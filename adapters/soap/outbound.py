@@ -40,7 +40,7 @@ BUSY = {408, 425, 429, 500, 502, 503, 504}
 class CoreSender:
     """Sends X12 to one CORE endpoint. `attributes` of an Outbound: `payloadType`, `processingMode`, `timeStamp`."""
 
-    def __init__(self, endpoint: CoreEndpoint, *, secret: Callable[[str], str], clock: Clock) -> None:
+    def __init__(self, endpoint: CoreEndpoint, *, secret: Callable[[str], bytes], clock: Clock) -> None:
         """`secret` resolves a reference to a password. Raises ConfigurationError on unusable TLS files."""
         self._endpoint = endpoint
         self._clock = clock
@@ -49,7 +49,7 @@ class CoreSender:
         )
         self._transport = _Transport(self._http, endpoint.maximum_bytes)
         build: Any = UsernameToken  # zeep has no types: Any marks where its calls begin
-        token = build(endpoint.username, secret(endpoint.password)) if endpoint.username else None
+        token = build(endpoint.username, secret(endpoint.password).decode()) if endpoint.username else None
         settings = zeep.Settings(
             strict=True, forbid_dtd=True, forbid_entities=True, forbid_external=True, xml_huge_tree=False
         )

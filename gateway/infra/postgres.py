@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import orjson
 
-from gateway.core.errors import ConcurrencyError, Unavailable
+from gateway.core.errors import ConcurrencyError, OwnError, Unavailable
 
 SYSTEM = "*"
 """The tenant of the gateway's own log readers; row-level security lets it see every tenant."""
@@ -91,6 +91,8 @@ class Database:
             raise ConcurrencyError from error
         except _UNAVAILABLE as error:
             raise Unavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error
+        except asyncpg.PostgresError as error:
+            raise OwnError(f"PostgreSQL refused a statement ({type(error).__name__})") from error
 
 
 _NAME = re.compile(r"^-- name: (\w+)\n(-- .+\n)+", re.MULTILINE)

@@ -36,7 +36,7 @@ async def server(bench: Bench) -> AsyncIterator[str]:
 
 def sender(url: str, **change: object) -> CoreSender:
     endpoint = CoreEndpoint(name="plan", url=url, sender_id="CLINIC7", receiver_id="PLAN0009", **change)
-    return CoreSender(endpoint, secret=lambda _: PASSWORD, clock=FixedClock())
+    return CoreSender(endpoint, secret=lambda _: PASSWORD.encode(), clock=FixedClock())
 
 
 def outbound(key: str = "k1", mode: str = "RealTime") -> Outbound:

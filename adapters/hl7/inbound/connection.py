@@ -1,0 +1,282 @@
+"""One connection of the listener: frames in, answers out in the order of the questions.
+
+Messages of one connection are worked on side by side (a sender may pipeline), but never more than `pipeline` of them:
+then reading stops, and TCP tells the sender. One message is started per turn of the event loop, so that a sender with
+a full buffer does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from adapters.hl7.wire.batch import split
+from adapters.hl7.wire.mllp import (
+    NEGATIVE,
+    POSITIVE,
+    Commit,
+    Event,
+    Frame,
+    Framer,
+    Junk,
+    Limits,
+    Refused,
+    Truncated,
+    frame,
+)
+from gateway.core.errors import GatewayError, LimitExceeded, MalformedMessage
+
+from .duplicates import Outcome
+from .exchange import Peer
+
+if TYPE_CHECKING:
+    from .listener import Listener
+
+_REASONS = {
+    "empty": "empty frame",
+    "no-header": "a message starts with MSH",
+    "embedded-end": "frame end inside the message",
+    "too-large": "message too large",
+}
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One message's place in the order of answers."""
+
+    payload: bytes
+    size: int
+    outcome: Outcome | None = None
+
+
+class Connection(asyncio.Protocol):
+    """A peer that was let in. Times are the event loop's."""
+
+    def __init__(self, listener: Listener, peer: Peer) -> None:
+        self.peer = peer
+        self._listener = listener
+        self._exchange = listener.exchange
+        self._loop = asyncio.get_running_loop()
+        self._framer = Framer(Limits(frame=listener.settings.frame))
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[_Turn] = deque()
+        self._turns: deque[_Turn] = deque()
+        self._pumping = False
+        self._reading = True
+        self._ending = False
+        self._buffered = 0
+        self.entered = False
+        """Whether the handshake, if any, is done: from then on the listener hears when it is lost."""
+        self.heard = self._loop.time()
+        self.frame_since: float | None = None
+        self.unread_since: float | None = None
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.entered = True
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._listener.welcome(self, self._transport):
+            self._ending = True
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = self._loop.time()
+        for event in self._framer.feed(data):
+            self._take(event)
+        self._account()
+        self._flow()
+
+    def eof_received(self) -> bool:
+        for event in self._framer.end():
+            self._take(event)
+        self._account()
+        self._ending = True
+        # Plain TCP may be half closed: the answers still go out. TLS cannot.
+        half_closed = self._transport is not None and self._transport.get_extra_info("ssl_object") is None
+        self._close_when_done()
+        return half_closed
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio names it)
+        self._give_up()
+        self._transport = None
+        self._account()
+        if self._turns:
+            self._listener.observe("hl7.answer-lost", {"count": len(self._turns), "peer": self.peer.address})
+        self._listener.lost(self)
+
+    def pause_writing(self) -> None:
+        self.unread_since = self._loop.time()
+        self._flow()
+
+    def resume_writing(self) -> None:
+        self.unread_since = None
+        self._flow()
+
+    # What the listener calls.
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message is unanswered."""
+        return bool(self._turns)
+
+    def drain(self) -> None:
+        """Read no more; close when all that was received is answered."""
+        self._ending = True
+        self._flow()
+        self._close_when_done()
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self._listener.observe("hl7.closed", {"reason": reason, "peer": self.peer.address})
+        self._give_up()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _give_up(self) -> None:
+        """Nothing more will be read or can be answered: forget what was not started."""
+        self._ending = True
+        for event in self._framer.end():
+            if isinstance(event, Truncated | Junk):
+                self._take(event)
+        while self._waiting:
+            self._waiting.popleft().outcome = Outcome(None, good=False)
+            self._listener.release()
+
+    # Frames in.
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Frame(payload=payload):
+                self._queue(payload)
+            case Refused(reason=reason, payload=payload):
+                error: GatewayError = MalformedMessage(_REASONS[reason], location="segment 1")
+                if reason == "too-large":
+                    error = LimitExceeded(_REASONS[reason])
+                self._answer_now(payload, error)
+            case Truncated(reason=reason, size=size):
+                self._listener.observe("mllp.truncated", {"reason": reason, "size": size, "peer": self.peer.address})
+            case Junk(size=size, head=head):
+                self._listener.observe("mllp.junk", {"size": size, "head": head, "peer": self.peer.address})
+            case Commit(positive=positive):
+                self._listener.observe("mllp.commit", {"positive": int(positive), "peer": self.peer.address})
+        if isinstance(event, Refused | Junk) and event.close:
+            self._ending = True
+            self._close_when_done()
+
+    def _account(self) -> None:
+        """Keep the clock of an unfinished frame and the listener's count of held bytes."""
+        if not self._framer.in_frame:
+            self.frame_since = None
+        elif self.frame_since is None:
+            self.frame_since = self.heard
+        held = self._framer.buffered if self._transport is not None else 0
+        if not self._listener.hold(held - self._buffered):
+            self._answer_now(b"", LimitExceeded("busy"))
+            self._ending = True
+            self._close_when_done()
+        self._buffered = held
+
+    def _queue(self, payload: bytes) -> None:
+        if not self._listener.admit():
+            self._answer_now(payload, LimitExceeded("busy, send again later"))
+            return
+        turn = _Turn(payload, len(payload))
+        self._turns.append(turn)
+        self._waiting.append(turn)
+        if not self._pumping:
+            self._pumping = True
+            self._pump()
+
+    def _pump(self) -> None:
+        """Start one message; come back in the next turn of the loop for another."""
+        if not self._waiting:
+            self._pumping = False
+            return
+        turn = self._waiting.popleft()
+        task = self._loop.create_task(self._exchange.handle(turn.payload, self.peer))
+        task.add_done_callback(lambda done: self._settled(turn, done))
+        self._listener.tasks.add(task)
+        if self._waiting:
+            self._loop.call_soon(self._pump)
+        else:
+            self._pumping = False
+
+    # Answers out.
+
+    def _settled(self, turn: _Turn, task: asyncio.Task[Outcome]) -> None:
+        self._listener.tasks.discard(task)
+        self._listener.release()
+        if task.cancelled():
+            turn.outcome = Outcome(None, good=False)
+        elif (fault := task.exception()) is not None:
+            self._listener.observe("hl7.defect", {"error": type(fault).__name__, "peer": self.peer.address})
+            turn.outcome = self._exchange.defect(turn.payload)
+        else:
+            turn.outcome = task.result()
+        self._write_ready()
+
+    def _answer_now(self, payload: bytes, error: GatewayError) -> None:
+        """Refuse without work, in its place in the order."""
+        turn = _Turn(b"", len(payload), self._exchange.refuse_payload(payload, error))
+        self._turns.append(turn)
+        self._write_ready()
+
+    def _write_ready(self) -> None:
+        """Send the answers of the oldest messages, up to the first that is not settled."""
+        chunks: list[bytes] = []
+        while self._turns and self._turns[0].outcome is not None:
+            outcome = self._turns.popleft().outcome
+            if outcome is not None:
+                chunks += self._frames(outcome)
+        if self._transport is None:
+            return
+        if chunks and not self._transport.is_closing():
+            self._transport.write(b"".join(chunks))
+        self._flow()
+        self._close_when_done()
+
+    def _frames(self, outcome: Outcome) -> list[bytes]:
+        """An answer as frames: the commit acknowledgement of release 2 first, then each message in its own."""
+        frames = []
+        if self._listener.settings.release == 2:
+            frames.append(frame(POSITIVE if outcome.committed else NEGATIVE))
+        answer = outcome.answer
+        if answer is None:
+            return frames
+        if b"\rMSH" in answer and answer.startswith(b"MSH"):
+            frames += [frame(message) for message in split(answer).messages]
+        else:
+            frames.append(frame(answer))
+        return frames
+
+    def _flow(self) -> None:
+        """Read only while answers find room: in our pipeline and in the peer's buffer."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        wanted = not self._ending and self.unread_since is None and len(self._turns) < self._listener.settings.pipeline
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def _close_when_done(self) -> None:
+        if self._ending and not self._turns and self._transport is not None:
+            self._transport.close()
+
+
+def configure(connected: socket.socket, keepalive: tuple[int, int, int]) -> None:
+    """No delay of small answers; TCP keepalive, so that a peer that vanished is noticed."""
+    idle, interval, probes = keepalive
+    connected.setblocking(False)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", probes)):
+        if hasattr(socket, option):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

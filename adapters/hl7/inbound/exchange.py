@@ -1,0 +1,251 @@
+"""One message from its bytes to its answer. No sockets: the connection brings payloads and carries answers.
+
+The order of checks: who sent it (certificate and network against MSH-3 and MSH-4 of every message in the payload),
+whether it is a resend, what it says (the injected codec), and whether it is durable (the injected accept). The
+positive answer is built only after the last of these has returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from adapters.hl7.settings import ListenerSettings, PartnerSettings
+from adapters.hl7.wire import Segment, read_header
+from adapters.hl7.wire.acknowledgement import acknowledge, refuse
+from adapters.hl7.wire.batch import split
+from gateway.core.envelope import Intake, Raw, Reception
+from gateway.core.errors import (
+    GatewayError,
+    LimitExceeded,
+    MalformedMessage,
+    MessageConflict,
+    OwnError,
+    UnauthorizedSender,
+    Unavailable,
+)
+from gateway.core.ports import Accept, Clock, Codec, Reading
+
+from .duplicates import Key, Outcome, Window
+
+MEDIA_TYPE = "application/hl7-v2"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+Observe = Callable[[str, Mapping[str, str | int]], None]
+"""Told what happens, for logs, metrics and security events: a name such as `hl7.refused`, and codes and counts."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """Who is at the other end, as far as the connection proves it."""
+
+    address: str
+    names: frozenset[str] = frozenset()
+    """Names in its verified client certificate."""
+    partners: tuple[PartnerSettings, ...] = ()
+    """Those it may speak for, under the settings `of`."""
+    of: ListenerSettings | None = None
+
+
+class Exchange:
+    """What all connections of one listener share to turn payloads into answers."""
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        *,
+        codec: Codec,
+        accept: Accept,
+        clock: Clock,
+        identify: Callable[[], str],
+        observe: Observe,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.observe = observe
+        self._codec = codec
+        self._accept = accept
+        self._clock = clock
+        self._identify = identify
+        self._window = Window(seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=loop.time)
+        self._order: dict[tuple[str, ...], asyncio.Future[None]] = {}
+
+    def use(self, settings: ListenerSettings) -> None:
+        """Take new partners over from the next message on."""
+        self.settings = settings
+
+    def partners_of(self, peer: Peer) -> tuple[PartnerSettings, ...]:
+        """Partners this connection may speak for: by certificate where one is bound, by network where one is set."""
+        if peer.of is not self.settings:
+            peer.of = self.settings
+            peer.partners = tuple(
+                partner
+                for partner in self.settings.partners
+                if (not partner.certificate_names or partner.certificate_names & peer.names)
+                and (not partner.networks or within(peer.address, partner.networks))
+            )
+        return peer.partners
+
+    async def handle(self, payload: bytes, peer: Peer) -> Outcome:
+        """Answer one payload: a message, or a batch of them."""
+        header: Segment | None = None
+        try:
+            header = read_header(payload)
+            partner, header = self._admit(payload, header, peer)
+        except GatewayError as error:
+            return self.negative(header, error)
+        raw = Raw.of(payload, MEDIA_TYPE)
+        key = _duplicate_key(header, partner)
+        if key is None:
+            return await self._process(raw, partner, peer)
+        try:
+            first = self._window.claim(key, raw.sha256)
+        except MessageConflict as error:
+            self.observe("hl7.conflict", {"partner": partner.name if partner else ""})
+            return self.negative(header, error)
+        if first is not None:
+            self.observe("hl7.duplicate", {"partner": partner.name if partner else ""})
+            return await asyncio.shield(first)
+        outcome = Outcome(None, good=False, again=True)
+        try:
+            outcome = await self._process(raw, partner, peer)
+        finally:
+            self._window.settle(key, outcome)
+        return outcome
+
+    def negative(self, header: Segment | None, error: GatewayError) -> Outcome:
+        """Refuse at the edge, before any codec saw the message."""
+        at = self._clock()
+        self.observe("hl7.refused", {"error": error.code, "location": error.location})
+        again = isinstance(error, OwnError | LimitExceeded)
+        if header is None or header.name != "MSH":
+            return Outcome(refuse(error, identify=self._identify, at=at), good=False, again=again)
+        answers = acknowledge(header, error, identify=self._identify, at=at)
+        return Outcome(answers.together(), good=False, again=again)
+
+    def refuse_payload(self, payload: bytes, error: GatewayError) -> Outcome:
+        """Refuse a payload by name where its header can be read."""
+        try:
+            header = read_header(payload)
+        except MalformedMessage:
+            header = None
+        return self.negative(header, error)
+
+    def _admit(self, payload: bytes, header: Segment, peer: Peer) -> tuple[PartnerSettings | None, Segment]:
+        """The partner that sent this, and the header read with its character set."""
+        partner = _first_allowing(self.partners_of(peer), header)
+        if partner is None and not self._unknown(header):
+            raise self._not_bound(peer)
+        stream = split(payload)
+        if len(stream.messages) > 1 or stream.batched:
+            for message in stream.messages:
+                inner = read_header(message)
+                if partner is not None and not partner.allows(inner.get(3), inner.get(4)):
+                    raise self._not_bound(peer)
+                if partner is None and not self._unknown(inner):
+                    raise self._not_bound(peer)
+        if partner is not None and partner.charset is not None:
+            header = read_header(payload, charset=partner.charset)
+        return partner, header
+
+    def _unknown(self, header: Segment) -> bool:
+        """Whether a sender no partner has claimed may come in anyhow."""
+        return self.settings.unknown_partners and _first_allowing(self.settings.partners, header) is None
+
+    def _not_bound(self, peer: Peer) -> UnauthorizedSender:
+        self.observe("hl7.security", {"reason": "sender-not-bound", "peer": peer.address})
+        return UnauthorizedSender(location="MSH-3")
+
+    async def _process(self, raw: Raw, partner: PartnerSettings | None, peer: Peer) -> Outcome:
+        reception = self._reception(partner, peer)
+        reading = self._codec.read(raw, reception)
+        if reading.refused:
+            self.observe("hl7.refused", {"error": "codec", "partner": reception.client})
+            return Outcome(reading.answer(None), good=False)
+        try:
+            async with asyncio.timeout(self.settings.accept_timeout):
+                for intake in reading.intakes:
+                    await self._accept_in_order(intake, reception)
+        except TimeoutError:
+            return self._failed(reading, Unavailable("not stored in time"), partner)
+        except GatewayError as error:
+            return self._failed(reading, error, partner)
+        return Outcome(reading.answer(None), good=True)
+
+    def _failed(self, reading: Reading, error: GatewayError, partner: PartnerSettings | None) -> Outcome:
+        self.observe("hl7.not-accepted", {"error": error.code, "partner": partner.name if partner else ""})
+        if isinstance(error, OwnError) and partner is not None and partner.on_failure == "silent":
+            return Outcome(None, good=False, again=True)
+        return Outcome(reading.answer(error), good=False, again=isinstance(error, OwnError))
+
+    async def _accept_in_order(self, intake: Intake, reception: Reception) -> None:
+        """Publish after everything with the same ordering key that came before, on whatever connection."""
+        if not intake.ordering_key:
+            await self._accept(intake, reception)
+            return
+        key = (reception.tenant, *intake.ordering_key)
+        before = self._order.get(key)
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._order[key] = mine
+        try:
+            if before is not None:
+                await asyncio.shield(before)
+            await self._accept(intake, reception)
+        finally:
+            if self._order.get(key) is mine:
+                del self._order[key]
+            if before is None or before.done():
+                mine.set_result(None)
+            else:  # we gave up waiting: those behind us still wait for those before us
+                before.add_done_callback(lambda _: mine.set_result(None))
+
+    def _reception(self, partner: PartnerSettings | None, peer: Peer) -> Reception:
+        name = partner.name if partner is not None else ""
+        attributes = {"listener": self.settings.name, "peer": peer.address}
+        if partner is not None:
+            attributes["application-answer"] = partner.application_answer
+            if partner.charset is not None:
+                attributes["charset"] = partner.charset
+        return Reception(
+            tenant=self.settings.tenant,
+            source=f"hl7/{name or self.settings.name}",
+            received_at=self._clock(),
+            media_type=MEDIA_TYPE,
+            client=name,
+            attributes=attributes,
+        )
+
+    def defect(self, payload: bytes) -> Outcome:
+        """A fault in our own code met this message: the sender hears AE and may send it again."""
+        return self.refuse_payload(payload, OwnError("internal error"))
+
+
+def within(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address lies in one of the networks; IPv4 written as IPv6 counts as IPv4."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return any((mapped or parsed) in network for network in networks)
+
+
+def _first_allowing(candidates: tuple[PartnerSettings, ...], header: Segment) -> PartnerSettings | None:
+    application, facility = header.get(3), header.get(4)
+    for partner in candidates:
+        if partner.allows(application, facility):
+            return partner
+    return None
+
+
+def _duplicate_key(header: Segment, partner: PartnerSettings | None) -> Key | None:
+    """(partner, MSH-3, MSH-4, MSH-10 [, MSH-7]); None where nothing can be told apart."""
+    policy = partner.duplicates if partner is not None else "control-id"
+    control_id = header.raw(10 if header.name == "MSH" else 11)
+    if policy == "off" or not control_id:
+        return None
+    key = (partner.name if partner else "", header.raw(3), header.raw(4), control_id)
+    return (*key, header.raw(7)) if policy == "control-id-and-time" else key

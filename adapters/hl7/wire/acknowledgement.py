@@ -1,0 +1,258 @@
+"""Acknowledgements in original and enhanced mode (chapter 2, processing rules; tables 0008, 0155, 0357).
+
+Enhanced mode is on as soon as MSH-15 or MSH-16 is valued; a blank one then means NE. By mode and outcome:
+
+    MSH-15     MSH-16     on this connection       second phase
+    blank      blank      AA / AE / AR             –
+    NE         NE         –                        –
+    asked      NE         CA / CE / CR             –
+    NE         asked      AA / AE / AR             –
+    asked      asked      CA / CE / CR             AA, as a message of its own
+
+An accept acknowledgement says whether the message is safely ours. A message we refuse is not ours: it gets CE (its
+content) or CR (its header) and no second phase. AE/CE: content or processing; AR/CR: type, version, sender, size.
+An acknowledgement is never acknowledged; an application answer (RPA, RRI …) gets an accept acknowledgement if it asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.core.errors import (
+    GatewayError,
+    InvalidMessage,
+    Issue,
+    LimitExceeded,
+    MalformedMessage,
+    MessageConflict,
+    UnauthorizedSender,
+    UnsupportedMessage,
+)
+
+from .build import Value, Verbatim, compose, segment, timestamp
+from .message import Segment, parse_path, write
+from .structures import RESPONSES
+
+CONDITIONS = {
+    "0": "Message accepted",
+    "100": "Segment sequence error",
+    "101": "Required field missing",
+    "102": "Data type error",
+    "103": "Table value not found",
+    "200": "Unsupported message type",
+    "201": "Unsupported event code",
+    "202": "Unsupported processing id",
+    "203": "Unsupported version id",
+    "204": "Unknown key identifier",
+    "205": "Duplicate key identifier",
+    "206": "Application record locked",
+    "207": "Application internal error",
+}
+"""Table 0357, message error condition codes."""
+
+_VERDICTS: tuple[tuple[type[GatewayError], str, str], ...] = (
+    (MessageConflict, "E", "205"),
+    (UnsupportedMessage, "R", "200"),
+    (UnauthorizedSender, "R", "103"),
+    (LimitExceeded, "R", "207"),
+    (InvalidMessage, "E", "101"),
+    (MalformedMessage, "E", "100"),
+    (GatewayError, "E", "207"),
+)
+"""Our error → second letter of MSA-1 (Error, Reject) and table 0357. The first row that fits holds."""
+
+_UNSUPPORTED = {"MSH-9": "200", "MSH-9.2": "201", "MSH-11": "202", "MSH-12": "203"}
+"""Where an unsupported message is unsupported → table 0357."""
+
+DEFAULT_VERSION = "2.5.1"
+"""Written where the sender names no version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the sender asked for: MSH-15 and MSH-16 as table 0155 (AL, NE, ER, SU)."""
+
+    enhanced: bool
+    accept: str
+    application: str
+
+
+def plan(header: Segment) -> Plan:
+    """Read MSH-15 and MSH-16; both blank is original mode."""
+    accept, application = header.get(15).upper(), header.get(16).upper()
+    if not accept and not application:
+        return Plan(enhanced=False, accept="NE", application="AL")
+    return Plan(enhanced=True, accept=accept or "NE", application=application or "NE")
+
+
+def wanted(condition: str, *, good: bool) -> bool:
+    """Whether table 0155 asks for an acknowledgement of this outcome. Unknown codes ask always."""
+    return {"NE": False, "ER": not good, "SU": good}.get(condition, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The acknowledgements of one message; None where the protocol is silent."""
+
+    immediate: bytes | None
+    """For the connection the message came on."""
+    application: bytes | None = None
+    """Enhanced mode, both asked: follows the accept acknowledgement, there or on our own connection."""
+
+    def together(self) -> bytes | None:
+        """Both, one after the other: a listener sends each message of an answer in its own frame."""
+        return (self.immediate or b"") + (self.application or b"") or None
+
+
+def acknowledge(
+    header: Segment,
+    error: GatewayError | None,
+    *,
+    identify: Callable[[], str],
+    at: datetime,
+    answered: Segment | None = None,
+    warnings: Sequence[Issue] = (),
+) -> Answers:
+    """The acknowledgements for a message with this MSH: positive when `error` is None.
+
+    `identify` makes control ids (MSH-10), `at` is the time of the answer (aware), `answered` is the message's own
+    MSA where it has one, `warnings` become ERR segments of severity W (release 2.5 on).
+    """
+    asked = plan(header)
+    good = error is None
+    if is_answer(header, answered):
+        if not asked.enhanced or not _may_accept(header, answered):
+            return Answers(None)
+        asked = Plan(enhanced=True, accept=asked.accept, application="NE")
+
+    def build(level: str) -> bytes:
+        return _build(header, level, error, warnings, identify(), at, enhanced=asked.enhanced)
+
+    application = wanted(asked.application, good=good)
+    if asked.accept == "NE":
+        return Answers(build("A") if application else None)
+    immediate = build("C") if wanted(asked.accept, good=good) else None
+    return Answers(immediate, build("A") if good and application else None)
+
+
+def refuse(error: GatewayError, *, identify: Callable[[], str], at: datetime) -> bytes:
+    """AR for bytes without a readable header: no control id to refer to, but the sender need not wait."""
+    header = segment("MSH", {11: "P", 12: DEFAULT_VERSION})
+    return _build(header, "A", error, (), identify(), at, enhanced=False, verdict="R")
+
+
+def is_answer(header: Segment, answered: Segment | None = None) -> bool:
+    """Whether the message answers another one: it has an MSA, or a type that always has."""
+    return answered is not None or header.get(9) in {"ACK", "MCF", *RESPONSES.values()}
+
+
+def _may_accept(header: Segment, answered: Segment | None) -> bool:
+    """Accept acknowledgements end there; plain ACKs too, unless they are known to be application answers."""
+    if answered is None:
+        return header.get(9) not in ("ACK", "MCF")
+    return answered.get(1).startswith("A")
+
+
+def verdict_of(error: GatewayError | None) -> tuple[str, str]:
+    """Second letter of MSA-1 and code of table 0357 for an outcome."""
+    if error is None:
+        return "A", "0"
+    letter, code = next((letter, code) for kind, letter, code in _VERDICTS if isinstance(error, kind))
+    if isinstance(error, UnsupportedMessage):
+        code = _UNSUPPORTED.get(error.location, code)
+    if isinstance(error, MalformedMessage) and error.location.startswith("MSH"):
+        letter, code = "R", "102"
+    return letter, code
+
+
+def release(header: Segment) -> tuple[int, ...]:
+    """MSH-12 as numbers, (2, 5, 1); the default where it is missing or no number."""
+    text = header.get(12) or DEFAULT_VERSION
+    numbers = tuple(int(part) for part in text.split(".") if part.isascii() and part.isdigit())
+    return numbers or (2, 5, 1)
+
+
+def _build(
+    header: Segment,
+    level: str,
+    error: GatewayError | None,
+    warnings: Sequence[Issue],
+    control_id: str,
+    at: datetime,
+    *,
+    enhanced: bool,
+    verdict: str = "",
+) -> bytes:
+    letter, code = verdict_of(error)
+    version = release(header)
+    fields: dict[int, Value] = {1: f"{level}{verdict or letter}", 2: Verbatim(header.raw(10))}
+    if error is not None and version < (2, 7):
+        fields[3] = error.message[:80]
+    head = _header(header, version, control_id, at, enhanced=enhanced)
+    segments = [head, segment("MSA", fields, syntax=header.syntax)]
+    if error is not None:
+        issues = error.issues or (Issue(code, error.location, error.message),)
+        segments += [_error(issue, code, header, version) for issue in issues[:20]]
+    elif version >= (2, 5):
+        segments += [_error(issue, "0", header, version) for issue in warnings[:20]]
+    return write(compose(segments))
+
+
+def _header(header: Segment, version: tuple[int, ...], control_id: str, at: datetime, *, enhanced: bool) -> Segment:
+    trigger = header.get(9, 2)
+    kind: Value = "ACK"
+    if trigger and version >= (2, 3, 1):
+        kind = ("ACK", trigger, "ACK")
+    elif trigger and version >= (2, 3):
+        kind = ("ACK", trigger)
+    fields: dict[int, Value] = {
+        3: Verbatim(header.raw(5)),
+        4: Verbatim(header.raw(6)),
+        5: Verbatim(header.raw(3)),
+        6: Verbatim(header.raw(4)),
+        7: timestamp(at),
+        9: kind,
+        10: control_id,
+        11: Verbatim(header.raw(11)) or "P",
+        12: Verbatim(header.raw(12)) or DEFAULT_VERSION,
+        15: "NE" if enhanced else None,
+        16: "NE" if enhanced else None,
+        18: Verbatim(header.raw(18)),
+    }
+    return segment("MSH", fields, syntax=header.syntax)
+
+
+def _error(issue: Issue, fallback: str, header: Segment, version: tuple[int, ...]) -> Segment:
+    """ERR: fields 2, 3, 4 and 8 from release 2.5 on; before it field 1 (ELD) holds place and code together."""
+    code = issue.code if issue.code in CONDITIONS else fallback
+    place = _location(issue.location)
+    if version < (2, 5):
+        spot = (*place, "", "", "")[:3]
+        return segment("ERR", {1: (*spot, (code, CONDITIONS[code], "HL70357"))}, syntax=header.syntax)
+    severity = {"error": "E", "warning": "W", "information": "I"}.get(issue.severity, "E")
+    fields: dict[int, Value] = {
+        2: place or None,
+        3: (code, CONDITIONS[code], "HL70357"),
+        4: severity if code != "0" or severity != "E" else "I",
+        8: issue.text[:250],
+    }
+    return segment("ERR", fields, syntax=header.syntax)
+
+
+def _location(location: str) -> tuple[str, ...]:
+    """ERL: segment, its number, field; repetition, component, sub-component where the path names them."""
+    place = parse_path(location)
+    if place is None:
+        return ()
+    numbers = [place.index]
+    if place.field:
+        numbers.append(place.field)
+        if "." in location or place.repetition > 1:
+            numbers.append(place.repetition)
+        if "." in location:
+            numbers.append(place.component)
+        if place.sub > 1:
+            numbers.append(place.sub)
+    return (place.segment, *map(str, numbers))

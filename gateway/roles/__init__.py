@@ -1,0 +1,1 @@
+"""One module per role: what a process of the gateway does from start to stop."""

@@ -1,0 +1,75 @@
+"""The starter: intake topics → cases, every message → the journal, stranded cases → started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from faststream.kafka import KafkaBroker
+
+from gateway import registry
+from gateway.app import App, needed
+from gateway.infra import kafka
+from gateway.infra.telemetry import CASES, logger, span
+from gateway.roles.periodic import every
+from gateway.stages.accept import Opener
+from gateway.stages.start import FAST_LANE_SECONDS, StartStage
+from gateway.store.journal import Journal
+
+SWEEP_SECONDS = 5.0
+
+log = logger("starter")
+
+
+async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Intake topics → cases; every message → the journal; stranded cases → started."""
+    async with app.serving():
+        client = await app.temporal()
+        stage = await app.start_stage(client)
+        opener = Opener(blobs=app.blobs, cipher=app.cipher)
+        journal = Journal(app.database, app.cipher)
+
+        async def start(record: kafka.Record) -> None:
+            envelope = await opener(record.key, record.headers, record.value)
+            with span("start", envelope.trace_parent, topic=record.topic):
+                if registry.definition_of(envelope.type) is None:
+                    return
+                opened = await stage(envelope)
+                CASES.labels(opened.outcome).inc()
+
+        async def keep(record: kafka.Record) -> None:
+            envelope = await opener(record.key, record.headers, record.value)
+            await journal.write(envelope, topic=record.topic, partition=record.partition, offset=record.offset)
+
+        broker = kafka.build_broker(needed(app.settings.kafka, "kafka"), app.security)
+        attach(broker, app.publisher, start, keep, workers=app.settings.starter_consumers)
+        await broker.start()
+        log.info("role.ready", role="starter")
+        ready()
+        sweeper = asyncio.create_task(every(SWEEP_SECONDS, lambda: _sweep(app, stage)))
+        await stop.wait()
+        sweeper.cancel()
+        await broker.stop()
+
+
+def attach(
+    broker: KafkaBroker,
+    publisher: kafka.KafkaPublisher,
+    start: kafka.Handler,
+    keep: kafka.Handler,
+    *,
+    workers: int,
+) -> None:
+    """The starter's and the journal's subscribers, in a loop over the same table that AsyncAPI is made from."""
+    starting = kafka.Guard(publisher, registry.DEAD_LETTERS, registry.STARTER_GROUP)
+    keeping = kafka.Guard(publisher, registry.DEAD_LETTERS, registry.JOURNAL_GROUP)
+    busy, *quiet = registry.STARTED_TOPICS
+    kafka.subscribe(broker, busy, group=registry.STARTER_GROUP, guard=starting, handler=start, workers=workers)
+    kafka.subscribe(broker, *quiet, group=registry.STARTER_GROUP, guard=starting, handler=start)
+    kafka.subscribe(broker, *registry.JOURNALED_TOPICS, group=registry.JOURNAL_GROUP, guard=keeping, handler=keep)
+
+
+async def _sweep(app: App, stage: StartStage) -> None:
+    for case in await app.cases.stranded(FAST_LANE_SECONDS):
+        await stage.starter.start(case)
+        CASES.labels("swept").inc()

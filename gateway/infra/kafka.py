@@ -229,9 +229,7 @@ def build_broker(servers: str, security: KafkaSecurity | None = None) -> KafkaBr
     )
 
 
-def subscribe(
-    broker: KafkaBroker, *topics: str, group: str, guard: Guard, handler: Handler, workers: int = 1
-) -> None:
+def subscribe(broker: KafkaBroker, *topics: str, group: str, guard: Guard, handler: Handler, workers: int = 1) -> None:
     """Attach a guarded subscriber. `workers` consumers share the partitions of one topic; order per key is kept.
 
     One consumer may read several quiet topics: each member that joins a group makes all others pause.

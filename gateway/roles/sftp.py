@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 
 from adapters.sftp.inbound import Poller, Services
-from adapters.x12.wire import is_complete
 from gateway.app import App, now
-from gateway.app.x12 import receiver
+from gateway.app.x12 import is_complete, receiver
 from gateway.infra.telemetry import SFTP_FILES, logger
 from gateway.security.secrets import secret
 

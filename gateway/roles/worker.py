@@ -32,7 +32,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         deliver = DeliverStage(
             intents=Deliveries(app.database, app.cipher),
             senders=deliveries.senders(app, notifications),
-            renderers=deliveries.renderers(notifications),
+            renderers=deliveries.renderers(app, notifications),
             monotonic=time.monotonic,
             count=lambda endpoint, outcome: DELIVERIES.labels(endpoint.split(".", 1)[0], outcome).inc(),
         )

@@ -229,6 +229,8 @@ def _diagnoses(job: Job, claim: Resource) -> None:
     for number, (cursor, condition) in enumerate(_reached(job, "DG1"), 1):
         entry: dict[str, Any] = {"sequence": number, "diagnosisCodeableConcept": condition.get("code") or absent()}
         if kind := cwe(cursor.first(6), job.env, None) if cursor.raw(6) else None:
+            for coding in kind.get("coding", ()):
+                coding.setdefault("system", "http://terminology.hl7.org/CodeSystem/v2-0052")
             entry["type"] = [kind]
             cursor.mark(6, "Claim.diagnosis.type", None, 1)
         entries.append(entry)

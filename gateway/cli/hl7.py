@@ -141,7 +141,8 @@ def explain(
         if as_json:
             explained.append(as_json_tree(message, fates))
         else:
-            Console(soft_wrap=True, highlight=False).print(tree(message, fates))
+            # Piped, a line stays a line; on a terminal it wraps.
+            Console(highlight=False, width=None if sys.stdout.isatty() else 2_000).print(tree(message, fates))
     if as_json:
         print(json.dumps(explained, indent=2, ensure_ascii=False))
 

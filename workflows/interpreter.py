@@ -138,7 +138,7 @@ class Case:
                     DeliveryInput(
                         case_id=self._case.case_id, tenant=self._case.tenant, endpoint=endpoint, version=self._version
                     ),
-                    task_queue=f"deliver.{endpoint}",
+                    task_queue=f"deliver.{endpoint.split('.', 1)[0]}",
                     result_type=str,
                     start_to_close_timeout=timedelta(minutes=2),
                     schedule_to_close_timeout=duration(retry["until"]),

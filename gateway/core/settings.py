@@ -39,6 +39,12 @@ class Settings(BaseSettings):
     topics: Path = Field(Path("topics.yaml"), description="The topic catalogue.")
     partners: Path | None = Field(None, description="Folder of partner profiles (YAML); unset: the demo partners.")
     policies: Path | None = Field(None, description="Folder of rule releases; unset: those that ship.")
+    clients: Path | None = Field(None, description="The registry of FHIR clients (YAML); unset: none is registered.")
+    signing_key: str | None = Field(
+        None, description="Secret reference of the P-384 PEM key that signs access tokens."
+    )
+    public_url: str = Field("http://127.0.0.1:8080", description="How clients reach the HTTP edge: scheme, host, port.")
+    strict: bool = Field(False, description="Refuse requests that break a profile rule, for every client.")
     http: str = Field("127.0.0.1:8080", description="Address of the HTTP edge (FHIR, SOAP, REST).")
     mllp: str = Field("127.0.0.1:2575", description="Address of the MLLP listener.")
     metrics: str | None = Field(None, description="Address of the Prometheus endpoint; unset: a free port per role.")
@@ -46,6 +52,7 @@ class Settings(BaseSettings):
     worker_processes: int = Field(1, ge=1, le=64, description="Workflow worker processes.")
     starter_consumers: int = Field(3, ge=1, le=64, description="Consumers of the starter per intake topic.")
     fast_lane_seconds: float = Field(12.0, gt=0, le=14, description="Longest wait of a synchronous answer (design D6).")
+    notifications_per_second: float = Field(20.0, gt=0, description="Rest-hook notifications per second, all together.")
     token_key: str | None = Field(None, description="Secret reference of the root key of tokens; demo makes its own.")
     cipher_key: str | None = Field(None, description="Secret reference of the root key of encryption at rest.")
     cipher_key_id: str = Field("k1", description="Id of that key; a rotation brings a new id.")

@@ -16,7 +16,6 @@ import zstandard
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
-    WorkflowExecutionStatus,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -172,13 +171,22 @@ class TemporalStarter:
                 raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
 
-async def running(client: Client, subject: str) -> bool:
-    """Whether the case's workflow is open."""
+async def start_notification(client: Client, tenant: str, subscription: str, version: int) -> None:
+    """Start the handshake of one version of a subscription; again is a no-op. Raises Unavailable."""
     try:
-        description = await client.get_workflow_handle(workflow_id(subject)).describe(rpc_timeout=RPC_TIMEOUT)
-    except RPCError:
-        return False
-    return description.status is WorkflowExecutionStatus.RUNNING
+        await client.start_workflow(
+            "Handshake",
+            {"tenant": tenant, "subscription": subscription},
+            id=f"handshake:{subscription}:{version}",
+            task_queue=CASE_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            rpc_timeout=RPC_TIMEOUT,
+        )
+    except WorkflowAlreadyStartedError:
+        return
+    except RPCError as error:
+        raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
 
 def case_worker(
@@ -202,12 +210,14 @@ def case_worker(
     )
 
 
-def delivery_worker(client: Client, endpoint: str, deliver: Callable[..., Any], *, per_second: float) -> Worker:
+def delivery_worker(
+    client: Client, endpoint: str, activities: Sequence[Callable[..., Any]], *, per_second: float
+) -> Worker:
     """The worker of one endpoint's queue; the server keeps the rate for all workers of the queue together."""
     return Worker(
         client,
         task_queue=f"deliver.{endpoint}",
-        activities=[deliver],
+        activities=activities,
         max_task_queue_activities_per_second=per_second,
         max_concurrent_activities=8,
         max_concurrent_activity_task_polls=2,

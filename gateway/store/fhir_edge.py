@@ -127,6 +127,14 @@ class PostgresSubscriptions:
             return [self._of(row) for row in await connection.fetch(SQL.watching, tenant, organization)]
 
 
+async def watching_client(
+    connection: Connection, tenant: str, client: str, organizations: Sequence[str]
+) -> Sequence[str]:
+    """Ids of active subscriptions of a client, or for one of its sending systems."""
+    rows = await connection.fetch(SQL.watching_client, tenant, client, list(organizations))
+    return [str(row["id"]) for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresIssued:
     """The Issued port."""

@@ -8,7 +8,7 @@ from typing import Any
 from adapters.fhir.wire import FHIR_JSON, parse
 from gateway.core.errors import MalformedMessage
 
-RETURNS = frozenset({"return", "responseBundle"})
+RETURNS = ("return", "responseBundle")
 
 
 def claim_responses(data: bytes, content_type: str = FHIR_JSON) -> list[dict[str, Any]]:

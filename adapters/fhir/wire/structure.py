@@ -6,11 +6,12 @@ definitions). They do not check terminology; profile rules are code in pas_rules
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
-from adapters.fhir.wire.schema import is_resource, model
+from adapters.fhir.wire.schema import RESOURCE, elements, is_resource, model
 from gateway.core.errors import Issue
 
 MOST = 50
@@ -33,7 +34,7 @@ def structure_issues(resource: Any, path: str = "") -> list[Issue]:
     if not isinstance(name, str) or not is_resource(name):
         return [Issue("structure", path, "not a FHIR R4 resource")]
     path = path or name
-    unknown = list(_unknown_resources(resource, path))
+    unknown = list(_unknown_resources(resource, name, path))
     if unknown:
         return unknown[:MOST]
     found = model(name)
@@ -48,16 +49,19 @@ def structure_issues(resource: Any, path: str = "") -> list[Issue]:
     return []
 
 
-def _unknown_resources(resource: dict[str, Any], path: str) -> Any:
+def _unknown_resources(value: dict[str, Any], type_name: str, path: str) -> Iterator[Issue]:
     # The models look a nested resource up by its name and fail without a position when R4 has no such type.
-    for name, child in resource.items():
+    shapes = elements(type_name)
+    for name, child in value.items():
+        shape = shapes.get(name)
+        if shape is None or shape.primitive:
+            continue
         for inside, where in _members(child, f"{path}.{name}"):
-            kind = inside.get("resourceType")
-            expected = name in ("resource", "contained")
-            if (expected and kind is None) or (kind is not None and not (isinstance(kind, str) and is_resource(kind))):
+            kind = inside.get("resourceType") if shape.type == RESOURCE else shape.type
+            if shape.type == RESOURCE and not (isinstance(kind, str) and is_resource(kind)):
                 yield Issue("structure", where, "not a FHIR R4 resource")
             else:
-                yield from _unknown_resources(inside, where)
+                yield from _unknown_resources(inside, str(kind), where)
 
 
 def _members(child: Any, path: str) -> list[tuple[dict[str, Any], str]]:
@@ -70,7 +74,8 @@ def _members(child: Any, path: str) -> list[tuple[dict[str, Any], str]]:
 
 def _issue(kind: str, location: tuple[int | str, ...], path: str) -> Issue:
     code, text = TEXTS.get(kind, ("value", "the value has the wrong type"))
-    steps = list(location)
+    # The models' own words (root models, unions) are no elements; FHIR element names are letters and digits.
+    steps = [step for step in location if isinstance(step, int) or (step.lstrip("_").isalnum() and step != "root")]
     if kind == "extra_forbidden" and steps:
         steps = steps[:-1]  # the name itself was sent to us; only known names are repeated
     return Issue(code, path + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps), text)

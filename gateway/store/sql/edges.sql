@@ -28,6 +28,11 @@ UPDATE workflow.subscriptions SET status = $3, error = $4, updated = now() WHERE
 -- Active subscriptions for a sending system.
 SELECT * FROM workflow.subscriptions WHERE tenant = $1 AND organizations && ARRAY[$2, '*'] AND status = 'active' ORDER BY id;
 
+-- name: watching_client
+-- Active subscriptions that must hear of a decision: the submitter's own, and those for its sending system.
+SELECT id FROM workflow.subscriptions
+ WHERE tenant = $1 AND status = 'active' AND (client = $2 OR organizations && $3::text[]) ORDER BY id;
+
 -- name: event_number
 -- The number an event already has.
 SELECT number FROM workflow.subscription_events WHERE subscription_id = $1 AND key = $2;

@@ -36,8 +36,7 @@ from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import DeliveryError, GatewayError, Issue, MalformedMessage
 from gateway.core.ports import Outbound
 
-app = typer.Typer(no_args_is_help=True, help="HL7 v2 messages: validate, explain, to-fhir, ack, send, listen.")
-hl7_fhir.join(app)
+app = typer.Typer(no_args_is_help=True, help="HL7 v2 messages: validate, explain, ack, send, listen.")
 console = Console(stderr=True)
 
 File = Annotated[Path, typer.Argument(help="File with messages; - reads standard input.", show_default=False)]
@@ -329,4 +328,4 @@ async def _serve(settings: ListenerSettings, folder: Folder) -> None:
         await asyncio.get_running_loop().create_future()
 
 
-# `to-fhir` needs the mapping and lives in hl7_fhir.py; it joins here: app.command("to-fhir")(hl7_fhir.to_fhir)
+hl7_fhir.join(app)

@@ -7,8 +7,8 @@ The notation, one line per segment, loops nested by indentation:
       - NM1 R 1 | …
 
 Usage: R required, S situational, `-` not used (elements past the last one named are not used).
-An element: `R=A|B` codes, `R:9-10` lengths other than the standard's, `R=$name` a code set of `codes.yaml`, `S@name` a licensed list that is configuration,
-`R(…)` a composite, `S*5` at most five repetitions, `>` for any number.
+An element: `R=A|B` codes, `R=$name` a code set of `codes.yaml`, `S@name` a licensed list that is configuration,
+`R:9-10` lengths other than the standard's, `R(…)` a composite, `S*5` at most five repetitions, `>` for any number.
 The first segment of a loop starts it. Neighbours with the same segment identifier stand at one position of the
 standard, so they may come in any order; otherwise order matters.
 """

@@ -212,7 +212,7 @@ class Loop:
                 yield from item.walk()
 
     def add(self, name: str, *values: Value) -> Segment:
-        """Append a segment: `add("UM", "SC", "I", "3", ("11", "B"))`. HL needs its level code only: `add("HL", "20")`."""
+        """Append a segment: `add("UM", "SC", "I", "3", ("11", "B"))`. HL takes its level only: `add("HL", "20")`."""
         segment = (
             Segment.build(name, "", "", *values) if name == "HL" and len(values) == 1 else Segment.build(name, *values)
         )

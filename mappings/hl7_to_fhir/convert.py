@@ -14,7 +14,7 @@ from .authorization import finish_authorization
 from .cursor import Cursor
 from .environment import Env
 from .graph import Graph
-from .job import Job, Scope, carry, settle, walk
+from .job import Job, Scope, carry, join_visit, settle, walk
 from .ledger import build as build_ledger
 from .primitives import instant
 from .program import Program, default_program
@@ -63,6 +63,7 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     finish_authorization(job)
     finish_conditions(job)
     finish_appointments(job)
+    join_visit(job)
     carry(job, cursors)
     settle(job)
     timestamp = job.sent if "T" in job.sent else None

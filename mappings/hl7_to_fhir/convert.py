@@ -16,7 +16,7 @@ from .environment import Env
 from .graph import Graph
 from .job import Job, Scope, carry, join_visit, settle, walk
 from .ledger import build as build_ledger
-from .primitives import instant
+from .primitives import instant, zone_of
 from .program import Program, default_program
 from .structure import group
 from .visits import finish_conditions
@@ -55,9 +55,10 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     code, trigger = message.code, message.trigger
     structure = program.structures[structure_name(program, code, trigger)]
     scope_name = f"{source}|{header.get(3)}|{header.get(4)}"
-    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", program.zone, program.systems)
+    zone = zone_of(header.get(7)) or program.zone
+    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", zone, program.systems)
     cursors = [Cursor(segment) for segment in message.segments]
-    job = Job(program, env, code, trigger, sent=instant(header.get(7), program.zone) or "")
+    job = Job(program, env, code, trigger, sent=instant(header.get(7), zone) or "")
     root = group(structure, cursors)
     walk(root, Scope(job, root))
     finish_authorization(job)

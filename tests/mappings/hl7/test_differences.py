@@ -44,7 +44,9 @@ def graph(bundle: dict[str, Any]) -> tuple[set[str], set[str]]:
     kinds: dict[str, str] = {}
     for entry in bundle["entry"]:
         resource = entry["resource"]
-        kinds[entry.get("fullUrl", "")] = kinds[f"{resource['resourceType']}/{resource.get('id')}"] = resource["resourceType"]
+        kinds[entry.get("fullUrl", "")] = kinds[f"{resource['resourceType']}/{resource.get('id')}"] = resource[
+            "resourceType"
+        ]
     edges: set[str] = set()
 
     def walk(node: Any, root: str) -> None:

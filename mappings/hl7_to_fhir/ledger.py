@@ -80,8 +80,8 @@ def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEn
                     component.split(syntax.subcomponent) if syntax.subcomponent else [component], 1
                 ):
                     if leaf == NULL and written != NULL:
-                        place = (name, index, number, repetition, position, sub)
-                        entries.append(_made(place, "ignored", "explicit null of a component: left out"))
+                        at = (name, index, number, repetition, position, sub)
+                        entries.append(_made(at, "ignored", "explicit null of a component: left out"))
                     elif leaf:
                         entries.append(_made((name, index, number, repetition, position, sub), *fate))
     return entries

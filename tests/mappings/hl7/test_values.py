@@ -84,12 +84,12 @@ def value(kind: str, text: str) -> Any:
         (
             "XPN",
             "VAN DER BERG&VAN DER&BERG^JAN^Q^JR^DR^MD^L",
-            {"family": "VAN DER BERG", "given": ["JAN", "Q"], "prefix": ["DR"], "suffix": ["JR", "MD"], "use": "official"},
+            {"family": "VAN DER BERG", "given": ["JAN", "Q"], "prefix": ["DR"], "suffix": ["JR", "MD"]},
         ),
         (
             "XAD",
             "1 ELM ST&Elm&1^APT 2^PARIS^TX^75460^USA^H",
-            {"line": ["1 ELM ST", "Elm", "1", "APT 2"], "city": "PARIS", "state": "TX", "postalCode": "75460", "use": "home"},
+            {"line": ["1 ELM ST", "Elm", "1", "APT 2"], "city": "PARIS", "state": "TX", "postalCode": "75460"},
         ),
         ("XTN", "^WPN^PH^^1^903^5550100^22", {"system": "phone", "use": "work", "value": "+1 903 5550100 X22"}),
         ("XTN", "(903)555-0100", {"system": "phone", "value": "(903)555-0100"}),

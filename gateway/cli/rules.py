@@ -46,23 +46,29 @@ def check(ruleset: RuleSetArgument, as_json: Json = False) -> None:
     try:
         found = load(ruleset)
     except ConfigurationError as error:
-        issues = [
-            {"code": issue.code, "location": issue.location, "text": issue.text} for issue in error.issues
-        ] or [{"code": error.code, "location": error.location, "text": error.message}]
+        issues = [{"code": issue.code, "location": issue.location, "text": issue.text} for issue in error.issues] or [
+            {"code": error.code, "location": error.location, "text": error.message}
+        ]
         if as_json:
             emit({"ok": False, "issues": issues})
         for issue in [] if as_json else issues:
             Console(stderr=True).print(f"{issue['location']}: {issue['text']} [{issue['code']}]", markup=False)
         raise typer.Exit(1) from error
-    summary = {"ok": True, "id": found.ruleset.id, "version": found.ruleset.version, "hash": found.hash, "lock": found.lock}
+    summary = {
+        "ok": True,
+        "id": found.ruleset.id,
+        "version": found.ruleset.version,
+        "hash": found.hash,
+        "lock": found.lock,
+    }
     if as_json:
         emit(summary)
     else:
         typer.echo(f"{found.ruleset.id} v{found.ruleset.version}: {len(found.ruleset.rules)} rules, {found.hash}")
 
 
-@app.command()
-def test(
+@app.command("test")
+def run_scenarios(
     folder: RuleSetArgument,
     as_json: Json = False,
     mutate: Annotated[bool, typer.Option("--mutate", help="Also try every mutant of every condition.")] = False,
@@ -118,7 +124,9 @@ def _print_report(report: dict[str, Any]) -> None:
 def explain(
     ruleset: RuleSetArgument,
     facts: Annotated[Path, typer.Option("--facts", exists=True, dir_okay=False, help="The facts, a JSON file.")],
-    as_of: Annotated[datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day the rules are taken of.")] = None,
+    as_of: Annotated[
+        datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Day the rules are taken of.")
+    ] = None,
     reviewer: Annotated[str, typer.Option(help="Id of the clinician who decided.")] = "",
     rationale: Annotated[str, typer.Option(help="The clinician's rationale.")] = "",
     as_json: Json = False,

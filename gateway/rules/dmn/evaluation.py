@@ -89,8 +89,8 @@ class Model:
             known[key] = model.value(foreign, inputs, known) if model is not None else None
             return known[key]
         wanted = Type(element.reference) if element.reference else None
-        if element.kind == "inputData":
-            found = inputs.get(element.name)
+        if element.kind == "inputData" or (element.kind == "decision" and element.node is None):
+            found = inputs.get(element.name)  # a decision without logic is answered from outside
         elif element.kind == "decisionService":
             found = Function(self._input_names(element), self._service_call(element))
         elif element.node is None:
@@ -168,7 +168,8 @@ def read_model(data: bytes, imported: Mapping[str, bytes] | None = None) -> Mode
         key = element.get("id") or name_of(element)
         try:
             if result.elements[key].kind == "decision":
-                result.elements[key].node = maker.make(expression_in(element))
+                logic = expression_in(element)
+                result.elements[key].node = maker.make(logic) if logic is not None else None
             else:
                 logic = child(element, "encapsulatedLogic")
                 result.elements[key].node = function_of(maker, logic) if logic is not None else None

@@ -80,6 +80,7 @@ class FhirCodec:
             ledger=ledger,
             reply={
                 "rail": "fhir-pas",
+                "lane": "fast",
                 "version": self.version,
                 "client": reception.client,
                 "aliases": [list(key) for key in keys.aliases],

@@ -73,14 +73,18 @@ def vocabulary(rows: list[list[str]]) -> dict[str, Any]:
 
 
 def _type_of(annotation: Any) -> tuple[str, bool]:
-    """Name of a model field's FHIR type and whether it is a list."""
+    """Name of a model field's FHIR type (primitives in small letters) and whether it is a list."""
     text = str(annotation)
     match = re.search(r"abc\.(\w+)Type", text)
-    return (match[1] if match else "primitive", "List[" in text)
+    if match:
+        return match[1], "List[" in text
+    primitive = re.search(r"(\w+)\(\)\]", text)
+    name = primitive[1] if primitive else "boolean"
+    return name[0].lower() + name[1:], "List[" in text
 
 
-def resolve(resource: str, path: str) -> str | None:
-    """The path with `+` at its list, or None where it does not exist or crosses more than one list."""
+def resolve(resource: str, path: str) -> tuple[str, str] | None:
+    """The path with `+` at its list, and its type; None where it does not exist or crosses more than one list."""
     from fhir.resources.R4B import get_fhir_model_class
 
     steps = path.split(".")
@@ -89,7 +93,7 @@ def resolve(resource: str, path: str) -> str | None:
     current = resource
     for step in steps:
         match = _STEP.fullmatch(step)
-        if match is None or current == "primitive":
+        if match is None or current[0].islower():
             return None
         try:
             fields = get_fhir_model_class(current).model_fields
@@ -101,7 +105,8 @@ def resolve(resource: str, path: str) -> str | None:
         current, many = _type_of(found[0].annotation)
         lists += many
         written.append(match[1] + ("+" if many else ""))
-    return ".".join(written) if lists <= 1 and "+" not in "".join(written[:-1]) else None
+    usable = lists <= 1 and "+" not in "".join(written[:-1])
+    return (".".join(written), current) if usable else None
 
 
 def _row(row: list[str], resource: str, number: int) -> tuple[dict[str, Any], bool]:
@@ -109,16 +114,18 @@ def _row(row: list[str], resource: str, number: int) -> tuple[dict[str, Any], bo
     entry: dict[str, Any] = {"field": number}
     target = re.sub(r"^\[1\]\.", "", target)
     resolved = resolve(resource, target) if resource else None
-    entry["to"] = resolved or target
+    entry["to"] = resolved[0] if resolved else target
     if row[14]:
         entry["as"] = row[14]
+    elif resolved and resolved[1][0].islower():
+        entry["as"] = resolved[1]
     if row[15]:
         entry["vocabulary"] = row[15]
     if row[16]:
         entry["value"] = row[16].strip('"')
     if condition or path_condition:
         entry["when"] = " ".join((condition or path_condition).split())
-    simple = resolved is not None and not (condition or path_condition or narrative or row[16])
+    simple = resolved is not None and "as" in entry and not (condition or path_condition or narrative or row[16])
     return entry, simple
 
 

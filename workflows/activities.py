@@ -6,7 +6,7 @@ execution did.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,8 +24,11 @@ from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
 from workflows.inputs import DeliveryInput, StepInput, StepOutcome, TaskInput
 
-WayBack = Callable[[Case, Decision, str], tuple[str, ...]]
-"""(case, decision, lane) → the endpoints that must hear of it; none when the caller has its answer already."""
+WaysBack = Callable[[Connection, Case, str], Awaitable[tuple[str, ...]]]
+"""(connection, case, lane) → the endpoints that must hear of it; none when the caller has its answer already."""
+
+LookupKeys = Callable[[Decision], tuple[tuple[str, tuple[str, ...]], ...]]
+"""Numbers a decision makes its case findable under: authorization, administrative reference, attachment control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,8 @@ class CaseActivities:
     cases: CaseStore
     policy: Policy
     deliver_stage: DeliverStage
-    way_back: WayBack
+    ways_back: WaysBack
+    lookup_keys: LookupKeys
     clock: Callable[[], datetime]
 
     @activity.defn(name="decide")
@@ -49,7 +53,11 @@ class CaseActivities:
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
                 facts = await self._facts(connection, case)
                 verdict = self.policy(
-                    facts, ruleset=given.executor["ruleset"], tenant=case.tenant, as_of=case.received_at
+                    facts,
+                    ruleset=given.executor["ruleset"],
+                    tenant=case.tenant,
+                    as_of=case.received_at,
+                    now=self.clock(),
                 )
                 return await self._record(connection, case, verdict, facts, given)
 
@@ -176,7 +184,7 @@ class CaseActivities:
         user: str | None = None,
     ) -> StepOutcome:
         decision = decide(verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts)
-        endpoints = self.way_back(case, decision, given.lane)
+        endpoints = await self.ways_back(connection, case, given.lane)
         outcome = decision.action or "AAA"
         closed = not endpoints and given.closing.get(outcome, given.closing.get("*", False))
         made = events.NewEvent(
@@ -185,7 +193,7 @@ class CaseActivities:
                 "action": decision.action,
                 "items": [{"sequence": item.sequence, "action": item.action} for item in decision.items],
                 "errors": [error.get("code", "") for error in decision.errors],
-                "release": decision.record.get("release", {}),
+                "release": decision.record.get("release", ""),
                 "humanReviewed": decision.human_reviewed,
                 "caseType": case.context["type"],
                 "final": decision.action != PENDED,
@@ -206,9 +214,7 @@ class CaseActivities:
             step=given.step_id,
             action=outcome[:2],
         )
-        if decision.authorization_number:
-            number = (("authorization", (decision.authorization_number,)),)
-            await self.cases.add_keys(connection, case.tenant, case.id, number)
+        await self.cases.add_keys(connection, case.tenant, case.id, self.lookup_keys(decision))
         DECISIONS.labels(case.context["type"], outcome).inc()
         return StepOutcome(
             outcome=outcome, version=decision.version, decision=as_json(decision), endpoints=endpoints, closed=closed

@@ -24,6 +24,8 @@ class CaseInput:
     due_at: datetime
     priority: str = "standard"
     lane: str = "batch"
+    run: int = 0
+    """0, or the stream version at which an ended case was taken up again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ class Case:
         self._reviews: list[Review] = []
         self._open_task = ""
         self._visits: dict[str, int] = {}
-        self._outcomes: dict[str, str] = {}
+        self._outcome = ""
         self._closed = False
 
     @workflow.run
@@ -99,7 +99,7 @@ class Case:
                 number += 1
                 continue
             outcome = await self._step(step)
-            self._outcomes[step["id"]] = outcome
+            self._outcome = outcome
             target = step["next"].get(outcome) or step["next"].get("*")
             if target == END:
                 return True
@@ -138,7 +138,7 @@ class Case:
                     DeliveryInput(
                         case_id=self._case.case_id, tenant=self._case.tenant, endpoint=endpoint, version=self._version
                     ),
-                    task_queue=f"deliver.{endpoint}",
+                    task_queue=f"deliver.{endpoint.split('.', 1)[0]}",
                     result_type=str,
                     start_to_close_timeout=timedelta(minutes=2),
                     schedule_to_close_timeout=duration(retry["until"]),
@@ -156,7 +156,7 @@ class Case:
         return "delivered" if all(result == "delivered" for result in results) else "refused"
 
     async def _task(self, step: Raw) -> str:
-        task_id = f"{self._case.case_id}:{step['id']}:{self._visits[step['id']]}"
+        task_id = f"{self._case.case_id}:{self._case.run}:{step['id']}:{self._visits[step['id']]}"
         role = step["executor"]["role"]
         end = self._deadline(step["timeout"])
         await self._local("open_task", self._task_input(step, task_id, role, "open", due_at=end))
@@ -238,7 +238,7 @@ class Case:
             case_id=self._case.case_id,
             tenant=self._case.tenant,
             step_id=step_id,
-            command_id=f"{step_id}.{self._visits.get(step_id, 1)}",
+            command_id=f"{self._case.run}.{step_id}.{self._visits.get(step_id, 1)}",
             lane=self._case.lane,
             executor=executor,
             closing=closing,
@@ -251,7 +251,7 @@ class Case:
             step_id=step["id"],
             task_id=task_id,
             role=role,
-            command_id=f"{step['id']}.{self._visits[step['id']]}.{what}",
+            command_id=f"{self._case.run}.{step['id']}.{self._visits[step['id']]}.{what}",
             **more,
         )
 
@@ -263,5 +263,5 @@ class Case:
             "case.priority": self._case.priority,
             "case.lane": self._case.lane,
             "decision.action": (self._decision or {}).get("action"),
-            **{f"step.{name}": outcome for name, outcome in self._outcomes.items()},
+            "step.outcome": self._outcome,
         }

@@ -22,7 +22,7 @@ class FhirSettings(BaseModel):
         (), description="Host header values that are served, with port where not the default; empty: any"
     )
     strict: bool = Field(
-        default=False, description="refuse what breaks a profile rule for every partner, not only for strict ones"
+        default=True, description="refuse what breaks a profile rule (but from partners registered as lenient)"
     )
     strict_scopes: bool = Field(
         default=False, description="a PAS operation needs the create scope; otherwise the read scopes suffice as well"

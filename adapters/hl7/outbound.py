@@ -279,16 +279,16 @@ class _Link(asyncio.Protocol):
         self.events.put_nowait(None)
 
     def send(self, data: bytes) -> None:
-        """Send a message: what came before it is not its answer."""
-        while not self.events.empty():
-            if self.events.get_nowait() is not None:
-                self._dropped("unasked")
+        """Send a message and expect answers."""
         self._expecting = True
         self.write(data)
 
     def rest(self) -> None:
-        """The answer came: drop what else comes."""
+        """The answer came: drop what else came or comes, it is not the next message's answer."""
         self._expecting = False
+        while not self.events.empty():
+            if self.events.get_nowait() is not None:
+                self._dropped("unasked")
 
     def write(self, data: bytes) -> None:
         """Send bytes; a lost connection shows in `events`."""

@@ -22,6 +22,9 @@ def case_id(tenant: str, subject: str) -> str:
     return str(uuid.uuid5(_CASES, f"{tenant}|{subject}"))
 
 
-def workflow_id(subject: str) -> str:
-    """The Temporal workflow id of a case: its business key, as a token."""
-    return f"case:{subject}"
+def workflow_id(subject: str, run: int = 0) -> str:
+    """The Temporal workflow id of a case: its business key, as a token.
+
+    A message for a case whose workflow has ended begins another run of it: `run` is the stream version it joined at.
+    """
+    return f"case:{subject}.{run}" if run else f"case:{subject}"

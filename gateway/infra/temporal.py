@@ -16,7 +16,6 @@ import zstandard
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
-    WorkflowExecutionStatus,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -31,7 +30,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from gateway.core.errors import Unavailable
 from gateway.core.ids import workflow_id
 from gateway.core.ports import Cipher
-from gateway.stages.start import CaseStart
+from gateway.stages.start import CaseStart, Opened
 
 CASE_WORKFLOW = "Case"
 CASE_QUEUE = "cases"
@@ -114,7 +113,7 @@ class TemporalStarter:
 
     def _options(self, case: CaseStart) -> dict[str, Any]:
         return {
-            "id": workflow_id(case.subject),
+            "id": workflow_id(case.subject, case.run),
             "task_queue": CASE_QUEUE,
             "priority": Priority(priority_key=PRIORITY[case.priority]),
             "static_summary": case.definition.name,
@@ -148,7 +147,10 @@ class TemporalStarter:
         try:
             async with asyncio.timeout(timeout):
                 result: dict[str, Any] | None = await self.client.execute_update_with_start_workflow(
-                    "decision", id=f"decision:{case.case_id}", start_workflow_operation=operation, result_type=dict
+                    "decision",
+                    id=f"decision:{case.case_id}:{case.run}",
+                    start_workflow_operation=operation,
+                    result_type=dict,
                 )
                 return result
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateFailedError):
@@ -158,25 +160,33 @@ class TemporalStarter:
         except RPCError as error:
             raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
-    async def notify(self, subject: str, case_id: str, version: int, kind: str) -> None:
-        """Signal a running case that its stream has a new event; a closed case is left alone. Raises Unavailable."""
-        handle = self.client.get_workflow_handle(workflow_id(subject))
+    async def notify(self, opened: Opened, kind: str) -> None:
+        """Signal a running case that its stream has a new event. Raises Unavailable."""
+        handle = self.client.get_workflow_handle(workflow_id(opened.subject, opened.run))
+        message = {"case_id": opened.case_id, "version": opened.version, "kind": kind}
         try:
-            await handle.signal(
-                "message", {"case_id": case_id, "version": version, "kind": kind}, rpc_timeout=RPC_TIMEOUT
-            )
+            await handle.signal("message", message, rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
 
-async def running(client: Client, subject: str) -> bool:
-    """Whether the case's workflow is open."""
+async def start_notification(client: Client, tenant: str, subscription: str, version: int) -> None:
+    """Start the handshake of one version of a subscription; again is a no-op. Raises Unavailable."""
     try:
-        description = await client.get_workflow_handle(workflow_id(subject)).describe(rpc_timeout=RPC_TIMEOUT)
-    except RPCError:
-        return False
-    return description.status is WorkflowExecutionStatus.RUNNING
+        await client.start_workflow(
+            "Handshake",
+            {"tenant": tenant, "subscription": subscription},
+            id=f"handshake:{subscription}:{version}",
+            task_queue=CASE_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            rpc_timeout=RPC_TIMEOUT,
+        )
+    except WorkflowAlreadyStartedError:
+        return
+    except RPCError as error:
+        raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
 
 def case_worker(
@@ -200,12 +210,14 @@ def case_worker(
     )
 
 
-def delivery_worker(client: Client, endpoint: str, deliver: Callable[..., Any], *, per_second: float) -> Worker:
+def delivery_worker(
+    client: Client, endpoint: str, activities: Sequence[Callable[..., Any]], *, per_second: float
+) -> Worker:
     """The worker of one endpoint's queue; the server keeps the rate for all workers of the queue together."""
     return Worker(
         client,
         task_queue=f"deliver.{endpoint}",
-        activities=[deliver],
+        activities=activities,
         max_task_queue_activities_per_second=per_second,
         max_concurrent_activities=8,
         max_concurrent_activity_task_polls=2,

@@ -4,61 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
-from gateway import registry
-from gateway.app import App, now
+from gateway.app import App, deliveries, now
 from gateway.core.ports import Decision
 from gateway.infra import temporal
 from gateway.infra.telemetry import DELIVERIES, logger
 from gateway.stages.deliver import DeliverStage
-from gateway.store.cases import Case
 from gateway.store.deliveries import Deliveries
+from gateway.store.fhir_edge import PostgresSubscriptions
+from mappings.information_request import information_keys
 from workflows.activities import CaseActivities
+from workflows.handshake import Handshake, HandshakeActivities
 from workflows.interpreter import Case as CaseWorkflow
 
 log = logger("worker")
 
 
-async def run(app: App, stop: asyncio.Event) -> None:
-    """Workflows with their local activities, and one delivery worker per endpoint."""
+async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Run until `stop`."""
     async with app.serving(produces=False), AsyncExitStack() as stack:
         client = await app.temporal()
+        subscriptions = PostgresSubscriptions(app.database, app.cipher)
+        notifications = deliveries.Notifications(app, subscriptions)
         deliver = DeliverStage(
             intents=Deliveries(app.database, app.cipher),
-            senders=registry.senders(app.settings),
-            renderers=registry.renderers(app.settings, app.database),
+            senders=deliveries.senders(app, notifications),
+            renderers=deliveries.renderers(app, notifications),
             monotonic=time.monotonic,
-            count=lambda endpoint, outcome: DELIVERIES.labels(endpoint, outcome).inc(),
+            count=lambda endpoint, outcome: DELIVERIES.labels(endpoint.split(".", 1)[0], outcome).inc(),
         )
-        activities = CaseActivities(
+        cases = CaseActivities(
             cases=app.cases,
-            policy=registry.policy(app.settings),
+            policy=app.policy,
             deliver_stage=deliver,
-            way_back=way_back,
+            ways_back=deliveries.ways_back,
+            lookup_keys=lookup_keys,
             clock=now,
         )
-        local = [
-            activities.decide,
-            activities.conclude,
-            activities.open_task,
-            activities.close_task,
-            activities.close_case,
+        shaking = HandshakeActivities(
+            render=notifications.handshake, sender=deliver.senders[deliveries.NOTIFY], mark=subscriptions.mark
+        )
+        local: list[Callable[..., Any]] = [
+            cases.decide,
+            cases.conclude,
+            cases.open_task,
+            cases.close_task,
+            cases.close_case,
+            shaking.mark_subscription,
         ]
-        workers = [temporal.case_worker(client, workflows=[CaseWorkflow], activities=local)]
-        for endpoint, rate in registry.endpoints(app.settings).items():
-            workers.append(temporal.delivery_worker(client, endpoint, activities.deliver, per_second=rate))
+        workers = [temporal.case_worker(client, workflows=[CaseWorkflow, Handshake], activities=local)]
+        for endpoint, rate in deliveries.rates(app).items():
+            sending: list[Callable[..., Any]] = [cases.deliver]
+            if endpoint == deliveries.NOTIFY:
+                sending.append(shaking.handshake)
+            workers.append(temporal.delivery_worker(client, endpoint, sending, per_second=rate))
         for one in workers:
             await stack.enter_async_context(one)
         log.info("role.ready", role="worker", count=len(workers))
+        ready()
         await stop.wait()
 
 
-def way_back(case: Case, _decision: Decision, lane: str) -> tuple[str, ...]:
-    """Who must hear of a decision: nobody when the caller waits for it (the first one); else the way back of the request."""
-    reply = case.context["reply"]
-    first = case.version == 1
-    if lane == "fast" and first:
-        return ()
-    endpoint = reply.get("endpoint") or reply.get("notify")
-    return (str(endpoint),) if endpoint else ()
+def lookup_keys(decision: Decision) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Numbers under which a decided case can be found."""
+    numbers = [("authorization", decision.authorization_number)] if decision.authorization_number else []
+    if decision.administrative_reference:
+        numbers.append(("administrative-reference", decision.administrative_reference))
+    return tuple((kind, (value,)) for kind, value in [*numbers, *information_keys(decision)])

@@ -7,7 +7,7 @@
         scopes: [system/Claim.crus, system/Subscription.crud]
         organizations: ["1234567893"]  # what it may subscribe for
         certificates: ["sha256:…"]     # SPKI SHA-256 (hexadecimal) of client certificates, for mTLS
-        strict: false
+        lenient: false
 
 Credentials are public keys and fingerprints: there is no secret in this file.
 """
@@ -44,7 +44,7 @@ class Client(BaseModel):
     scopes: tuple[str, ...] = Field(default=(), description="the most it may ask for")
     organizations: frozenset[str] = Field(default=frozenset(), description="sending systems it speaks for")
     certificates: frozenset[str] = Field(default=frozenset(), description="SPKI fingerprints of its certificates")
-    strict: bool = Field(default=False, description="refuse messages whose references do not close")
+    lenient: bool = Field(default=False, description="profile rules are warnings for its messages, not errors")
 
     @field_validator("scopes")
     @classmethod
@@ -75,7 +75,7 @@ class Client(BaseModel):
             client=self.id,
             scopes=frozenset(scopes),
             organizations=self.organizations,
-            strict=self.strict,
+            lenient=self.lenient,
             method=method,
         )
 

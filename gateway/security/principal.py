@@ -26,8 +26,8 @@ class Principal:
     scopes: frozenset[str] = frozenset()
     organizations: frozenset[str] = frozenset()
     """Identifiers of the sending systems and organizations that this client speaks for (ISA06, NPI)."""
-    strict: bool = False
-    """Validate this partner's messages strictly (its agreement says so)."""
+    lenient: bool = False
+    """Profile rules are warnings for this partner (its agreement says so)."""
     method: str = "token"
     """How it was authenticated: `token`, `certificate` or `demo`."""
 

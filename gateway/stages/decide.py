@@ -39,8 +39,10 @@ class Verdict:
 class Policy(Protocol):
     """A rule set, applied. Pure and deterministic: the same facts and as-of date give the same verdict."""
 
-    def __call__(self, facts: Mapping[str, Any], *, ruleset: str, tenant: str, as_of: datetime) -> Verdict:
-        """Evaluate the release in force at `as_of`."""
+    def __call__(
+        self, facts: Mapping[str, Any], *, ruleset: str, tenant: str, as_of: datetime, now: datetime
+    ) -> Verdict:
+        """Evaluate the release in force at `as_of`; `now` is only recorded."""
         ...
 
 

@@ -15,7 +15,10 @@ from gateway.core.envelope import Envelope
 from gateway.core.errors import MessageConflict, Unavailable
 from gateway.core.ports import Decision
 from gateway.stages.decide import from_json
-from gateway.stages.start import Cases, CaseStart, StartStage, case_start
+from gateway.stages.start import Cases, CaseStart, Opened, Opening, StartStage, case_start
+
+POLL_SECONDS = 0.1
+"""Between looks for the decision on an update of an open case."""
 
 
 class DecideNow(Protocol):
@@ -29,8 +32,8 @@ class DecideNow(Protocol):
 class Known(Protocol):
     """What the store knows of a decided case."""
 
-    def newest_decision(self, tenant: str, case_id: str) -> Awaitable[dict[str, Any] | None]:
-        """The newest decision as JSON."""
+    def newest_decision(self, tenant: str, case_id: str, after: int) -> Awaitable[dict[str, Any] | None]:
+        """The newest decision later than stream version `after`, as JSON."""
         ...
 
 
@@ -43,6 +46,7 @@ class FastLane:
     known: Known
     temporal: DecideNow
     monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
     observe: Callable[[str, float], None] = field(default=lambda _outcome, _seconds: None)
 
     async def __call__(self, envelope: Envelope, *, timeout: float) -> Decision | None:
@@ -54,17 +58,33 @@ class FastLane:
         try:
             opening = self.start.opening(envelope)
             opened = await self.cases.open(opening)
-            if opened.outcome == "conflict":
-                raise MessageConflict
-            if opened.outcome == "joined":
-                await self.start.starter.notify(envelope.subject, opened.case_id, opened.version, envelope.type)
-            content = None
-            if opened.outcome in ("known", "joined"):
-                content = await self.known.newest_decision(envelope.tenant, opened.case_id)
-            if content is None and opened.outcome != "orphan":
-                left = max(timeout - (self.monotonic() - began), 0.1)
-                content = await self.temporal.decide(case_start(opening, opened.case_id), left)
+            content = await self._content(opening, opened, timeout - (self.monotonic() - began))
         except Unavailable:
             content = None
         self.observe("decided" if content else "pended", self.monotonic() - began)
         return from_json(content) if content else None
+
+    async def _content(self, opening: Opening, opened: Opened, seconds: float) -> dict[str, Any] | None:
+        tenant = opening.envelope.tenant
+        if opened.outcome == "conflict":
+            raise MessageConflict
+        if opened.outcome == "orphan":
+            return None
+        if opened.outcome == "joined":
+            await self.start.starter.notify(opened, opening.envelope.type)
+            return await self._newer(tenant, opened, seconds)
+        if opened.outcome == "known":
+            known = await self.known.newest_decision(tenant, opened.case_id, after=0)
+            if known is not None:
+                return known
+        return await self.temporal.decide(case_start(opening, opened), max(seconds, 0.1))
+
+    async def _newer(self, tenant: str, opened: Opened, seconds: float) -> dict[str, Any] | None:
+        """The decision that takes the joined message into account."""
+        end = self.monotonic() + seconds
+        while self.monotonic() < end:
+            content = await self.known.newest_decision(tenant, opened.case_id, after=opened.version)
+            if content is not None:
+                return content
+            await self.sleep(POLL_SECONDS)
+        return None

@@ -8,7 +8,7 @@ sweeper starts it. A known key with another body is a conflict: parked, never pr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -50,6 +50,8 @@ class Opening:
     lane: Literal["fast", "batch"]
     keys: tuple[tuple[str, tuple[str, ...]], ...]
     """(kind, parts) under which the case can be found."""
+    parents: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(kind, parts) of the case this message continues, strongest first; without one, its own business key."""
     opens: bool
     """False for a message that may only join an existing case (update, cancel, attachment, clinical)."""
 
@@ -58,11 +60,15 @@ class Opening:
 class Opened:
     """What the store did with an opening."""
 
-    outcome: Literal["opened", "joined", "known", "conflict", "orphan"]
-    """opened: a new case; joined: a further message of a case; known: seen before, nothing done;
-    conflict: the key was used with another body; orphan: it joins a case that is not here."""
+    outcome: Literal["opened", "joined", "reopened", "known", "conflict", "orphan"]
+    """opened: a new case; joined: a further message of an open case; reopened: of a case whose workflow has ended;
+    known: seen before, nothing done; conflict: the key was used with another body; orphan: no case to join."""
     case_id: str = ""
     version: int = 0
+    subject: str = ""
+    """The business token of the case it belongs to."""
+    run: int = 0
+    """Which run of the case's workflow: 0, or the version it was reopened at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,7 @@ class CaseStart:
     due_at: datetime
     received_at: datetime
     priority: str
+    run: int = 0
 
 
 class Cases(Protocol):
@@ -93,7 +100,7 @@ class Starter(Protocol):
         """Start the case's workflow; a no-op when it runs or has run. Raises Unavailable."""
         ...
 
-    def notify(self, subject: str, case_id: str, version: int, kind: str) -> Awaitable[None]:
+    def notify(self, opened: Opened, kind: str) -> Awaitable[None]:
         """Tell a running workflow of a new event; the event is read from the store. Raises Unavailable."""
         ...
 
@@ -103,7 +110,10 @@ def priority_of(facts: Mapping[str, Any]) -> Literal["standard", "expedited"]:
     return "expedited" if str(facts.get("request.priority", "")) in EXPEDITED else "standard"
 
 
-def keys_of(facts: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+Keys = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def keys_of(facts: Mapping[str, Any], aliases: Sequence[Sequence[str]] = ()) -> Keys:
     """The identifiers under which a case can be found from any rail; they become tokens before they are stored."""
     kinds = {
         "trace": "request.traceNumber",
@@ -112,7 +122,8 @@ def keys_of(facts: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]
         "provider": "provider.npi",
         "authorization": "request.authorizationNumber",
     }
-    return tuple((kind, (str(facts[name]),)) for kind, name in kinds.items() if facts.get(name))
+    found = [(kind, (str(facts[name]),)) for kind, name in kinds.items() if facts.get(name)]
+    return tuple(dict.fromkeys([*found, *((kind, tuple(parts)) for kind, *parts in aliases)]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +150,8 @@ class StartStage:
             priority=priority,
             due_at=envelope.time + definition.clock(priority),
             lane="fast" if envelope.reply.get("lane") == "fast" else "batch",
-            keys=keys_of(envelope.facts),
+            keys=keys_of(envelope.facts, envelope.reply.get("aliases", ())),
+            parents=keys_of({}, envelope.reply.get("parents", ())),
             opens=envelope.type in self.opening_types,
         )
 
@@ -149,21 +161,22 @@ class StartStage:
         opened = await self.cases.open(opening)
         if opened.outcome in ("conflict", "orphan"):
             await self.park(envelope, opened.outcome)
-        elif opened.outcome == "opened" and opening.lane == "batch":
-            await self.starter.start(case_start(opening, opened.case_id))
+        elif opened.outcome in ("opened", "reopened") and opening.lane == "batch":
+            await self.starter.start(case_start(opening, opened))
         elif opened.outcome == "joined":
-            await self.starter.notify(envelope.subject, opened.case_id, opened.version, envelope.type)
+            await self.starter.notify(opened, envelope.type)
         return opened
 
 
-def case_start(opening: Opening, case_id: str) -> CaseStart:
+def case_start(opening: Opening, opened: Opened) -> CaseStart:
     """What starts the workflow of an opened case; edge and starter compute the same."""
     return CaseStart(
-        case_id=case_id,
+        case_id=opened.case_id,
         tenant=opening.envelope.tenant,
-        subject=opening.envelope.subject,
+        subject=opened.subject,
         definition=opening.definition,
         due_at=opening.due_at,
         received_at=opening.envelope.time,
         priority=opening.priority,
+        run=opened.run,
     )

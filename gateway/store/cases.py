@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.envelope import Envelope
+from gateway.core.envelope import Envelope, Raw
 from gateway.core.errors import ConcurrencyError
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
@@ -20,6 +21,9 @@ from gateway.stages.start import CaseStart, Definition, Opened, Opening
 from gateway.store import events
 
 SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
+ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
+"""Formats whose answer repeats segments of the request as they were received."""
+ENDED = frozenset({"completed", "cancelled", "failed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class Case:
     priority: str
     received_at: datetime
     due_at: datetime
+    run: int = 0
 
 
 def context_of(envelope: Envelope) -> dict[str, Any]:
@@ -50,7 +55,12 @@ def context_of(envelope: Envelope) -> dict[str, Any]:
         "eventId": envelope.id,
         "correlationId": envelope.correlation_id,
         "traceParent": envelope.trace_parent,
+        "raw": _text(envelope.raw) if envelope.format in ANSWERED_FROM_BYTES else "",
     }
+
+
+def _text(raw: Raw) -> str:
+    return base64.b64encode(raw.data or b"").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +90,11 @@ class CaseStore:
             if new is None:
                 row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
                 same = row is not None and row["body_sha256"] == envelope.body_sha256
-                return Opened(outcome="known" if same else "conflict", case_id=identity)
+                known = str(row["case_id"]) if row is not None and row["case_id"] else identity
+                return Opened(outcome="known" if same else "conflict", case_id=known, subject=envelope.subject)
             if opening.opens and await self._insert(connection, opening, identity):
-                return Opened(outcome="opened", case_id=identity, version=1)
-            return await self._join(connection, opening, identity)
+                return Opened(outcome="opened", case_id=identity, version=1, subject=envelope.subject)
+            return await self._join(connection, opening, await self._parent(connection, opening) or identity)
 
     async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
         envelope = opening.envelope
@@ -132,31 +143,50 @@ class CaseStore:
         await self.add_keys(connection, envelope.tenant, identity, opening.keys)
         return True
 
+    async def _parent(self, connection: Connection, opening: Opening) -> str | None:
+        """The newest case that carries one of the message's parent keys, the strongest key first."""
+        tenant = opening.envelope.tenant
+        for kind, parts in opening.parents:
+            row = await connection.fetchrow(SQL.find, tenant, kind, self.token(tenant, kind, parts), 1)
+            if row is not None:
+                return str(row["case_id"])
+        return None
+
     async def _join(self, connection: Connection, opening: Opening, identity: str) -> Opened:
         envelope = opening.envelope
         case = await connection.fetchrow(SQL.lock, uuid.UUID(identity))
         if case is None:
-            return Opened(outcome="orphan", case_id=identity)
+            return Opened(outcome="orphan", case_id=identity, subject=envelope.subject)
+        received = events.NewEvent(
+            type="MessageReceived",
+            data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},
+            sealed=context_of(envelope),
+        )
         version = await events.append(
             connection,
             self.cipher,
             tenant=envelope.tenant,
             case_id=identity,
             expected_version=case["version"],
-            events=[
-                events.NewEvent(
-                    type="MessageReceived",
-                    data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},
-                    sealed=context_of(envelope),
-                )
-            ],
+            events=[received],
             now=self.clock(),
             command_id=envelope.id,
             metadata=_metadata(envelope),
         )
-        await connection.execute(SQL.advance, uuid.UUID(identity), case["status"], None, None, version)
+        ended = case["status"] in ENDED
+        run = version if ended else case["run"]
+        context = self.cipher.encrypt(envelope.tenant, orjson.dumps(context_of(envelope)))
+        await connection.execute(
+            SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
+        )
         await self.add_keys(connection, envelope.tenant, identity, opening.keys)
-        return Opened(outcome="joined", case_id=identity, version=version)
+        return Opened(
+            outcome="reopened" if ended else "joined",
+            case_id=identity,
+            version=version,
+            subject=case["workflow_key"],
+            run=run,
+        )
 
     async def add_keys(
         self, connection: Connection, tenant: str, case_id: str, keys: Sequence[tuple[str, tuple[str, ...]]]
@@ -181,6 +211,7 @@ class CaseStore:
             priority=row["priority"],
             received_at=row["received_at"],
             due_at=row["due_at"],
+            run=row["run"],
         )
 
     async def load(self, tenant: str, case_id: str) -> Case:
@@ -220,11 +251,11 @@ class CaseStore:
             rows = await connection.fetch(SQL.find, tenant, kind, self.token(tenant, kind, parts), limit)
         return [str(row["case_id"]) for row in rows]
 
-    async def newest_decision(self, tenant: str, case_id: str) -> dict[str, Any] | None:
-        """The newest decision of a case as JSON, or None."""
+    async def newest_decision(self, tenant: str, case_id: str, after: int = 0) -> dict[str, Any] | None:
+        """The newest decision of a case later than version `after`, as JSON, or None."""
         async with self.database.transaction(tenant) as connection:
             for event in reversed(await events.stream(connection, self.cipher, case_id)):
-                if event.type == "DecisionMade" and event.sealed:
+                if event.type == "DecisionMade" and event.sealed and event.version > after:
                     decision: dict[str, Any] = event.sealed["decision"]
                     return decision
         return None
@@ -251,6 +282,7 @@ class CaseStore:
 
 
 def _metadata(envelope: Envelope) -> dict[str, Any]:
+    """What an event says openly of the message behind it: ids only."""
     return {
         "correlationId": envelope.correlation_id,
         "causationId": envelope.id,
@@ -275,4 +307,5 @@ def _case_start(row: Any) -> CaseStart:
         due_at=row["due_at"],
         received_at=row["received_at"],
         priority=row["priority"],
+        run=row["run"],
     )

@@ -29,10 +29,15 @@ from gateway.security.principal import Principal
 log = structlog.get_logger("adapters.fhir")
 
 HOOKS = {"order-sign-crd": "order-sign", "order-select-crd": "order-select"}
-ORDERS = frozenset(
-    {"CommunicationRequest", "DeviceRequest", "MedicationRequest", "NutritionOrder", "ServiceRequest"}
-    | {"VisionPrescription"}
+ORDERS = (
+    "CommunicationRequest",
+    "DeviceRequest",
+    "MedicationRequest",
+    "NutritionOrder",
+    "ServiceRequest",
+    "VisionPrescription",
 )
+"""Tuples where a value of the sender is looked up: it may be a list, which no set can be asked about."""
 MAX_ORDERS = 50
 PREFETCH = {
     "patient": "Patient/{{context.patientId}}",

@@ -35,7 +35,8 @@ TYPES = (
     "Task",
 )
 """Resource types that may be posted alone; a Bundle may hold others beside them."""
-BUNDLE_TYPES = frozenset({"transaction", "batch", "message", "collection"})
+BUNDLE_TYPES = ("transaction", "batch", "message", "collection")
+CHANGES = ("POST", "PUT")
 
 
 async def create(edge: Edge, request: Request, resource_type: str) -> Response:
@@ -108,5 +109,5 @@ def _frame(principal: Principal, resource: Resource) -> Iterator[Issue]:
             yield Issue("forbidden", f"Bundle.entry[{number}]", "the token's scopes do not allow this type")
         asked = entry.get("request")
         method = asked.get("method") if isinstance(asked, dict) else None
-        if resource["type"] in {"transaction", "batch"} and method not in {"POST", "PUT"}:
+        if resource["type"] in {"transaction", "batch"} and method not in CHANGES:
             yield Issue("unsupported", f"Bundle.entry[{number}].request.method", "only POST and PUT are served")

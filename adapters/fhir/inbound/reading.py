@@ -47,7 +47,7 @@ class Received:
     operation: str
     version: str
     strict: bool
-    """Profile rules are errors: by setting, by partner, or asked for (`Prefer: handling=strict`)."""
+    """Profile rules are errors: by setting unless the partner is lenient, or asked for (`Prefer: handling=strict`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Edge:
         """Read the body and stamp its receipt. Raises Failure: 415, 413, 408, 400."""
         form = content_form(request.headers)
         data = await self.body(request)
-        strict = self.settings.strict or principal.strict or preference(request, "handling") == "strict"
+        strict = (self.settings.strict and not principal.lenient) or preference(request, "handling") == "strict"
         key = request.headers.get("idempotency-key", "")
         extra = {"idempotency-key": key} if 0 < len(key) <= LONGEST_KEY else {}
         reception = self.reception(request, principal, form, operation=operation, version=version, **extra)

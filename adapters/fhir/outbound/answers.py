@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from adapters.fhir.wire import FHIR_JSON, parse
 from gateway.core.errors import MalformedMessage
 
-RETURNS = frozenset({"return", "responseBundle"})
+RETURNS = ("return", "responseBundle")
 
 
 def claim_responses(data: bytes, content_type: str = FHIR_JSON) -> list[dict[str, Any]]:
@@ -20,14 +21,18 @@ def claim_responses(data: bytes, content_type: str = FHIR_JSON) -> list[dict[str
     if kind == "Parameters":
         rows = resource.get("parameter")
         found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        return [bundle for row in found if row.get("name") in RETURNS and _is_answer(bundle := row.get("resource"))]
+        return _answers(row.get("resource") for row in found if row.get("name") in RETURNS)
     if kind == "Bundle" and resource.get("type") == "history":
-        return [inner for inner in _inside(resource) if _is_answer(inner)]
+        return _answers(_inside(resource))
     if _is_answer(resource):
         return [resource]
     if kind == "ClaimResponse":
         return [{"resourceType": "Bundle", "type": "collection", "entry": [{"resource": resource}]}]
     raise MalformedMessage("the answer is neither a Bundle with a ClaimResponse nor Parameters")
+
+
+def _answers(resources: Iterable[Any]) -> list[dict[str, Any]]:
+    return [resource for resource in resources if _is_answer(resource)]
 
 
 def _inside(bundle: dict[str, Any]) -> list[Any]:

@@ -6,10 +6,12 @@ definitions). They do not check terminology; profile rules are code in pas_rules
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
+from adapters.fhir.wire.json_shape import shape_issues
 from adapters.fhir.wire.schema import is_resource, model
 from gateway.core.errors import Issue
 
@@ -33,9 +35,9 @@ def structure_issues(resource: Any, path: str = "") -> list[Issue]:
     if not isinstance(name, str) or not is_resource(name):
         return [Issue("structure", path, "not a FHIR R4 resource")]
     path = path or name
-    unknown = list(_unknown_resources(resource, path))
-    if unknown:
-        return unknown[:MOST]
+    misshapen = list(islice(shape_issues(resource, name, path), MOST))
+    if misshapen:
+        return misshapen
     found = model(name)
     assert found is not None  # noqa: S101  # is_resource said so
     try:
@@ -48,29 +50,10 @@ def structure_issues(resource: Any, path: str = "") -> list[Issue]:
     return []
 
 
-def _unknown_resources(resource: dict[str, Any], path: str) -> Any:
-    # The models look a nested resource up by its name and fail without a position when R4 has no such type.
-    for name, child in resource.items():
-        for inside, where in _members(child, f"{path}.{name}"):
-            kind = inside.get("resourceType")
-            expected = name in ("resource", "contained")
-            if (expected and kind is None) or (kind is not None and not (isinstance(kind, str) and is_resource(kind))):
-                yield Issue("structure", where, "not a FHIR R4 resource")
-            else:
-                yield from _unknown_resources(inside, where)
-
-
-def _members(child: Any, path: str) -> list[tuple[dict[str, Any], str]]:
-    if isinstance(child, dict):
-        return [(child, path)]
-    if isinstance(child, list):
-        return [(item, f"{path}[{number}]") for number, item in enumerate(child) if isinstance(item, dict)]
-    return []
-
-
 def _issue(kind: str, location: tuple[int | str, ...], path: str) -> Issue:
     code, text = TEXTS.get(kind, ("value", "the value has the wrong type"))
-    steps = list(location)
+    # The models' own words (root models, unions) are no elements; FHIR element names are letters and digits.
+    steps = [step for step in location if isinstance(step, int) or (step.lstrip("_").isalnum() and step != "root")]
     if kind == "extra_forbidden" and steps:
         steps = steps[:-1]  # the name itself was sent to us; only known names are repeated
     return Issue(code, path + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps), text)

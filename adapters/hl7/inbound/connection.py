@@ -62,14 +62,14 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._framer = Framer(Limits(frame=listener.settings.frame))
         self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []
         self._waiting: deque[_Turn] = deque()
         self._turns: deque[_Turn] = deque()
         self._pumping = False
         self._reading = True
         self._ending = False
         self._buffered = 0
-        self.gone = False
+        self.entered = False
+        """Whether the handshake, if any, is done: from then on the listener hears when it is lost."""
         self.heard = self._loop.time()
         self.frame_since: float | None = None
         self.unread_since: float | None = None
@@ -77,16 +77,13 @@ class Connection(asyncio.Protocol):
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.entered = True
         self._transport = cast("asyncio.Transport", transport)
-        self._listener.opened(self)
-        for data in self._early:
-            self.data_received(data)
-        self._early.clear()
+        if not self._listener.welcome(self, self._transport):
+            self._ending = True
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._transport is None:  # a TLS peer may send before we are told that the handshake is over
-            self._early.append(data)
-            return
         self.heard = self._loop.time()
         for event in self._framer.feed(data):
             self._take(event)
@@ -105,7 +102,6 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio names it)
         self._give_up()
-        self.gone = True
         self._transport = None
         self._account()
         if self._turns:
@@ -247,7 +243,7 @@ class Connection(asyncio.Protocol):
         """An answer as frames: the commit acknowledgement of release 2 first, then each message in its own."""
         frames = []
         if self._listener.settings.release == 2:
-            frames.append(frame(POSITIVE if outcome.good else NEGATIVE))
+            frames.append(frame(POSITIVE if outcome.committed else NEGATIVE))
         answer = outcome.answer
         if answer is None:
             return frames
@@ -275,10 +271,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def configure(transport: asyncio.BaseTransport, keepalive: tuple[int, int, int]) -> None:
-    """TCP keepalive, so that a peer that vanished is noticed."""
-    connected = transport.get_extra_info("socket")
+def configure(connected: socket.socket, keepalive: tuple[int, int, int]) -> None:
+    """No delay of small answers; TCP keepalive, so that a peer that vanished is noticed."""
     idle, interval, probes = keepalive
+    connected.setblocking(False)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (("TCP_KEEPIDLE", idle), ("TCP_KEEPINTVL", interval), ("TCP_KEEPCNT", probes)):
         if hasattr(socket, option):

@@ -23,7 +23,14 @@ class Outcome:
     answer: bytes | None
     """Message(s) for the sender; None where the protocol, or the partner's setting, is silent."""
     good: bool
-    """Whether it is durable, or was before: the commit acknowledgement of release 2."""
+    """Whether it is durable, or was before."""
+    again: bool = False
+    """Whether the same bytes may fare better later: we were busy, or could not store."""
+
+    @property
+    def committed(self) -> bool:
+        """Release 2: the frame is dealt with, by storing it or by a final answer."""
+        return self.good or (self.answer is not None and not self.again)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from adapters.hl7.wire.batch import split
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import (
     GatewayError,
+    LimitExceeded,
     MalformedMessage,
     MessageConflict,
     OwnError,
@@ -108,7 +109,7 @@ class Exchange:
         if first is not None:
             self.observe("hl7.duplicate", {"partner": partner.name if partner else ""})
             return await asyncio.shield(first)
-        outcome = Outcome(None, good=False)
+        outcome = Outcome(None, good=False, again=True)
         try:
             outcome = await self._process(raw, partner, peer)
         finally:
@@ -119,10 +120,11 @@ class Exchange:
         """Refuse at the edge, before any codec saw the message."""
         at = self._clock()
         self.observe("hl7.refused", {"error": error.code, "location": error.location})
+        again = isinstance(error, OwnError | LimitExceeded)
         if header is None or header.name != "MSH":
-            return Outcome(refuse(error, identify=self._identify, at=at), good=False)
+            return Outcome(refuse(error, identify=self._identify, at=at), good=False, again=again)
         answers = acknowledge(header, error, identify=self._identify, at=at)
-        return Outcome(answers.together(), good=False)
+        return Outcome(answers.together(), good=False, again=again)
 
     def refuse_payload(self, payload: bytes, error: GatewayError) -> Outcome:
         """Refuse a payload by name where its header can be read."""
@@ -176,8 +178,8 @@ class Exchange:
     def _failed(self, reading: Reading, error: GatewayError, partner: PartnerSettings | None) -> Outcome:
         self.observe("hl7.not-accepted", {"error": error.code, "partner": partner.name if partner else ""})
         if isinstance(error, OwnError) and partner is not None and partner.on_failure == "silent":
-            return Outcome(None, good=False)
-        return Outcome(reading.answer(error), good=False)
+            return Outcome(None, good=False, again=True)
+        return Outcome(reading.answer(error), good=False, again=isinstance(error, OwnError))
 
     async def _accept_in_order(self, intake: Intake, reception: Reception) -> None:
         """Publish after everything with the same ordering key that came before, on whatever connection."""

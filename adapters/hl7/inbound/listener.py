@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from adapters.hl7.settings import ListenerSettings
 from gateway.core.errors import ConfigurationError
@@ -41,24 +43,18 @@ class Listener:
         self.settings = settings
         self.observe = observe
         self.tasks: set[asyncio.Task[Outcome]] = set()
+        self.port = settings.port
+        """The port bound, also when the settings left it to the system."""
         self.exchange: Exchange
         self._parts = (codec, accept, clock, identify)
-        self._server: asyncio.Server | None = None
-        self._context: ssl.SSLContext | None = None
+        self._sockets: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
-        self._gates: set[asyncio.Task[None]] = set()
         self._addresses: Counter[str] = Counter()
         self._in_flight = 0
         self._held = 0
         self._sweeper: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
-
-    @property
-    def port(self) -> int:
-        """The port bound, also when the settings left it to the system."""
-        if self._server is None:
-            return self.settings.port
-        return int(self._server.sockets[0].getsockname()[1])
 
     @property
     def connections(self) -> int:
@@ -77,28 +73,44 @@ class Listener:
         self.exchange = Exchange(
             self.settings, codec=codec, accept=accept, clock=clock, identify=identify, observe=self.observe
         )
-        self._context = self.settings.tls.listener_context() if self.settings.tls else None
-        try:
-            self._server = await loop.create_server(
-                lambda: _Gate(self),
-                self.settings.host,
-                self.settings.port,
-                backlog=self.settings.backlog,
-                reuse_port=self.settings.reuse_port or None,
-            )
-        except OSError as error:
-            raise ConfigurationError(f"cannot bind: {error.strerror}", location=f"port {self.settings.port}") from error
+        context = self.settings.tls.listener_context() if self.settings.tls else None
+        self._sockets = await self._bind()
+        self.port = int(self._sockets[0].getsockname()[1])
+        self._tasks = {loop.create_task(self._accept(bound, context)) for bound in self._sockets}
         self._sweeper = loop.call_later(_SWEEP, self._sweep)
+
+    async def _bind(self) -> list[socket.socket]:
+        """One listening socket for each address the host name stands for."""
+        settings, bound, port = self.settings, [], self.settings.port
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            for family, *_, address in dict.fromkeys(found):
+                listening = socket.create_server(
+                    (str(address[0]), port), family=family, backlog=settings.backlog, reuse_port=settings.reuse_port
+                )
+                listening.setblocking(False)
+                bound.append(listening)
+                port = int(listening.getsockname()[1])
+        except OSError as error:
+            for listening in bound:
+                listening.close()
+            raise ConfigurationError(f"cannot bind: {error.strerror}", location=f"port {settings.port}") from error
+        return bound
 
     async def stop(self) -> None:
         """Take no new connections, finish what was received, close; after `drain_timeout` cut what is left."""
-        if self._server is None:
+        if not self._sockets:
             return
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self._server.close()
-        for gate in list(self._gates):
-            gate.cancel()
+        for entering in self._tasks:
+            entering.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listening in self._sockets:
+            listening.close()
+        self._sockets = []
         for connection in list(self._connections):
             connection.drain()
         self._check_quiet()
@@ -111,9 +123,7 @@ class Listener:
             connection.abort("drain-timeout")
         for task in list(self.tasks):
             task.cancel()
-        await asyncio.gather(*self.tasks, *self._gates, return_exceptions=True)
-        await asyncio.sleep(0)
-        self._server = None
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def __aenter__(self) -> Listener:
         await self.start()
@@ -127,20 +137,15 @@ class Listener:
         self.settings = settings
         self.exchange.use(settings)
 
-    # What gates and connections report.
-
-    def opened(self, connection: Connection) -> None:
-        """A connection is up."""
-        self._connections.add(connection)
+    # What connections report.
 
     def lost(self, connection: Connection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
-        self.left(connection.peer.address)
+        self._left(connection.peer.address)
         self._check_quiet()
 
-    def left(self, address: str) -> None:
-        """One connection of an address less."""
+    def _left(self, address: str) -> None:
         self._addresses[address] -= 1
         if self._addresses[address] <= 0:
             del self._addresses[address]
@@ -172,64 +177,67 @@ class Listener:
             return False
         return True
 
-    def enter(self, transport: asyncio.Transport) -> None:
-        """Let a TCP peer in, or not: network, caps, then TLS or plain."""
-        settings = self.settings
-        name = transport.get_extra_info("peername")
-        address = str(name[0]) if name else ""
-        reason = ""
-        if settings.networks and not within(address, settings.networks):
-            reason = "network"
-        elif sum(self._addresses.values()) >= settings.connections:
-            reason = "connections"
-        elif self._addresses[address] >= settings.connections_per_peer:
-            reason = "connections-per-peer"
-        if reason:
-            event = "hl7.security" if reason == "network" else "hl7.busy"
-            self.observe(event, {"reason": reason, "peer": address})
-            transport.abort()
-            return
-        self._addresses[address] += 1
-        configure(transport, settings.keepalive)
-        if self._context is None:
-            self._welcome(transport, Connection(self, Peer(address)))
-            return
-        transport.pause_reading()
-        gate = asyncio.get_running_loop().create_task(self._secure(transport, self._context, address))
-        self._gates.add(gate)
-        gate.add_done_callback(self._gates.discard)
+    def welcome(self, connection: Connection, transport: asyncio.Transport) -> bool:
+        """Whether a connection whose handshake is done may speak for anybody."""
+        connection.peer.names = certificate_names(transport.get_extra_info("peercert"))
+        if not self.exchange.partners_of(connection.peer) and not self.settings.unknown_partners:
+            self.observe("hl7.security", {"reason": "certificate-not-bound", "peer": connection.peer.address})
+            return False
+        self._connections.add(connection)
+        return True
 
-    async def _secure(self, transport: asyncio.Transport, context: ssl.SSLContext, address: str) -> None:
-        """TLS, done by hand so that a failed handshake is an event and not silence."""
+    # Letting peers in.
+
+    async def _accept(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Take connections from the kernel: network and caps come before the handshake."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, name = await loop.sock_accept(listening)
+            except OSError as error:  # out of file descriptors: the kernel keeps the queue for a moment
+                self.observe("hl7.busy", {"reason": type(error).__name__})
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(loop.create_future(), _SWEEP)
+                continue
+            address = str(name[0])
+            if not self._may_enter(address):
+                connected.close()
+                continue
+            self._addresses[address] += 1
+            task = loop.create_task(self._enter(connected, address, context))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _may_enter(self, address: str) -> bool:
+        settings = self.settings
+        if settings.networks and not within(address, settings.networks):
+            self.observe("hl7.security", {"reason": "network", "peer": address})
+            return False
+        if sum(self._addresses.values()) >= settings.connections:
+            self.observe("hl7.busy", {"reason": "connections", "peer": address})
+            return False
+        if self._addresses[address] >= settings.connections_per_peer:
+            self.observe("hl7.busy", {"reason": "connections-per-peer", "peer": address})
+            return False
+        return True
+
+    async def _enter(self, connected: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
+        """Hand a socket to a connection, after the TLS handshake where there is one."""
         connection = Connection(self, Peer(address))
         try:
-            secured = await asyncio.get_running_loop().start_tls(
-                transport,
-                connection,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=self.settings.handshake_timeout,
+            configure(connected, self.settings.keepalive)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                connected,
+                ssl=context,
+                ssl_handshake_timeout=self.settings.handshake_timeout if context else None,
             )
-        except (OSError, asyncio.CancelledError) as error:
+        except OSError as error:
             self.observe("hl7.security", {"reason": "tls", "error": _tls_reason(error), "peer": address})
-            transport.abort()
-            self.left(address)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return
-        if secured is None or connection.gone:  # the peer left right after the handshake
-            return
-        peer = Peer(address, certificate_names(secured.get_extra_info("peercert")))
-        connection.peer = peer
-        if not self.exchange.partners_of(peer) and not self.settings.unknown_partners:
-            self.observe("hl7.security", {"reason": "certificate-not-bound", "peer": address})
-            secured.abort()
-            return
-        connection.connection_made(secured)
-
-    def _welcome(self, transport: asyncio.Transport, connection: Connection) -> None:
-        transport.set_protocol(connection)
-        connection.connection_made(transport)
+        finally:
+            if not connection.entered:
+                connected.close()
+                self._left(address)
 
     def _sweep(self) -> None:
         """Close peers that are idle, slow inside a frame, or do not read."""
@@ -243,16 +251,6 @@ class Listener:
             elif not connection.busy and now - connection.heard > settings.idle_timeout:
                 connection.abort("idle")
         self._sweeper = loop.call_later(_SWEEP, self._sweep)
-
-
-class _Gate(asyncio.Protocol):
-    """Stands in until a peer is let in: networks and caps come before the handshake."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._listener.enter(cast("asyncio.Transport", transport))
 
 
 def certificate_names(certificate: Mapping[str, Any] | None) -> frozenset[str]:

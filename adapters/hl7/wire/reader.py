@@ -144,7 +144,7 @@ def _segments(lines: list[str], syntax: Syntax, limits: Limits) -> list[Segment]
         name = parts[0]
         if len(name) != 3 or _NAME.fullmatch(name) is None:
             raise MalformedMessage("not a segment", location=f"segment {number}")
-        if len(parts) > limits.fields:
+        if len(parts) > limits.fields + 1:
             raise LimitExceeded(f"more than {limits.fields} fields", location=f"segment {number}")
         index = counts.get(name, 0) + 1
         counts[name] = index

@@ -24,7 +24,7 @@ SELECT i.*, d.definition, d.content_hash, d.name AS definition_name
 
 -- name: lock
 -- One case, for a change of its stream.
-SELECT id, tenant, version, status, action, context, priority, received_at, due_at
+SELECT id, tenant, workflow_key, run, version, status, action, context, priority, received_at, due_at
   FROM workflow.workflow_instances WHERE id = $1 FOR UPDATE;
 
 -- name: advance
@@ -34,15 +34,17 @@ UPDATE workflow.workflow_instances
        completed_at = CASE WHEN $2::text IN ('completed', 'cancelled', 'failed') THEN now() ELSE completed_at END
  WHERE id = $1;
 
--- name: replace_context
--- The request as it stands after an update of the case.
-UPDATE workflow.workflow_instances SET context = $2, updated_at = now() WHERE id = $1;
+-- name: join
+-- A further message of the case: the request as it stands now, and another run when the last one has ended.
+UPDATE workflow.workflow_instances
+   SET status = $2, version = $3, run = $4, context = $5, lane = $6, updated_at = now(), completed_at = NULL
+ WHERE id = $1;
 
 -- name: stranded
 -- Cases opened but not started: their opener died, or waits no longer (design D6).
-SELECT i.id, i.tenant, i.workflow_key, i.definition_id, d.definition, d.content_hash, i.received_at, i.due_at, i.priority
+SELECT i.id, i.tenant, i.workflow_key, i.definition_id, d.definition, d.content_hash, i.received_at, i.due_at, i.priority, i.run
   FROM workflow.workflow_instances i JOIN workflow.workflow_definitions d ON d.id = i.definition_id
- WHERE i.status = 'opened' AND i.created_at < now() - make_interval(secs => $1) ORDER BY i.created_at LIMIT $2;
+ WHERE i.status = 'opened' AND i.updated_at < now() - make_interval(secs => $1) ORDER BY i.updated_at LIMIT $2;
 
 -- name: add_key
 -- A token under which a case can be found from any rail.

@@ -33,6 +33,7 @@ CREATE TABLE workflow.workflow_instances (
     version       integer NOT NULL DEFAULT 0,
     priority      varchar(20) NOT NULL DEFAULT 'standard',
     lane          varchar(10) NOT NULL DEFAULT 'batch',
+    run           integer NOT NULL DEFAULT 0,
     context       bytea NOT NULL,
     received_at   timestamptz NOT NULL,
     due_at        timestamptz,
@@ -42,7 +43,7 @@ CREATE TABLE workflow.workflow_instances (
     updated_at    timestamptz NOT NULL DEFAULT now(),
     UNIQUE (tenant, workflow_key)
 );
-CREATE INDEX workflow_instances_opened ON workflow.workflow_instances (created_at) WHERE status = 'opened';
+CREATE INDEX workflow_instances_opened ON workflow.workflow_instances (updated_at) WHERE status = 'opened';
 CREATE INDEX workflow_instances_status ON workflow.workflow_instances (tenant, status, due_at);
 
 -- The event store and outbox. The primary key is the optimistic concurrency; (xid, position) is the order of reading.
@@ -229,36 +230,88 @@ CREATE TABLE workflow.human_tasks (
 );
 CREATE INDEX human_tasks_open ON workflow.human_tasks (tenant, role, due_at) WHERE state = 'open';
 
--- X12 interchange ledger (duplicates) and the control-number allocator.
+-- X12 interchange ledger (duplicates, stored answers) and the control-number allocator.
 CREATE TABLE workflow.interchanges (
-    tenant      text NOT NULL,
-    interchange text NOT NULL,
-    body_sha256 text NOT NULL,
-    answer      bytea NOT NULL DEFAULT '',
-    received_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant, interchange)
+    tenant          text NOT NULL,
+    sender          text NOT NULL,
+    receiver        text NOT NULL,
+    control_number  text NOT NULL,
+    usage           text NOT NULL,
+    sha256          text NOT NULL,
+    finished        boolean NOT NULL DEFAULT false,
+    acknowledgement bytea,
+    received_at     timestamptz NOT NULL,
+    PRIMARY KEY (tenant, sender, receiver, control_number, usage)
 );
 CREATE TABLE workflow.control_numbers (
     tenant  text NOT NULL,
+    ours    text NOT NULL,
     partner text NOT NULL,
     level   text NOT NULL,
     last    bigint NOT NULL,
-    PRIMARY KEY (tenant, partner, level)
+    PRIMARY KEY (tenant, ours, partner, level)
 );
 
--- FHIR subscriptions and what may be used once (token ids, nonces).
+-- FHIR Subscriptions with their gap-free event numbers.
 CREATE TABLE workflow.subscriptions (
-    id            text PRIMARY KEY,
+    id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     tenant        text NOT NULL,
     client        text NOT NULL,
-    organization  text NOT NULL,
-    status        text NOT NULL,
-    event_number  bigint NOT NULL DEFAULT 0,
+    pas_version   text NOT NULL,
+    organizations text[] NOT NULL,
     resource      bytea NOT NULL,
-    created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now()
+    status        text NOT NULL DEFAULT 'requested',
+    version       integer NOT NULL DEFAULT 1,
+    events        integer NOT NULL DEFAULT 0,
+    error         text NOT NULL DEFAULT '',
+    updated       timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX subscriptions_organization ON workflow.subscriptions (tenant, organization) WHERE status = 'active';
+CREATE INDEX subscriptions_organizations ON workflow.subscriptions USING gin (organizations);
+CREATE TABLE workflow.subscription_events (
+    subscription_id uuid NOT NULL REFERENCES workflow.subscriptions (id) ON DELETE CASCADE,
+    tenant          text NOT NULL,
+    key             text NOT NULL,
+    number          integer NOT NULL,
+    PRIMARY KEY (subscription_id, key)
+);
+
+-- Resources we issued to a client, to be read again by it alone.
+CREATE TABLE workflow.issued (
+    tenant        text NOT NULL,
+    client        text NOT NULL,
+    resource_type text NOT NULL,
+    id            text NOT NULL,
+    version       integer NOT NULL DEFAULT 1,
+    sha256        text NOT NULL,
+    resource      bytea NOT NULL,
+    updated       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant, client, resource_type, id)
+);
+
+-- What we answered to a request id (SOAP PayloadID), so that a resend gets the same answer from any process.
+CREATE TABLE workflow.answers (
+    tenant          text NOT NULL,
+    token           text NOT NULL,
+    digest          text NOT NULL,
+    answer          bytea NOT NULL,
+    acknowledgement bytea,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant, token)
+);
+
+-- What an edge refused: sealed bytes, readable codes.
+CREATE TABLE workflow.refusals (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    tenant      text NOT NULL,
+    source      text NOT NULL,
+    codes       text[] NOT NULL,
+    locations   text[] NOT NULL,
+    size        bigint NOT NULL,
+    body        bytea NOT NULL,
+    received_at timestamptz NOT NULL
+);
+
+-- What may be used once (token ids, nonces), across all processes.
 CREATE TABLE workflow.used_once (
     scope      text NOT NULL,
     token      text NOT NULL,

@@ -1,4 +1,4 @@
-"""The composition root: settings → objects → roles. The only module that builds things.
+"""Connections, keys and stages, built on demand from the settings.
 
 A role is one process: `edge` (HTTP and MLLP in), `starter` (intake topics → cases, and the message journal), `worker`
 (workflows and deliveries), `sftp` (partners' drops), `relay` (event log → Kafka and read models), `monitor` (lag).
@@ -6,6 +6,7 @@ A role is one process: `edge` (HTTP and MLLP in), `starter` (intake topics → c
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,21 +18,24 @@ from temporalio.client import Client
 
 from gateway import registry
 from gateway.core.envelope import Envelope
-from gateway.core.errors import ConfigurationError
+from gateway.core.errors import ConfigurationError, GatewayError
 from gateway.core.ports import Cipher
 from gateway.core.settings import Settings
 from gateway.infra import kafka, temporal
-from gateway.infra.postgres import Database
+from gateway.infra.postgres import SYSTEM, Database
 from gateway.infra.telemetry import (
     DECIDE_SECONDS,
     MESSAGES,
     logger,
 )
+from gateway.partners import Partners
+from gateway.partners import load as load_partners
 from gateway.security.cipher import DerivedKeys, EnvelopeCipher
 from gateway.security.secrets import key_bytes, secret
 from gateway.security.tokens import Tokens
 from gateway.stages.accept import AcceptStage
 from gateway.stages.fast_lane import FastLane
+from gateway.stages.policy import Policies
 from gateway.stages.start import CaseStart, Definition, StartStage
 from gateway.store.blobs import PostgresBlobs
 from gateway.store.cases import CaseStore
@@ -62,6 +66,7 @@ def case_input(case: CaseStart, lane: str) -> CaseInput:
         due_at=case.due_at,
         priority=case.priority,
         lane=lane,
+        run=case.run,
     )
 
 
@@ -130,6 +135,24 @@ class App:
             count=lambda kind, topic: MESSAGES.labels(kind, topic).inc(),
         )
 
+    @cached_property
+    def partners(self) -> Partners:
+        """Trading partners and hospitals."""
+        return load_partners(self.settings.partners)
+
+    @cached_property
+    def policy(self) -> Policies:
+        """The rule sets in force."""
+        return registry.policies(self.settings)
+
+    async def ready(self) -> bool:
+        """Whether the database answers; Kafka shows itself at each accept."""
+        try:
+            async with self.database.transaction(SYSTEM) as connection:
+                return bool(await connection.fetchval("VALUES (true)"))
+        except GatewayError:
+            return False
+
     async def start_stage(self, client: Client) -> StartStage:
         """Stage two; registers the definitions that ship."""
         found = definitions.load()
@@ -161,6 +184,7 @@ class App:
             known=self.cases,
             temporal=temporal.TemporalStarter(client=client, make_input=case_input),
             monotonic=time.monotonic,
+            sleep=asyncio.sleep,
             observe=lambda outcome, seconds: DECIDE_SECONDS.labels(outcome).observe(seconds),
         )
 

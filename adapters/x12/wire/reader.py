@@ -1,0 +1,398 @@
+"""Reads a file of interchanges: envelope checks, a walker per transaction set, reports and trees as they are ready.
+
+Standard: ASC X12.5 interchange and X12.6 functional group structure; faults as TA105, AK905 and IK502.
+One pass, constant memory: in `units` and `judge` mode the parts of a transaction set are dropped once they are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from adapters.x12.wire.elements import is_clock, is_short_date
+from adapters.x12.wire.faults import Effect
+from adapters.x12.wire.guide import Guide
+from adapters.x12.wire.program import CodeSets, Program, program
+from adapters.x12.wire.registry import GROUPS, choose, guides_of, version_known
+from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, Quarantined, TransactionReport
+from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, Limits, Separators, split
+from adapters.x12.wire.tree import Loop, Segment
+from adapters.x12.wire.walker import DEFAULT_EFFECTS, Memory, Walker
+
+ENVELOPE_VERSIONS = ("00401", "00402", "00501")
+_QUALIFIERS = frozenset([*(f"{number:02d}" for number in (1, 2, 3, 4, *range(7, 39))), "AM", "NR", "SA", "SN", "ZZ"])
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to read."""
+
+    mode: Literal["judge", "units", "trees"] = "trees"
+    """judge: reports only; units: also each unit loop (a claim, a patient event) with its parents; trees: also each
+    whole transaction set."""
+    effects: Mapping[int, Effect] = field(default_factory=lambda: dict(DEFAULT_EFFECTS))
+    character_set: Literal["extended", "utf8"] = "extended"
+    code_sets: CodeSets = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    usage: str = ""
+    """P or T: any other ISA15 is refused (TA1 020). Empty: both are read."""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A whole transaction set: its tree, and where it came from."""
+
+    tree: Loop
+    guide: Guide
+    header: InterchangeHeader
+    group: GroupReport
+    report: TransactionReport
+
+
+@dataclass(slots=True)
+class Unit:
+    """One unit of a transaction set (837: a claim, 278: a patient event …) below its parents."""
+
+    loop: Loop
+    guide: Guide
+    header: InterchangeHeader
+    group: GroupReport
+    report: TransactionReport
+    ordinal: int
+    """Its number in the transaction set, from 1."""
+
+
+Event = InterchangeReport | Quarantined | Transaction | Unit
+
+
+Choose = Callable[[InterchangeHeader], Options]
+"""Options by sender and receiver: the partner's profile."""
+
+
+def read(chunks: Iterable[bytes], options: Options = Options(), choose: Choose | None = None) -> Iterator[Event]:
+    """Yield units and transactions as they end, and the report of each interchange after them.
+
+    `choose` may give other options for each interchange (limits stay). Faults are data, never exceptions. A unit is
+    yielded before its transaction set is judged: publish only what a first reading in `judge` mode accepted.
+    """
+    return _Reader(options, choose).run(chunks)
+
+
+class _Reader:
+    def __init__(self, options: Options, choose: Choose | None) -> None:
+        self.options = options
+        self.choose_options = choose
+        self.memories: dict[tuple[str, Separators], Memory] = {}
+        self.ready: list[Event] = []
+        self.interchange: InterchangeReport | None = None
+        self.group: GroupReport | None = None
+        self.guides: tuple[Guide, ...] = ()
+        self.transaction: TransactionReport | None = None
+        self.walker: Walker | None = None
+        self.header: Segment | None = None
+        self.quarantined: Quarantined | None = None
+        self.ended = False
+        self.position = 0
+        self.isa_position = 0
+        self.control: dict[str, Callable[[int, str], None]] = {}
+
+    def run(self, chunks: Iterable[bytes]) -> Iterator[Event]:
+        ready = self.ready
+        for kind, offset, text in split(chunks, self.options.limits):
+            if kind == "segment":
+                handler = self.control.get(text[:3])
+                if handler is None and self.walker is not None:
+                    self.position += 1
+                    self.walker.step(text, self.position)
+                else:
+                    self._other(handler, offset, text)
+                if self.interchange is not None:
+                    self.interchange.length = offset + len(text) + 1 - self.interchange.offset
+            elif kind == HEADER:
+                self._isa(offset, text)
+            elif kind == GARBAGE:
+                self._garbage(offset, len(text))
+            elif kind == BROKEN:
+                self._broken(offset)
+            if ready:
+                yield from ready
+                ready.clear()
+        self._end_interchange()
+        self._flush()
+        yield from ready
+        ready.clear()
+
+    # -- interchange --------------------------------------------------------------------------------------------
+
+    def _isa(self, offset: int, text: str) -> None:
+        self._end_interchange()
+        self._flush()
+        separators = Separators.of(text)
+        report = InterchangeReport(InterchangeHeader.parse(text), separators, offset, len(text))
+        self.interchange, self.ended, self.isa_position = report, False, 1
+        if self.choose_options is not None:
+            self.options = self.choose_options(report.header)
+            self.memories.clear()
+        mark = separators.element
+        self.control = {
+            f"GS{mark}": self._gs, f"ST{mark}": self._st, f"SE{mark}": self._se, f"GE{mark}": self._ge,
+            "IEA": self._iea, "TA1": self._ta1, "ISB": self._skip, "ISE": self._skip,
+        }  # fmt: skip
+        code = separators.fault()
+        if code:
+            report.refuse(code, "ISA", element={"027": 16, "024": 11}.get(code, 0))
+            self.ended = code != "024"
+            return
+        for code, element, good in _header_checks(report.header, self.options.usage):
+            if not good:
+                report.refuse(code, "ISA", 1, element)
+
+    def _other(self, handler: Callable[[int, str], None] | None, offset: int, text: str) -> None:
+        self.isa_position += 1
+        if handler is not None:
+            handler(offset, text)
+        elif self.transaction is not None:
+            self.position += 1
+            self._begin_walk(text)
+        elif self.interchange is not None and not self.ended:
+            self.interchange.refuse("022", _name(text), self.isa_position)
+
+    def _garbage(self, offset: int, length: int) -> None:
+        report = self.interchange
+        if report is not None and report.separators.fault() not in ("", "024"):
+            report.length = offset + length - report.offset
+            return
+        self._end_interchange()
+        before = self.quarantined
+        if before is not None and before.offset + before.length == offset:
+            self.quarantined = Quarantined(before.offset, before.length + length, before.reason)
+            return
+        self._flush()
+        self.quarantined = Quarantined(offset, length, "bytes outside of an interchange")
+
+    def _flush(self) -> None:
+        if self.quarantined is not None:
+            self.ready.append(self.quarantined)
+            self.quarantined = None
+
+    def _broken(self, offset: int) -> None:
+        if self.interchange is not None:
+            self.interchange.refuse("024", "", self.isa_position)
+            self.ended = True
+        self._end_interchange()
+        self.ready.append(Quarantined(offset, 0, "a segment is longer than the limit; reading stopped"))
+
+    def _iea(self, offset: int, text: str) -> None:
+        report = self.interchange
+        if report is None:
+            return
+        self._end_group(missing=True)
+        fields = self._fields(text)
+        if not fields[1].isdecimal() or int(fields[1]) != len(report.groups):
+            report.refuse("021", "IEA", self.isa_position, 1)
+        if fields[2].strip() != report.header.control_number:
+            report.refuse("001", "IEA", self.isa_position, 2)
+        report.length = offset + len(text) + 1 - report.offset
+        self.ended = True
+        self._end_interchange()
+
+    def _end_interchange(self) -> None:
+        report = self.interchange
+        if report is None:
+            return
+        self._end_group(missing=True)
+        if not self.ended:
+            report.refuse("023", "IEA", self.isa_position)
+        report.settle()
+        self.interchange, self.control = None, {}
+        self.ready.append(report)
+
+    def _ta1(self, offset: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
+        if self.interchange is not None:
+            self.interchange.acknowledgements += 1
+
+    def _skip(self, offset: int, text: str) -> None:
+        """ISB and ISE, grade of service: no effect here."""
+
+    # -- functional group ---------------------------------------------------------------------------------------
+
+    def _gs(self, offset: int, text: str) -> None:
+        report = self.interchange
+        if report is None:
+            return
+        self._end_group(missing=True)
+        fields = self._fields(text, 9)
+        group = GroupReport(fields[1], fields[2], fields[3], fields[6], fields[8], offset)
+        self.guides = guides_of(group.group, group.version)
+        known_groups = {code for codes in GROUPS.values() for code in codes}
+        if not self.guides and group.group != "FA":
+            group.codes.append("1" if version_known(group.version) or group.group not in known_groups else "2")
+        if not group.control_number.isdecimal() or len(group.control_number) > 9:
+            group.codes.append("6")
+        elif any(other.control_number == group.control_number for other in report.groups):
+            group.codes.append("19")
+        report.groups.append(group)
+        self.group = group
+
+    def _ge(self, offset: int, text: str) -> None:  # noqa: ARG002
+        self._end_transaction(missing=True)
+        group = self.group
+        if group is None:
+            self._misplaced("GE")
+            return
+        fields = self._fields(text)
+        group.declared = fields[1]
+        if fields[2] != group.control_number:
+            group.codes.append("4")
+        if not fields[1].isdecimal() or int(fields[1]) != len(group.transactions):
+            group.codes.append("5")
+        self.group = None
+
+    def _end_group(self, *, missing: bool) -> None:
+        self._end_transaction(missing=True)
+        if self.group is not None and missing:
+            self.group.codes.append("3")
+        self.group = None
+
+    def _misplaced(self, name: str) -> None:
+        if self.interchange is not None:
+            self.interchange.refuse("022", name, self.isa_position)
+
+    # -- transaction set ----------------------------------------------------------------------------------------
+
+    def _st(self, offset: int, text: str) -> None:
+        self._end_transaction(missing=True)
+        group = self.group
+        if group is None:
+            self._misplaced("ST")
+            return
+        fields = self._fields(text, 4)
+        report = TransactionReport(fields[1], fields[2], fields[3], "", offset, len(group.transactions) + 1)
+        if not 4 <= len(fields[2]) <= 9 or not fields[2].isalnum():
+            report.codes.append("7")
+        elif any(other.control_number == fields[2] for other in group.transactions):
+            report.codes.append("23")
+        group.transactions.append(report)
+        self.transaction, self.position = report, 1
+        self.header = Segment(text, self._separators, 1)
+        if self.guides and not any(one.transaction == fields[1] for one in self.guides):
+            report.codes.append("1" if fields[1] in GROUPS else "6")
+        elif fields[3] and group.version != fields[3]:
+            report.codes.append("I6")
+
+    def _begin_walk(self, text: str) -> None:
+        """The second segment tells which guide it is; from there a walker takes over."""
+        report, group, header = self.transaction, self.group, self.header
+        if report is None or group is None or header is None:
+            return
+        fields = tuple(text.split(self._separators.element))
+        guide = choose(self.guides, report.set_id, fields)
+        if guide is None or set(report.codes) & {"1", "6"}:
+            return
+        report.guide = guide.id
+        self.walker = Walker(
+            self._memory(guide),
+            header,
+            effects=self.options.effects,
+            keep=self.options.mode == "trees",
+            on_unit=self._unit if self.options.mode == "units" else None,
+        )
+        self.walker.step(text, self.position)
+
+    def _unit(self, loop: Loop) -> None:
+        walker, report = self.walker, self.transaction
+        if walker is not None and report is not None and self.group is not None and self.interchange is not None:
+            guide = walker.program.guide
+            self.ready.append(Unit(loop, guide, self.interchange.header, self.group, report, walker.units))
+
+    def _se(self, offset: int, text: str) -> None:  # noqa: ARG002
+        report = self.transaction
+        if report is None:
+            self._misplaced("SE")
+            return
+        self.position += 1
+        fields = self._fields(text)
+        if not fields[1].isdecimal() or int(fields[1]) != self.position:
+            report.codes.append("4")
+        if fields[2] != report.control_number:
+            report.codes.append("3")
+        self._end_transaction(missing=False)
+
+    def _end_transaction(self, *, missing: bool) -> None:
+        report, walker = self.transaction, self.walker
+        if report is None:
+            return
+        if missing:
+            report.codes.append("2")
+            self.position += 1
+        report.segments = self.position
+        if walker is not None:
+            walker.finish(self.position)
+            report.faults = sorted(walker.faults, key=lambda fault: fault.segment_position)
+            report.units = walker.units
+            if self.options.mode == "trees" and self.interchange is not None and self.group is not None:
+                self.ready.append(
+                    Transaction(walker.tree, walker.program.guide, self.interchange.header, self.group, report)
+                )
+        elif not report.codes and self.guides:
+            self._empty(report)
+        self.transaction = self.walker = self.header = None
+
+    def _empty(self, report: TransactionReport) -> None:
+        """ST directly followed by SE: let a walker say what is missing."""
+        guide = choose(self.guides, report.set_id, ())
+        if guide is not None and self.header is not None:
+            report.guide = guide.id
+            walker = Walker(self._memory(guide), self.header, effects=self.options.effects)
+            walker.finish(self.position)
+            report.faults = walker.faults
+
+    # -- tools --------------------------------------------------------------------------------------------------
+
+    @property
+    def _separators(self) -> Separators:
+        return self.interchange.separators if self.interchange is not None else Separators()
+
+    def _fields(self, text: str, count: int = 3) -> list[str]:
+        fields = text.split(self._separators.element)
+        return [*fields, *[""] * (count - len(fields))]
+
+    def _memory(self, guide: Guide) -> Memory:
+        key = (guide.id + guide.name, self._separators)
+        memory = self.memories.get(key)
+        if memory is None:
+            if len(self.memories) >= 8:
+                self.memories.clear()
+            options = self.options
+            compiled = (
+                Program(guide, self._separators, options.character_set, options.code_sets)
+                if options.code_sets
+                else program(guide, self._separators, options.character_set)
+            )
+            memory = self.memories[key] = Memory(compiled)
+        return memory
+
+
+def _header_checks(header: InterchangeHeader, usage: str) -> tuple[tuple[str, int, bool], ...]:
+    """(TA105, ISA element, whether it is good), in the order they are reported."""
+    fields = header.fields
+    return (
+        ("017", 12, header.version in ENVELOPE_VERSIONS),
+        ("010", 1, fields[1] in ("00", "01", "02", "03", "04", "05", "06")),
+        ("012", 3, fields[3] in ("00", "01")),
+        ("005", 5, header.sender_qualifier in _QUALIFIERS),
+        ("006", 6, bool(header.sender)),
+        ("007", 7, header.receiver_qualifier in _QUALIFIERS),
+        ("008", 8, bool(header.receiver)),
+        ("014", 9, is_short_date(header.date)),
+        ("015", 10, len(header.time) == 4 and is_clock(header.time)),
+        ("018", 13, len(header.control_number) == 9 and header.control_number.isdecimal()),
+        ("019", 14, header.acknowledgement_requested in ("0", "1")),
+        ("020", 15, header.usage in ((usage,) if usage else ("P", "T", "I"))),
+    )
+
+
+def _name(text: str) -> str:
+    name = text[:3].rstrip("*|")
+    return name if name.isalnum() and name.isascii() else "???"

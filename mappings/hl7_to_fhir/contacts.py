@@ -1,0 +1,162 @@
+"""Names, addresses and numbers to reach people at: XPN → HumanName, XAD → Address, XTN → ContactPoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import primitives
+from .datatypes import EXTENSION, datatype, period
+from .environment import Env, Parts, part
+from .primitives import string
+from .vocabulary import Vocabulary, vocabulary
+
+
+@datatype("XPN", {1: "family", 2: "given", 3: "given", 4: "suffix", 5: "prefix", 6: "suffix", 7: "use",
+                  8: "extension", 10: "period", 11: "extension", 12: "period.start", 13: "period.end",
+                  14: "suffix", 15: "given"})  # fmt: skip
+def xpn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+    """XPN → HumanName."""
+    result = human_name(parts)
+    if result is None or len(parts) < 7:
+        return result
+    if kind := part(parts, 7):
+        target = vocabulary("NameType").lookup(kind)
+        if target and target[1].endswith("name-use"):
+            result["use"] = target[0]
+        else:
+            result.setdefault("extension", []).append({"url": "urn:gateway:hl7v2:XPN.7", "valueCode": kind.strip()})
+    if representation := primitives.code(part(parts, 8)):
+        url = EXTENSION + "iso21090-EN-representation"
+        known = {"A": "ABC", "I": "IDE", "P": "SYL"}.get(representation)
+        value = (
+            {"url": url, "valueCode": known}
+            if known
+            else {"url": "urn:gateway:hl7v2:XPN.8", "valueCode": representation}
+        )
+        result.setdefault("extension", []).append(value)
+    if span := period(part(parts, 12) or part(parts, 10), part(parts, 13) or part(parts, 10, 2), env):
+        result["period"] = span
+    if order := primitives.code(part(parts, 11)):
+        result.setdefault("extension", []).append({"url": EXTENSION + "humanname-assembly-order", "valueCode": order})
+    if professional := string(part(parts, 14)):
+        result.setdefault("suffix", []).append(professional)
+    if called := string(part(parts, 15)):
+        result.setdefault("given", []).append(called)
+    return result
+
+
+_SURNAME = {
+    2: "humanname-own-prefix",
+    3: "humanname-own-name",
+    4: "humanname-partner-prefix",
+    5: "humanname-partner-name",
+}
+
+
+def human_name(parts: Parts, offset: int = 0) -> dict[str, Any] | None:
+    """Family, given, middle, suffix, prefix, degree at `offset` + 1 … + 6 → HumanName."""
+    result: dict[str, Any] = {}
+    surname = parts[offset] if len(parts) > offset else [""]
+    if surname[0].strip() and surname[0] != '""':
+        result["family"] = surname[0]
+    extensions = [
+        {"url": EXTENSION + _SURNAME[number], "valueString": value}
+        for number, value in enumerate(surname[1:5], 2)
+        if value.strip()
+    ]
+    if extensions and "family" in result:
+        result["_family"] = {"extension": extensions}
+    for numbers, element in (((2, 3), "given"), ((5,), "prefix"), ((4, 6), "suffix")):
+        words = [word for number in numbers if (word := part(parts, offset + number)).strip() and word != '""']
+        if words:
+            result[element] = words
+    return result or None
+
+
+@datatype("XPN-text", dict.fromkeys(range(1, 16), ""))
+def xpn_text(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
+    """XPN → one line of text."""
+    order = [part(parts, number) for number in (5, 2, 3, 1, 4, 6)]
+    return " ".join(word for word in order if word.strip() and word != '""') or None
+
+
+@datatype("XAD", {1: "line", 2: "line", 3: "city", 4: "state", 5: "postalCode", 6: "country", 7: "use", 8: "line",
+                  9: "district", 10: "extension", 12: "period", 13: "period.start", 14: "period.end",
+                  19: "line"})  # fmt: skip
+def xad(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+    """XAD, AD, SAD → Address."""
+    result: dict[str, Any] = {}
+    lines = [sub for sub in parts[0] if sub.strip() and sub != '""']
+    lines += [text for number in (2, 8, 19) if (text := part(parts, number)).strip() and text != '""']
+    if kind := part(parts, 7):
+        for name, element in (("AddressType[Type]", "type"), ("AddressType[Use]", "use")):
+            if target := vocabulary(name).lookup(kind):
+                result[element] = target[0]
+        if not result:
+            result["extension"] = [{"url": "urn:gateway:hl7v2:XAD.7", "valueCode": kind.strip()}]
+    if lines:
+        result["line"] = lines
+    for number, element in ((3, "city"), (9, "district"), (4, "state"), (5, "postalCode"), (6, "country")):
+        if (text := part(parts, number)).strip() and text != '""':
+            result[element] = text
+    if census := string(part(parts, 10)):
+        url = EXTENSION + "iso21090-ADXP-censusTract"
+        result.setdefault("extension", []).append({"url": url, "valueString": census})
+    if span := period(part(parts, 13) or part(parts, 12), part(parts, 14) or part(parts, 12, 2), env):
+        result["period"] = span
+    return result or None
+
+
+_PHONE_EXTENSIONS = {
+    5: "contactpoint-country",
+    6: "contactpoint-area",
+    7: "contactpoint-local",
+    8: "contactpoint-extension",
+}
+
+
+@datatype("XTN", {1: "value", 2: "use", 3: "system", 4: "value", 5: "extension", 6: "extension", 7: "extension",
+                  8: "extension", 9: "extension", 12: "value", 13: "period.start", 14: "period.end",
+                  18: "rank"})  # fmt: skip
+def xtn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+    """XTN, TN → ContactPoint. The unformatted number wins over the parts, the parts over the old first component."""
+    kind, equipment = part(parts, 2), part(parts, 3)
+    target = vocabulary("TelecommunicationEquipmentType").lookup(equipment) if equipment else None
+    mail = part(parts, 4)
+    if equipment.lower() == "internet" or kind == "NET" or (mail and not equipment):
+        system, value = "email", mail or part(parts, 1)
+    elif target and target[1].endswith("contact-point-system"):
+        system, value = target[0], ""
+    else:
+        system, value = "phone", ""
+    numbers = [part(parts, number) for number in (5, 6, 7, 8)]
+    country, area, local, extension = numbers
+    assembled = " ".join(word for word in (f"+{country.lstrip('+')}" if country else "", area, local) if word)
+    if extension and assembled:
+        assembled += f" X{extension}"
+    value = value or part(parts, 12) or (assembled if local else "") or part(parts, 1) or assembled or mail
+    if not value.strip() or value == '""':
+        return None
+    result: dict[str, Any] = {"system": system, "value": value}
+    use = vocabulary("TelecommunicationUseCode").lookup(kind) if kind else None
+    if target and target[1].endswith("contact-point-use"):
+        result["use"] = target[0]
+    elif use and use[1].endswith("contact-point-use"):
+        result["use"] = use[0]
+    extensions: list[dict[str, Any]] = [
+        {"url": EXTENSION + _PHONE_EXTENSIONS[number], "valueString": text}
+        for number, text in zip((5, 6, 7, 8), numbers, strict=True)
+        if text.strip() and text != '""'
+    ]
+    if kind and "use" not in result:
+        extensions.append({"url": "urn:gateway:hl7v2:XTN.2", "valueCode": kind.strip()})
+    if note := string(part(parts, 9)):
+        extensions.append({"url": "urn:gateway:hl7v2:XTN.9", "valueString": note})
+    if extensions:
+        result["extension"] = extensions
+    if len(parts) > 12:
+        if span := period(part(parts, 13), part(parts, 14), env):
+            result["period"] = span
+        if (rank := primitives.integer(part(parts, 18), 1)) is not None:
+            result["rank"] = rank
+    return result

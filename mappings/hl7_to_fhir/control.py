@@ -1,0 +1,235 @@
+"""MSH, EVN, MSA, ERR, SFT and NTE: the message's header, its circumstances, and the notes anywhere in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.hl7.wire import NULL
+
+from . import primitives
+from .actors import organization, practitioner
+from .cursor import Cursor
+from .graph import Resource, absent, reference
+from .job import Job, Scope, concept, handles
+
+EVENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-0003"
+
+
+def _endpoint(cursor: Cursor, field: int) -> str:
+    """An application (HD) as endpoint: its universal id where it has one, else a name of ours."""
+    universal, kind = cursor.get(field, 2), cursor.get(field, 3).upper()
+    if universal and kind == "ISO":
+        return f"urn:oid:{universal}"
+    if universal and kind == "UUID":
+        return f"urn:uuid:{universal}"
+    name = universal or cursor.get(field) or "unknown"
+    return "urn:gateway:hl7v2:application:" + "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _facility(cursor: Cursor, field: int, scope: Scope, path: str) -> dict[str, Any] | None:
+    name, universal, kind = cursor.get(field), cursor.get(field, 2), cursor.get(field, 3)
+    if not (name or universal):
+        return None
+    found = organization([[name or universal], [""], [""], [""], [""], [""], [""], [""], [""], [""]], scope.env)
+    if found is None:
+        return None
+    if universal and "identifier" not in found:
+        system = "urn:ietf:rfc:3986"
+        value = f"urn:oid:{universal}" if kind.upper() == "ISO" else universal
+        found["identifier"] = [{"system": system, "value": value}]
+    cursor.mark(field, path, {1: "name", 2: "identifier", 3: "identifier"})
+    return reference(found)
+
+
+@handles("MSH")
+def message_header(cursor: Cursor, scope: Scope) -> None:
+    """MSH → MessageHeader with sender and receiver."""
+    job = scope.job
+    header = scope.env.graph.add("MessageHeader", scope.env.control)
+    code = cursor.take(9, "MessageHeader.event", 1)
+    trigger = cursor.take(9, "MessageHeader.event", 2)
+    structure = cursor.take(9, "MessageHeader.definition", 3)
+    event = trigger or code or "unknown"
+    header["eventCoding"] = {
+        "system": EVENT_SYSTEM,
+        "code": event,
+        "display": f"{code}^{trigger}" + (f"^{structure}" if structure else ""),
+    }
+    header["source"] = {"endpoint": _endpoint(cursor, 3)}
+    if name := cursor.get(3):
+        header["source"]["name"] = name
+    cursor.mark(3, "MessageHeader.source", {1: "name", 2: "endpoint", 3: "endpoint"})
+    cursor.mark(7, "Bundle.timestamp")
+    cursor.mark(10, "MessageHeader.id", {1: ""})
+    if any(cursor.get(number) for number in (5, 6, 25)):
+        target: dict[str, Any] = {"endpoint": _endpoint(cursor, 5)}
+        if name := cursor.get(5):
+            target["name"] = name
+        cursor.mark(5, "MessageHeader.destination", {1: "name", 2: "endpoint", 3: "endpoint"})
+        if receiver := _facility(cursor, 6, scope, "MessageHeader.destination.receiver"):
+            target["receiver"] = receiver
+        header["destination"] = [target]
+    if sender := _facility(cursor, 4, scope, "MessageHeader.sender"):
+        header["sender"] = sender
+    if responsible := _responsible(cursor, scope):
+        header["responsible"] = responsible
+    if language := primitives.code(cursor.take(19, "Bundle.language")):
+        header["language"] = language
+    if (mode := cursor.take(11, "MessageHeader.meta.tag")) and mode != "P":
+        header["meta"] = {"tag": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0103", "code": mode}]}
+    cursor.owner = job.header = header
+
+
+def _responsible(cursor: Cursor, scope: Scope) -> dict[str, Any] | None:
+    if not cursor.raw(22):
+        return None
+    found = organization(cursor.first(22), scope.env)
+    cursor.mark(
+        22,
+        "MessageHeader.responsible",
+        {1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"},
+        1,
+    )
+    return reference(found) if found else None
+
+
+@handles("EVN")
+def event(cursor: Cursor, scope: Scope) -> None:
+    """EVN → Provenance of the message: when it was recorded, why, by whom."""
+    recorded = primitives.instant(cursor.get(2), scope.env.zone) or scope.job.sent
+    if not recorded:
+        return
+    provenance = scope.env.graph.add("Provenance", scope.env.control)
+    header = scope.job.header
+    provenance["target"] = [reference(header)] if header else [absent()]
+    if occurred := primitives.date_time(cursor.take(6, "Provenance.occurredDateTime"), scope.env.zone):
+        provenance["occurredDateTime"] = occurred
+    provenance["recorded"] = recorded
+    cursor.mark(2, "Provenance.recorded", {1: ""}, 1)
+    scope.apply(cursor, provenance)
+    agents: list[dict[str, Any]] = []
+    for number, parts in enumerate(cursor.repetitions(5), 1):
+        if person := practitioner(parts, scope.env):
+            agents.append({"who": reference(person)})
+            cursor.mark(5, "Provenance.agent", None, number)
+    if cursor.raw(7):
+        facility = organization([cursor.first(7)[0][:1]], scope.env)
+        if facility:
+            agents.append({"who": reference(facility)})
+        cursor.mark(7, "Provenance.agent", {1: "", 2: "", 3: ""}, 1)
+    sender = header.get("sender") if header else None
+    provenance["agent"] = agents or [{"who": sender or {"display": "sending application"}}]
+
+
+@handles("MSA")
+def acknowledgment(cursor: Cursor, scope: Scope) -> None:
+    """MSA → MessageHeader.response."""
+    code = cursor.take(1, "MessageHeader.response.code")
+    control = cursor.take(2, "MessageHeader.response.identifier")
+    cursor.owner = scope.job.header
+    if scope.job.header is not None and control:
+        meaning = {"A": "ok", "E": "transient-error", "R": "fatal-error"}.get(code[1:2], "fatal-error")
+        identifier = primitives.code(control) or "unknown"
+        kept = "".join(
+            letter if letter.isascii() and (letter.isalnum() or letter in "-.") else "-" for letter in identifier
+        )
+        scope.job.header["response"] = {"identifier": kept[:64], "code": meaning}
+
+
+@handles("ERR")
+def error(cursor: Cursor, scope: Scope) -> None:
+    """ERR → OperationOutcome, referred to by MessageHeader.response."""
+    outcome = scope.env.graph.add("OperationOutcome", scope.local_key(cursor))
+    cursor.owner = outcome
+    severity = {"E": "error", "W": "warning", "I": "information", "F": "fatal"}.get(
+        cursor.take(4, "OperationOutcome.issue.severity"), "error"
+    )
+    issue: dict[str, Any] = {"severity": severity, "code": "processing"}
+    if cursor.raw(3):
+        scope.apply(cursor, issue, "ERR-OperationOutcome")
+    location = "^".join(sub[0] for sub in cursor.first(2) if sub[0])
+    if location:
+        issue["location"] = [location]
+        cursor.mark(2, "OperationOutcome.issue.location")
+    if text := cursor.take(8, "OperationOutcome.issue.diagnostics") or cursor.take(
+        7, "OperationOutcome.issue.diagnostics"
+    ):
+        issue["diagnostics"] = text
+    outcome["issue"] = [issue]
+    if scope.job.header is not None and "response" in scope.job.header:
+        scope.job.header["response"]["details"] = reference(outcome)
+
+
+@handles("SFT")
+def software(cursor: Cursor, scope: Scope) -> None:
+    """SFT → MessageHeader.source.software and .version."""
+    header = scope.job.header
+    if header is None:
+        return
+    source = header["source"]
+    if "software" in source:
+        cursor.default = "!an earlier SFT names the software"
+        return
+    source["software"] = cursor.take(3, "MessageHeader.source.software") or "unknown"
+    if version := cursor.take(2, "MessageHeader.source.version"):
+        source["version"] = version
+    cursor.owner = header
+
+
+_NOTE = frozenset({"Observation", "ServiceRequest", "Specimen", "Condition", "MedicationRequest", "Procedure",
+                   "AllergyIntolerance", "Immunization", "ChargeItem"})  # fmt: skip
+
+
+@handles("NTE")
+def note(cursor: Cursor, scope: Scope) -> None:
+    """NTE → a note of the resource before it."""
+    lines = [repetition.plain() for repetition in cursor.segment.field(3)]
+    text = "\n".join(line for line in lines if line != NULL)
+    if not text.strip():
+        return
+    target = scope.last or scope.job.header
+    if target is None:
+        return
+    kind = target["resourceType"]
+    cursor.owner = target
+    annotation: dict[str, Any] = {"text": text}
+    if author := " ".join(sub for part in cursor.first(5) for sub in part if sub):
+        annotation["authorString"] = author
+    if at := primitives.date_time(cursor.get(6), scope.env.zone):
+        annotation["time"] = at
+    if kind in _NOTE:
+        target.setdefault("note", []).append(annotation)
+        _mark_note(cursor, f"{kind}.note")
+        return
+    if kind in {"Appointment", "DocumentReference"}:
+        element = "comment" if kind == "Appointment" else "description"
+        target[element] = "\n".join(part for part in (target.get(element), text) if part)
+    elif kind == "ClaimResponse":
+        notes = target.setdefault("processNote", [])
+        notes.append({"number": len(notes) + 1, "type": "display", "text": text})
+    elif kind == "Claim":
+        remark(target, text)
+    else:
+        value = {"url": "urn:gateway:hl7v2:NTE-3", "valueString": text}
+        target.setdefault("extension", []).append(value)
+        cursor.mark(3, f"~{kind}.extension")
+        return
+    cursor.mark(3, f"{kind} note")
+
+
+def _mark_note(cursor: Cursor, path: str) -> None:
+    cursor.mark(3, f"{path}.text")
+    cursor.mark(5, f"{path}.authorString")
+    cursor.mark(6, f"{path}.time", {1: ""})
+
+
+def remark(claim: Resource, text: str) -> None:
+    """A free text of the requester in a Claim."""
+    information = claim.setdefault("supportingInfo", [])
+    category = concept("http://terminology.hl7.org/CodeSystem/claiminformationcategory", "info")
+    information.append({"sequence": len(information) + 1, "category": category, "valueString": text})
+
+
+def start(job: Job, cursor: Cursor) -> None:
+    """What the header settles before anything else: the time of the message and the zone of its times."""
+    job.sent = primitives.instant(cursor.get(7), job.env.zone) or ""

@@ -1,0 +1,84 @@
+"""The resources of one message: deterministic ids, references, and the Bundle they end in.
+
+Ids are UUIDs of version 5 over `scope|type|key`. A key is an identifier with its assigner where the message gives one
+(the same order, visit or person in a later message gets the same id); otherwise the message's control id with the
+segment's number, so two segments never merge because some of their fields are equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+Resource = dict[str, Any]
+_NAMESPACE = bytes.fromhex("6f1d2d4e7c0b5a6b9e3f8c1a2b3c4d5e")
+DATA_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+
+
+def deterministic_id(name: str) -> str:
+    """UUID version 5 of a name in our namespace."""
+    digest = hashlib.sha1(_NAMESPACE + name.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def absent(reason: str = "unknown") -> dict[str, Any]:
+    """An element without a value that says so."""
+    return {"extension": [{"url": DATA_ABSENT, "valueCode": reason}]}
+
+
+class Graph:
+    """Resources in the order they were made; the first use of a key makes the resource, later uses find it."""
+
+    __slots__ = ("_by_id", "resources", "scope")
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        self.resources: list[Resource] = []
+        self._by_id: dict[str, Resource] = {}
+
+    def resource(self, kind: str, key: str) -> tuple[Resource, bool]:
+        """The resource of a type and key, and whether it was made just now. A key ending in `*` is global."""
+        name = f"{kind}|{key}" if key.endswith("*") else f"{self.scope}|{kind}|{key}"
+        identifier = deterministic_id(name)
+        found = self._by_id.get(identifier)
+        if found is not None:
+            return found, False
+        made: Resource = {"resourceType": kind, "id": identifier}
+        self._by_id[identifier] = made
+        self.resources.append(made)
+        return made, True
+
+    def add(self, kind: str, key: str) -> Resource:
+        """A new resource, even where the key was used before: the second gets the number 2 in its key."""
+        made, new = self.resource(kind, key)
+        number = 2
+        while not new:
+            made, new = self.resource(kind, f"{key}#{number}")
+            number += 1
+        return made
+
+    def drop(self, resource: Resource) -> None:
+        """Take a resource out again (it turned out to be empty)."""
+        self._by_id.pop(resource["id"], None)
+        self.resources = [kept for kept in self.resources if kept is not resource]
+
+    def bundle(self, identifier: str, timestamp: str | None) -> Resource:
+        """The message Bundle: MessageHeader first, then the resources as they came."""
+        first = [resource for resource in self.resources if resource["resourceType"] == "MessageHeader"]
+        rest = [resource for resource in self.resources if resource["resourceType"] != "MessageHeader"]
+        bundle: Resource = {"resourceType": "Bundle", "id": deterministic_id(f"{self.scope}|Bundle|{identifier}")}
+        bundle["identifier"] = {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{bundle['id']}"}
+        bundle["type"] = "message"
+        if timestamp:
+            bundle["timestamp"] = timestamp
+        bundle["entry"] = [{"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource} for resource in first + rest]
+        return bundle
+
+
+def reference(resource: Resource, display: str = "") -> dict[str, Any]:
+    """A reference to a resource of the same Bundle."""
+    value = {"reference": f"urn:uuid:{resource['id']}", "type": resource["resourceType"]}
+    if display:
+        value["display"] = display
+    return value

@@ -1,0 +1,91 @@
+"""The field ledger: one entry for each populated leaf of the message, from the marks the mapping left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from gateway.core.ledger import Fate, Ledger, LedgerEntry
+
+from .cursor import Cursor, Mark
+
+MAPPING = "hl7v2_to_fhir@1"
+
+
+@lru_cache(maxsize=65536)
+def _made(place: tuple[str, int, int, int, int, int], fate: Fate, target: str) -> LedgerEntry:
+    """One entry; a feed has few different ones, so they are made once (paths and targets only, never content)."""
+    name, index, number, repetition, component, sub = place
+    suffix = f".{sub}" if sub > 1 else ""
+    return LedgerEntry(f"{name}[{index}]-{number}[{repetition}].{component}{suffix}", fate, target)
+
+
+@lru_cache(maxsize=65536)
+def _said(target: str, sub: str) -> tuple[int, Fate, str]:
+    """What a mark says of one component: rank (the lower wins), fate, target or reason."""
+    for flagged in (sub, target):
+        if flagged[:1] == "!":
+            return 2, "ignored", flagged[1:]
+    if sub[:1] == "~" or target[:1] == "~":
+        return 1, "carried", f"{target.lstrip('~')}.{sub[1:]}" if sub[1:] else target.lstrip("~")
+    return 0, "mapped", f"{target}.{sub}" if sub else target
+
+
+def _fate(component: int, repetition: int, marks: list[Mark], reason: str) -> tuple[Fate, str]:
+    """The fate of one leaf: mapped where any mark maps it, else carried, else ignored, else unknown."""
+    best: tuple[int, Fate, str] = (3, "ignored", reason) if reason else (3, "unknown", "")
+    for target, components, number in marks:
+        if number and number != repetition:
+            continue
+        sub = "" if components is None else components.get(component)
+        if sub is None:
+            continue
+        said = _said(target, sub)
+        if not said[0]:
+            return "mapped", said[2]
+        if said[0] < best[0]:
+            best = said
+    return best[1], best[2]
+
+
+def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEntry]:
+    """The entries of one segment, in the order of its leaves."""
+    entries: list[LedgerEntry] = []
+    syntax, name, index = cursor.syntax, cursor.name, cursor.index
+    whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
+    for place in range(1, len(cursor.parts)):
+        text = cursor.parts[place]
+        if not text:
+            continue
+        number = place + cursor.offset
+        if cursor.offset and number == 2:
+            continue
+        marks = cursor.marks.get(number) or []
+        reason = reasons.get(number, "") or whole
+        if not (
+            (syntax.component and syntax.component in text)
+            or (syntax.repetition and syntax.repetition in text)
+            or (syntax.subcomponent and syntax.subcomponent in text)
+        ):
+            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, 1, marks, reason)))
+            continue
+        for repetition, written in enumerate(text.split(syntax.repetition) if syntax.repetition else [text], 1):
+            for position, component in enumerate(written.split(syntax.component) if syntax.component else [written], 1):
+                if not component:
+                    continue
+                fate = _fate(position, repetition, marks, reason)
+                for sub, leaf in enumerate(
+                    component.split(syntax.subcomponent) if syntax.subcomponent else [component], 1
+                ):
+                    if leaf:
+                        entries.append(_made((name, index, number, repetition, position, sub), *fate))
+    return entries
+
+
+def build(cursors: list[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> Ledger:
+    """The ledger of a message."""
+    ledger = Ledger(MAPPING)
+    for cursor in cursors:
+        ledger.entries += segment_entries(cursor, ignored.get(cursor.name, {}))
+    return ledger

@@ -1,0 +1,181 @@
+"""Segment maps as data: rows compiled once per partner into small closures.
+
+A map is named `<segment>-<resource>` (`PID-Patient`); its rows are those of the guide that are simple
+(tables/hl7/segments), replaced field by field by our reviewed rows (tables/hl7/own/segments-*.yaml) and those by the
+partner's file. One row, written short or long:
+
+    5: name+ XPN                                      field 5 → Patient.name, one for each repetition, as HumanName
+    8: gender code AdministrativeSex                  with a vocabulary
+    13: {to: telecom+, as: XTN, with: {use: home}}    `with` adds what the value itself does not say
+    7: {to: participant+, in: individual, as: XCN, with: {…}}     the value stands in an element of the new item
+    17: {extension: URL, element: valueCodeableConcept, as: CWE}  short for an item of `extension`
+    1: "!set id: order only"                          left out on purpose
+    4: ~                                              drop the guide's row
+
+A row may also say `component: n` (read one component as a leaf) and `when: {field: n, in: […]}` or
+`when: {field: n, valued: true|false}`. There is no other expression language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.hl7.wire import NULL
+from gateway.core.errors import ConfigurationError
+
+from . import primitives
+from .cursor import Cursor, put
+from .datatypes import REGISTRY, DataType
+from .environment import Env, Parts
+from .graph import absent
+from .vocabulary import Vocabulary, overlaid, vocabulary
+
+
+def _primitive(name: str, convert: Any) -> DataType:
+    return DataType(name, lambda parts, env, _: convert(parts[0][0], env), {1: ""})
+
+
+PRIMITIVES: dict[str, DataType] = {
+    "string": _primitive("string", lambda text, _env: primitives.string(text)),
+    "date": _primitive("date", lambda text, _env: primitives.date(text)),
+    "dateTime": _primitive("dateTime", lambda text, env: primitives.date_time(text, env.zone)),
+    "instant": _primitive("instant", lambda text, env: primitives.instant(text, env.zone)),
+    "integer": _primitive("integer", lambda text, _env: primitives.integer(text)),
+    "positiveInt": _primitive("positiveInt", lambda text, _env: primitives.integer(text, 1)),
+    "decimal": _primitive("decimal", lambda text, _env: primitives.number(text)),
+    "boolean": _primitive("boolean", lambda text, _env: primitives.boolean(text)),
+    "raw-code": _primitive("raw-code", lambda text, _env: primitives.code(text)),
+}
+_GUIDE_TYPES = {
+    "CX[Identifier]": "CX", "EI[Identifier-Extension]": "EI", "XPN[HumanName]": "XPN", "XAD[Address]": "XAD",
+    "XTN[ContactPoint]": "XTN", "CWE[CodeableConcept]": "CWE", "CNE[CodeableConcept]": "CWE",
+    "CE[CodeableConcept]": "CWE", "IS[CodeableConcept]": "CWE", "ID[CodeableConcept]": "CWE", "CWE[code]": "code",
+    "ID[code]": "code", "IS[code]": "code", "CWE[Coding]": "Coding", "ID[Coding]": "Coding", "DR[Period]": "DR",
+    "CQ[Quantity]": "CQ", "ED[Attachment]": "ED", "RP[Attachment]": "RP", "ID[boolean]": "boolean",
+    "TS[dateTime]": "dateTime", "DTM[dateTime]": "dateTime",
+}  # fmt: skip
+"""Names of the guide's data type maps → ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One compiled row."""
+
+    number: int
+    steps: tuple[str, ...]
+    many: bool
+    target: str
+    type: DataType
+    vocabulary: Vocabulary | None = None
+    inner: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    component: int = 0
+    when: Mapping[str, Any] | None = None
+
+    def holds(self, cursor: Cursor) -> bool:
+        """Whether the row's condition is met."""
+        if self.when is None:
+            return True
+        value = cursor.get(self.when["field"])
+        return value in self.when["in"] if "in" in self.when else bool(value) is self.when["valued"]
+
+    def apply(self, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
+        """Map the field into the resource and note what was taken."""
+        if self.when is not None and not self.holds(cursor):
+            return
+        components = {self.component: ""} if self.component else self.type.components
+        for number, parts in enumerate(cursor.repetitions(self.number), 1):
+            if parts == [[NULL]]:
+                self._null(cursor, resource)
+                continue
+            if self.component:
+                parts = [parts[self.component - 1]] if self.component <= len(parts) else [[""]]
+            value = self.type.convert(parts, env, self.vocabulary)
+            if value is None:
+                continue
+            if self.inner:
+                value = {**self.extra, self.inner: value}
+            elif self.extra and isinstance(value, dict):
+                value = {**self.extra, **value}
+            if put(resource, self.steps, self.many, value):
+                cursor.mark(self.number, self.target, components, number)
+
+    def _null(self, cursor: Cursor, resource: dict[str, Any]) -> None:
+        """The sender says: delete what you know. The element says that its value is gone."""
+        if self.inner or self.type.name in {"XCN", "XON", "PL"} or self.steps[-1] in {"status", "intent", "class"}:
+            cursor.mark(self.number, "!explicit null of a reference or a required element")
+            return
+        primitive = self.type.name in PRIMITIVES or self.type.name == "code"
+        steps = (*self.steps[:-1], "_" + self.steps[-1]) if primitive and not self.many else self.steps
+        if primitive and self.many:
+            cursor.mark(self.number, "!explicit null in a list")
+            return
+        put(resource, steps, self.many, absent())
+        cursor.mark(self.number, self.target)
+
+
+Compiled = dict[int, tuple[Row, ...]]
+
+
+def _type(name: str) -> DataType:
+    found = PRIMITIVES.get(name) or REGISTRY.get(name)
+    if found is None:
+        raise ConfigurationError(f"a row names an unknown data type {name!r}")
+    return found
+
+
+def compile_row(map_name: str, number: int, written: Any, own_codes: Mapping[str, Mapping[str, str]]) -> Row:
+    """One row from its short or long form. Raises ConfigurationError when it cannot work."""
+    if isinstance(written, str):
+        words = written.split()
+        written = {"to": words[0], "as": words[1] if len(words) > 1 else "string", "vocabulary": " ".join(words[2:])}
+    extra = dict(written.get("with", {}))
+    inner = str(written.get("in", ""))
+    to = str(written.get("to", "extension+"))
+    if "extension" in written:
+        inner = str(written["element"])
+        extra = {"url": str(written["extension"]), **extra}
+    resource = map_name.partition("-")[2].partition("-")[0]
+    name = written.get("vocabulary") or ""
+    bound: Vocabulary | None = None
+    if name:
+        bound = overlaid(name, own_codes[name]) if name in own_codes else vocabulary(name)
+    when = written.get("when")
+    if when is not None and not ("field" in when and ("in" in when or "valued" in when)):
+        raise ConfigurationError("a condition needs field and in, or field and valued", location=f"{map_name}/{number}")
+    flag = "~" if str(extra.get("url", "")).startswith("urn:gateway:") else ""
+    shown = f"{flag}{resource}.{to.rstrip('+')}" + (f".{inner}" if inner else "")
+    return Row(
+        number, tuple(to.rstrip("+").split(".")), to.endswith("+"), shown, _type(str(written.get("as", "string"))),
+        bound, inner, extra, int(written.get("component", 0)), when,
+    )  # fmt: skip
+
+
+def guide_rows(table: Mapping[str, Any]) -> dict[int, Any]:
+    """The guide's simple rows whose data type we have, in our long form."""
+    rows: dict[int, Any] = {}
+    for entry in table["rows"]:
+        name = str(entry.get("as", ""))
+        kind = _GUIDE_TYPES.get(name) or (name if name in PRIMITIVES else None)
+        if kind:
+            vocabulary_name = str(entry.get("vocabulary", "")).replace("Yes/No", "YesNo")
+            rows[entry["field"]] = {"to": entry["to"], "as": kind, "vocabulary": vocabulary_name}
+    return rows
+
+
+def apply(compiled: Compiled, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
+    """Run all rows of a map over the populated fields of a segment."""
+    offset = cursor.offset
+    for place, text in enumerate(cursor.parts):
+        if text and place:
+            rows = compiled.get(place + offset)
+            if rows:
+                for row in rows:
+                    row.apply(cursor, resource, env)
+
+
+def leaf(parts: Parts) -> str:
+    """The first leaf of a repetition."""
+    return parts[0][0]

@@ -38,7 +38,7 @@ def test_no_wrong_final_decision_with_a_quarter_of_the_clinical_facts_missing(ca
         if guess.action in FINAL and guess.action != truth.action:
             wrong.append((guess.action, truth.action))
     assert wrong == []
-    assert seen["request_info"] > 50
+    assert seen["request_info"] > (50 if combine in ("staged", "deny-overrides") else 0)
     assert seen["deny"] + seen["approve"] > 50, "the experiment must be able to fail"
 
 

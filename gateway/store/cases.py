@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.envelope import Envelope, Raw
+from gateway.core.envelope import Envelope, Raw, exact_number
 from gateway.core.errors import ConcurrencyError
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
@@ -109,7 +109,7 @@ class CaseStore:
             uuid.UUID(identity),
             opening.priority,
             opening.lane,
-            self.cipher.encrypt(envelope.tenant, orjson.dumps(context)),
+            self.cipher.encrypt(envelope.tenant, orjson.dumps(context, default=exact_number)),
             envelope.time,
             opening.due_at,
         )
@@ -175,7 +175,7 @@ class CaseStore:
         )
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
-        context = self.cipher.encrypt(envelope.tenant, orjson.dumps(context_of(envelope)))
+        context = self.cipher.encrypt(envelope.tenant, orjson.dumps(context_of(envelope), default=exact_number))
         await connection.execute(
             SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
         )

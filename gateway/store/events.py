@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from gateway.core.envelope import exact_number
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import Connection, Queries
 
@@ -71,7 +72,11 @@ async def append(
     version = expected_version
     for event in events:
         version += 1
-        sealed = cipher.encrypt(tenant, orjson.dumps(event.sealed)) if event.sealed is not None else None
+        sealed = (
+            cipher.encrypt(tenant, orjson.dumps(event.sealed, default=exact_number))
+            if event.sealed is not None
+            else None
+        )
         first = version == expected_version + 1
         await connection.execute(
             SQL.append,

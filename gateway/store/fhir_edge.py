@@ -17,7 +17,7 @@ import asyncpg
 import orjson
 
 from adapters.fhir.inbound.services import Resource, Stored, Subscription
-from gateway.core.envelope import Raw, Reception
+from gateway.core.envelope import Raw, Reception, exact_number
 from gateway.core.errors import Issue
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
@@ -63,7 +63,7 @@ class PostgresSubscriptions:
     ) -> Subscription:
         """A new one with status `requested`."""
         identity = uuid.uuid4()
-        sealed = self.cipher.encrypt(tenant, orjson.dumps(resource | {"id": str(identity)}))
+        sealed = self.cipher.encrypt(tenant, orjson.dumps(resource | {"id": str(identity)}, default=exact_number))
         async with self.database.transaction(tenant) as connection:
             row = await connection.fetchrow(
                 SQL.create_subscription, identity, tenant, client, pas_version, list(organizations), sealed
@@ -77,7 +77,7 @@ class PostgresSubscriptions:
         known = _identity(identity)
         if known is None:
             return None
-        sealed = self.cipher.encrypt(tenant, orjson.dumps(resource | {"id": identity}))
+        sealed = self.cipher.encrypt(tenant, orjson.dumps(resource | {"id": identity}, default=exact_number))
         async with self.database.transaction(tenant) as connection:
             row = await connection.fetchrow(SQL.update_subscription, known, tenant, client, list(organizations), sealed)
         return self._of(row) if row else None
@@ -146,7 +146,7 @@ class PostgresIssued:
         """Keep resources under their type and id."""
         async with self.database.transaction(tenant) as connection:
             for resource in resources:
-                plain = orjson.dumps(resource, default=_number)
+                plain = orjson.dumps(resource, default=exact_number)
                 await connection.execute(
                     SQL.issue,
                     tenant,
@@ -165,11 +165,6 @@ class PostgresIssued:
             return None
         resource = orjson.loads(self.cipher.decrypt(tenant, row["resource"]))
         return Stored(resource=resource, version=row["version"], updated=row["updated"])
-
-
-def _number(value: Any) -> Any:
-    """Decimals leave as JSON numbers, digits as they were written."""
-    return orjson.Fragment(str(value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.wire import FHIR_JSON, media_form, operation_outcome, outcome_of, serialize
+from adapters.fhir.wire import FHIR_JSON, media_form, operation_outcome, serialize
 from gateway.core.errors import (
     GatewayError,
     InvalidMessage,
@@ -69,7 +69,7 @@ def accepted_form(request: Request) -> str:
         if kind in {"*/*", "application/*", "", "text/*"}:
             return FHIR_JSON
         try:
-            return media_form(entry.split(";q=")[0].strip())
+            return media_form(entry)
         except UnsupportedMessage:
             continue
     raise Failure(406, Issue("unsupported", "", "answers are application/fhir+json or application/fhir+xml"))
@@ -88,7 +88,7 @@ def reply(
     return Response(
         serialize(resource, form),
         status_code=status,
-        media_type=f"{form}; fhirVersion=4.0" if form != FHIR_JSON else FHIR_JSON,
+        media_type=form,
         headers={**ALWAYS, **(headers or {})},
     )
 
@@ -146,11 +146,6 @@ def etag(version: int) -> str:
 def versioned(version: int, updated: datetime) -> dict[str, str]:
     """ETag and Last-Modified."""
     return {"etag": etag(version), "last-modified": format_datetime(updated, usegmt=True)}
-
-
-def outcome(error: GatewayError) -> dict[str, Any]:
-    """The OperationOutcome of an error."""
-    return outcome_of(error)
 
 
 def _code(status: int, error: GatewayError) -> str:

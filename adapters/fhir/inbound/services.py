@@ -251,6 +251,14 @@ class Refusals(Protocol):
         ...
 
 
+Observe = Callable[[str, int, float], None]
+"""Called after each request with route template, status and seconds, for metrics."""
+
+
+def _unobserved(route: str, status: int, seconds: float) -> None:
+    """No metrics."""
+
+
 async def _always() -> bool:
     return True
 
@@ -276,5 +284,6 @@ class FhirServices:
     advise: Advise
     refusals: Refusals
     clock: Clock
+    observe: Observe = _unobserved
     ready: Callable[[], Awaitable[bool]] = _always
     """Whether our servers answer (GET /healthz)."""

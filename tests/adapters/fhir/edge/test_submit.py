@@ -89,6 +89,14 @@ async def test_the_same_request_twice_gets_the_same_answer(world: World) -> None
     assert len({intake.natural_key for intake, _ in world.accept.accepted}) == 2
 
 
+async def test_fifty_at_once_are_one_message_with_one_answer(world: World) -> None:
+    body = serialize(request_bundle("SVC-A1", "SVC-A3"), "application/fhir+json")
+    answers = await asyncio.gather(*(world.submit(body) for _ in range(50)))
+    assert {response.status_code for response in answers} == {200}
+    assert len({intake.natural_key for intake, _ in world.accept.accepted}) == 1
+    assert len({orjson.dumps(response.json()["entry"][0]["resource"]["item"]) for response in answers}) == 1
+
+
 async def test_a_slow_payer_is_answered_pended_within_the_budget(world: World) -> None:
     response = await asyncio.wait_for(world.submit(request_bundle("SVC-SLOW", "SVC-A1")), 3)
     assert response.status_code == 200
@@ -125,6 +133,12 @@ async def test_what_was_not_accepted_is_never_answered_positively(world: World) 
     assert response.headers["retry-after"] == "10"
     assert outcome(response)[0]["code"] == "transient"
     assert world.decide.asked == []
+
+
+async def test_a_client_that_understands_no_answer_is_told_before_anything_is_accepted(world: World) -> None:
+    response = await world.submit(request_bundle(), accept="text/html")
+    assert response.status_code == 406
+    assert world.accept.accepted == []
 
 
 async def test_a_known_key_with_other_content_is_a_conflict(world: World) -> None:

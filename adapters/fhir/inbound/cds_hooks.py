@@ -84,7 +84,7 @@ async def discovery(edge: Edge, request: Request) -> Response:  # noqa: ARG001 -
 async def call(edge: Edge, request: Request) -> Response:
     """`POST /cds-services/{id}`. Raises Failure: 400, 404, 412."""
     identity = request.path_params["id"]
-    principal = await edge.sender(request)
+    principal = await edge.sender(request, audience=f"{edge.settings.base_url}/cds-services/{identity}")
     if identity not in HOOKS:
         raise Failure(404, Issue("not-found", "", "no such service"))
     received = await edge.received(request, principal, "cds-hook", "crd")

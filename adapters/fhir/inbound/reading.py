@@ -60,11 +60,11 @@ class Edge:
     """Work that outlives a client's disconnect."""
     timer: Callable[[], float] = time.monotonic
 
-    async def sender(self, request: Request, *needs: tuple[str, str]) -> Principal:
+    async def sender(self, request: Request, *needs: tuple[str, str], audience: str = "") -> Principal:
         """Authenticate and authorize: one of `needs` (resource type, letters of cruds) must be granted."""
         tls = request.scope.get("extensions", {}).get("tls") or {}
         principal = await self.services.authenticate(
-            request.headers.get("authorization"), tuple(tls.get("client_cert_chain") or ())
+            request.headers.get("authorization"), tuple(tls.get("client_cert_chain") or ()), audience=audience
         )
         request.state.principal = principal
         if needs and not any(principal.may(kind, verbs) for kind, verbs in needs):

@@ -21,8 +21,10 @@ Resource = dict[str, Any]
 class Authenticate(Protocol):
     """Credentials to principal (`gateway.security.bearer.Authenticator`)."""
 
-    def __call__(self, authorization: str | None, certificates: Sequence[str] = ()) -> Awaitable[Principal]:
-        """Raises UnauthorizedSender, Unavailable."""
+    def __call__(
+        self, authorization: str | None, certificates: Sequence[str] = (), *, audience: str = ""
+    ) -> Awaitable[Principal]:
+        """`audience`: the URL of a CDS service, whose callers sign JWTs. Raises UnauthorizedSender, Unavailable."""
         ...
 
 

@@ -89,7 +89,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             self.policy.check(str(request.url))
         except InvalidMessage as error:
             raise EndpointRefused(error.message, location="url") from None
-        host = request.url.host
+        host = request.url.raw_host.decode("ascii")  # as DNS and TLS write it, also for international names
         addresses = await self._addresses(host, request.url.port or (443 if request.url.scheme == "https" else 80))
         if not addresses or not all(self.policy.allows(host, address) for address in addresses):
             raise EndpointRefused("the endpoint resolves to an address that is not public", location="url")

@@ -85,12 +85,12 @@ def reply(
         if status < 400:
             raise
         form = FHIR_JSON  # an error must be told, even to a client that accepts nothing we speak
-    return Response(
-        serialize(resource, form),
-        status_code=status,
-        media_type=form,
-        headers={**ALWAYS, **(headers or {})},
-    )
+    try:
+        data = serialize(resource, form)
+    except InvalidMessage:
+        # An echoed element that XML has no place for: the request stands, and must not look refused for our answer.
+        form, data = FHIR_JSON, serialize(resource, FHIR_JSON)
+    return Response(data, status_code=status, media_type=form, headers={**ALWAYS, **(headers or {})})
 
 
 def empty(status: int, headers: Mapping[str, str] | None = None) -> Response:
@@ -110,7 +110,7 @@ def failure_of(error: GatewayError, retry_after: int) -> Failure:
     """The answer to an error that reached the edge."""
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
     if status == 500:
-        return Failure(500, Issue("own", "", "an internal fault; nothing was accepted"))
+        return Failure(500, Issue("own", "", "an internal fault"))
     issues = error.issues or (Issue(_code(status, error), error.location, error.message),)
     return Failure(status, *issues, headers={"retry-after": str(retry_after)} if status == 503 else None)
 

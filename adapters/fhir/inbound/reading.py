@@ -68,7 +68,8 @@ class Edge:
         )
         request.state.principal = principal
         if needs and not any(principal.may(kind, verbs) for kind, verbs in needs):
-            raise Failure(403, Issue("forbidden", "", "the token's scopes do not allow this"))
+            challenge = {"www-authenticate": 'Bearer realm="fhir", error="insufficient_scope"'}
+            raise Failure(403, Issue("forbidden", "", "the token's scopes do not allow this"), headers=challenge)
         return principal
 
     def operation_needs(self, kind: str, verbs: str) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from adapters.fhir.wire import parse, serialize, to_xml
-from gateway.core.errors import MessageConflict, Unavailable
+from gateway.core.errors import ConfigurationError, MessageConflict, Unavailable
 from gateway.core.ports import Decision, ItemDecision
 from mappings.inquire import FoundCase
 from tests.adapters.fhir.edge.bundles import inquiry_bundle, request_bundle
@@ -112,6 +112,11 @@ async def test_no_decision_is_pended(world: World, service: str) -> None:
 async def test_a_fault_behind_us_after_acceptance_is_pended_never_denied(world: World) -> None:
     world.decide.failure = Unavailable()
     assert actions((await world.submit(request_bundle("SVC-A3"))).json()) == ["A4"]
+
+
+async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(world: World) -> None:
+    world.issued.failure = ConfigurationError()
+    assert actions((await world.submit(request_bundle("SVC-A1"))).json()) == ["A1"]
 
 
 async def test_a_denial_without_reason_is_withheld(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ async def _read(edge: Edge, request: Request, principal: Principal, version: str
     demo = edge.settings.profile == "demo"
     issues = errors_of(validate_subscription(resource, owned, version=version, allow_http=demo))
     if not issues:
-        issues = _address_issues(resource, demo)
+        issues = _address_issues(resource, EgressPolicy(demo=demo, private_hosts=edge.settings.private_hosts))
     if issues:
         await edge.refused(received, issues)
         raise invalid(issues)
@@ -117,10 +117,10 @@ async def _read(edge: Edge, request: Request, principal: Principal, version: str
     return {name: value for name, value in resource.items() if name not in {"status", "error"}}, organizations
 
 
-def _address_issues(resource: dict[str, Any], demo: bool) -> list[Issue]:
+def _address_issues(resource: dict[str, Any], policy: EgressPolicy) -> list[Issue]:
     """The endpoint must be one that we may call at all; where its name leads is checked again at each call."""
     try:
-        EgressPolicy(demo=demo).check(str(resource["channel"]["endpoint"]))
+        policy.check(str(resource["channel"]["endpoint"]))
     except InvalidMessage as error:
         return [Issue("value", ENDPOINT, error.message)]
     return []

@@ -174,7 +174,10 @@ async def test_what_we_cannot_serve_is_refused(world: World, resource: dict[str,
 
 
 async def test_plaintext_and_loopback_are_for_the_demo_profile_only() -> None:
-    async with running(profile="production") as world:
+    async with running(profile="production", private_hosts=frozenset({"hooks.internal"})) as world:
+        vouched = await world.post(PATH, subscription("https://hooks.internal/hook"))
+        assert vouched.status_code == 201
+        await asyncio.gather(*world.notifier.running)
         for endpoint in ("http://hooks.example/hook", "https://127.0.0.1/hook", "https://localhost/hook"):
             assert (await world.post(PATH, subscription(endpoint))).status_code == 422
         assert (await world.post(PATH, subscription("https://hooks.example/hook"))).status_code == 201

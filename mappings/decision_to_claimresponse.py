@@ -185,7 +185,7 @@ def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], s
     head: Element = {
         "resourceType": "ClaimResponse",
         "id": ids("ClaimResponse"),
-        "identifier": claim.get("identifier", []),
+        "identifier": claim.get("identifier") or [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{ids('Claim')}"}],
         "status": "active",
         "type": claim.get("type", {"coding": [{"system": terms.CLAIM_TYPE, "code": "professional"}]}),
         "use": "preauthorization",

@@ -62,10 +62,10 @@ class PartnerProfile(_Closed):
     group_sender: str = Field("", max_length=15, description="its GS02, where it differs from ISA06")
     group_receiver: str = Field("", max_length=15, description="our GS03, where it differs from ISA08")
     usage: Literal["P", "T"] = Field("P", description="P: production endpoint; T: test. The other one is refused")
-    separators: SeparatorSettings = Field(default_factory=lambda: SeparatorSettings())
+    separators: SeparatorSettings = Field(default_factory=SeparatorSettings)
     line_ends: bool = Field(False, description="a line feed after each segment we send")
     character_set: Literal["extended", "utf8"] = Field("extended", description="utf8 also accepts accented letters")
-    acknowledgements: AcknowledgementSettings = Field(default_factory=lambda: AcknowledgementSettings())
+    acknowledgements: AcknowledgementSettings = Field(default_factory=AcknowledgementSettings)
     request_acknowledgement: bool = Field(False, description="ISA14 of what we send")
     edits: dict[SnipType, Effect] = Field(
         default_factory=dict, description="SNIP type → reject, error or report, where the default does not suit"

@@ -19,14 +19,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-GROUPS = ("stack", "topics", "x12", "hl7", "fhir", "rules")
+GROUPS = ("stack", "topics", "lag", "x12", "hl7", "fhir", "rules")
 """Modules of this package that hold an `app` of their own."""
+
+
+VERBS = ("run",)
+"""Modules of this package that hold one command, a function of the same name."""
 
 
 def build() -> typer.Typer:
     """Join all groups into the root command."""
     for name in GROUPS:
         app.add_typer(importlib.import_module(f"gateway.cli.{name}").app, name=name)
+    for name in VERBS:
+        app.command(name)(getattr(importlib.import_module(f"gateway.cli.{name}"), name))
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from gateway.core.envelope import Envelope
+from gateway.core.envelope import Envelope, Raw
 from gateway.core.errors import ConcurrencyError
+from gateway.core.exact_json import dumps, loads
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
@@ -20,6 +20,8 @@ from gateway.stages.start import CaseStart, Definition, Opened, Opening
 from gateway.store import events
 
 SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
+ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
+"""Formats whose answer repeats segments of the request as they were received."""
 ENDED = frozenset({"completed", "cancelled", "failed"})
 
 
@@ -52,7 +54,12 @@ def context_of(envelope: Envelope) -> dict[str, Any]:
         "eventId": envelope.id,
         "correlationId": envelope.correlation_id,
         "traceParent": envelope.trace_parent,
+        "raw": _text(envelope.raw) if envelope.format in ANSWERED_FROM_BYTES else "",
     }
+
+
+def _text(raw: Raw) -> str:
+    return base64.b64encode(raw.data or b"").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ class CaseStore:
             uuid.UUID(identity),
             opening.priority,
             opening.lane,
-            self.cipher.encrypt(envelope.tenant, orjson.dumps(context)),
+            self.cipher.encrypt(envelope.tenant, dumps(context)),
             envelope.time,
             opening.due_at,
         )
@@ -167,7 +174,7 @@ class CaseStore:
         )
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
-        context = self.cipher.encrypt(envelope.tenant, orjson.dumps(context_of(envelope)))
+        context = self.cipher.encrypt(envelope.tenant, dumps(context_of(envelope)))
         await connection.execute(
             SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
         )
@@ -199,7 +206,7 @@ class CaseStore:
             version=row["version"],
             status=row["status"],
             action=row["action"] or "",
-            context=orjson.loads(self.cipher.decrypt(row["tenant"], row["context"])),
+            context=loads(self.cipher.decrypt(row["tenant"], row["context"])),
             priority=row["priority"],
             received_at=row["received_at"],
             due_at=row["due_at"],
@@ -274,6 +281,7 @@ class CaseStore:
 
 
 def _metadata(envelope: Envelope) -> dict[str, Any]:
+    """What an event says openly of the message behind it: ids only."""
     return {
         "correlationId": envelope.correlation_id,
         "causationId": envelope.id,

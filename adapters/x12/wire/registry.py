@@ -7,7 +7,8 @@ from functools import cache
 from adapters.x12.wire.guide import Guide, load
 
 NAMES = (
-    "278_request", "278_response", "270", "271", "277CA", "837P", "837I", "835", "834", "999",
+    "278_request", "278_response", "270", "271", "276", "277", "277CA", "837P", "837I", "837D", "835", "275", "834",
+    "999",
 )  # fmt: skip
 """Files in `guides/`, without `.yaml`."""
 
@@ -53,11 +54,7 @@ def version_known(version: str) -> bool:
 
 def guides_of(group: str, version: str) -> tuple[Guide, ...]:
     """The guides a group with this GS01 and GS08 may hold; empty when the two do not go together."""
-    return tuple(
-        one
-        for one in map(guide, (name for name in IDENTIFIERS.get(version, ()) if name in NAMES))
-        if one.functional_group == group
-    )
+    return tuple(one for one in map(guide, IDENTIFIERS.get(version, ())) if one.functional_group == group)
 
 
 def choose(guides: tuple[Guide, ...], transaction: str, second: tuple[str, ...]) -> Guide | None:

@@ -12,6 +12,16 @@ from adapters.x12.wire.splitter import Separators
 Outcome = Literal["accepted", "accepted_with_errors", "partially_accepted", "rejected"]
 
 
+def addressable(identifier: str) -> bool:
+    """Whether something can be sent under this ISA06 or ISA08: printable, and free of the usual separators."""
+    return (
+        0 < len(identifier) <= 15
+        and identifier.isascii()
+        and identifier.isprintable()
+        and not set(identifier) & set("*:^~")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class InterchangeHeader:
     """The ISA, blanks stripped."""
@@ -82,7 +92,8 @@ class TransactionReport:
             "offset": self.offset,
             "segments": self.segments,
             "outcome": self.outcome,
-            "errors": [*envelope, *(fault.as_json() for fault in self.faults)],
+            "errors": [*envelope, *(fault.as_json() for fault in self.faults if fault.effect != "report")],
+            "warnings": [fault.as_json() for fault in self.faults if fault.effect == "report"],
         }
 
 
@@ -150,7 +161,6 @@ class InterchangeReport:
     groups: list[GroupReport] = field(default_factory=list)
     acknowledgements: int = 0
     """TA1 segments it carries."""
-    sha256: str = ""
 
     @property
     def code(self) -> str:

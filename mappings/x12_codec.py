@@ -1,0 +1,223 @@
+"""X12 bytes → business messages (gateway.core.ports.Codec): one intake per patient event, inquiry or claim.
+
+Two passes over the same bytes, each in constant memory: the first judges every interchange, group and transaction
+set; the second maps what was accepted, lazily, so that a file of thousands of claims is never held as mapped messages.
+The answer is the acknowledgement interchanges (TA1, 999) of the first pass, for the senders this endpoint is for.
+
+Each intake carries its own segments below those of its parents, as text, in `raw`, and in `reply.event` as a tree for
+the answer. What has no mapping yet is parked, with its bytes: accepted, never lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from adapters.x12.wire.acknowledge import AckPolicy, Numbers, acknowledge
+from adapters.x12.wire.guide import Guide
+from adapters.x12.wire.reader import Options, Transaction, Unit, read
+from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, Quarantined, TransactionReport
+from adapters.x12.wire.tree import Loop
+from gateway.core.envelope import Intake, Raw, Reception
+from gateway.core.errors import GatewayError, Issue, MessageConflict
+from gateway.core.ports import Reading
+from mappings.x12_278_to_fhir import Transmission
+from mappings.x12_intakes import READERS, Message, parked
+from mappings.x12_trace import KEPT, path_to
+
+WHOLE_TREES_UP_TO = 8 << 20
+"""Bytes of a file up to which whole transaction sets are held while they are mapped; beyond it, unit by unit."""
+
+
+@dataclass(slots=True)
+class DerivedNumbers:
+    """Control numbers derived from the interchange answered: the same file again gets the same answer again.
+
+    Good for demonstrations and for edges without a store; partners that reject repeated ISA13 need an allocator.
+    """
+
+    base: int
+
+    @classmethod
+    def of(cls, header: InterchangeHeader, reception: Reception) -> DerivedNumbers:
+        """For one interchange; an allocated number in the reception's attributes wins."""
+        allocated = reception.attributes.get("controlNumber", "")
+        if allocated.isdecimal():
+            return cls(int(allocated))
+        digest = hashlib.sha256("\x1f".join(header.key).encode()).digest()
+        return cls(int.from_bytes(digest[:8], "big") % 999_999_999 + 1)
+
+    def interchange(self) -> int:
+        """ISA13."""
+        return self.base
+
+    def group(self, count: int) -> int:  # noqa: ARG002 - the protocol's
+        """GS06."""
+        return self.base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class X12Codec:
+    """One endpoint's way of reading X12."""
+
+    options: Options = field(default_factory=Options)
+    policy: AckPolicy = field(default_factory=AckPolicy)
+    senders: frozenset[str] = frozenset()
+    """ISA06 that may send here; empty: any. Interchanges of others are neither taken nor answered."""
+    numbers: Callable[[InterchangeHeader, Reception], Numbers] = DerivedNumbers.of
+
+    def read(self, raw: Raw, reception: Reception) -> Reading:
+        """Judge and map one file or message. Never raises on bad input."""
+        data = raw.data or b""
+        reports: list[InterchangeReport] = []
+        issues: list[Issue] = []
+        for event in read([data], self._options("judge")):
+            if isinstance(event, InterchangeReport):
+                if self.senders and event.header.sender not in self.senders:
+                    issues.append(Issue("unauthorized", f"byte {event.offset}", "this sender may not send here"))
+                    continue
+                reports.append(event)
+            elif isinstance(event, Quarantined):
+                issues.append(Issue("quarantined", f"byte {event.offset}", event.reason))
+        issues += _issues(reports)
+        accepted = {
+            one.offset: one
+            for report in reports
+            for _, one in report.transactions()
+            if not report.faults and one.outcome != "rejected"
+        }
+        intakes = Intakes(self, data, reception, accepted)
+
+        def answer(error: GatewayError | None) -> bytes | None:
+            return self._answer(reports, reception, error)
+
+        return Reading(intakes=intakes, answer=answer, refused=not accepted, issues=tuple(issues))
+
+    def messages(self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]) -> Iterator[Intake]:
+        """The second pass: every message of the accepted transaction sets, in file order."""
+        whole = len(data) <= WHOLE_TREES_UP_TO
+        for event in read([data], self._options("trees" if whole else "units")):
+            if isinstance(event, Unit | Transaction) and event.report.offset in accepted:
+                yield from _intakes_of(event, reception)
+
+    def _options(self, mode: Any) -> Options:
+        own = self.options
+        return Options(mode, own.effects, own.character_set, own.code_sets, own.limits, own.usage)
+
+    def _answer(
+        self, reports: list[InterchangeReport], reception: Reception, error: GatewayError | None
+    ) -> bytes | None:
+        """TA1 and 999. A failure of ours is answered by nothing: the sender will send again, or the file waits."""
+        if error is not None and not isinstance(error, MessageConflict):
+            return None
+        parts = []
+        for report in reports:
+            if error is not None and not report.faults:
+                report.refuse("025", "ISA", 1, 13)
+            numbers = self.numbers(report.header, reception)
+            part = acknowledge(report, self.policy, numbers, reception.received_at)
+            if part is not None:
+                parts.append(part)
+        return b"".join(parts) or None
+
+
+class Intakes(Sequence[Intake]):
+    """The messages of a file, mapped whenever they are iterated: constant memory, the same each time."""
+
+    def __init__(
+        self, codec: X12Codec, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
+    ) -> None:
+        self._read = lambda: codec.messages(data, reception, accepted)
+        self._is_empty = not accepted
+        self._count: int | None = None
+
+    def __iter__(self) -> Iterator[Intake]:
+        return iter(()) if self._is_empty else self._read()
+
+    def __len__(self) -> int:
+        if self._count is None:
+            self._count = sum(1 for _ in self)
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Intake: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Intake]: ...
+    def __getitem__(self, index: int | slice) -> Intake | Sequence[Intake]:
+        return list(self)[index]
+
+
+def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Intake]:
+    if isinstance(event, Unit):
+        units = [(event.ordinal, event.loop)]
+    else:
+        units = list(enumerate(event.tree.descendants(event.guide.unit), 1)) if event.guide.unit else []
+        units = units or [(1, event.tree)]
+    for ordinal, loop in units:
+        transmission = _transmission(event.header, event.group, event.report, ordinal)
+        path = path_to(loop)
+        message = Message(event.guide.name, path, _same(path, loop.id), transmission, _text(path), reception)
+        yield _mapped(event.guide, message)
+
+
+def _mapped(guide: Guide, message: Message) -> Intake:
+    reader = READERS.get((guide.transaction, guide.when[2] if guide.when else ""))
+    if reader is None:
+        return parked(message, guide.transaction, "no-mapping")
+    try:
+        return reader(message)
+    except GatewayError as error:
+        return parked(message, guide.transaction, error.code)
+
+
+def _same(path: Loop, name: str) -> Loop:
+    """The unit inside its copied path."""
+    return path if path.id == name else next(iter(path.descendants(name)), path)
+
+
+def _text(path: Loop) -> bytes:
+    """The message's own segments with its parents', one a line, with the separators they came with."""
+    first = next((segment for _, segment in path.walk()), None)
+    end = KEPT.segment if first is None else first.separators.segment
+    return "".join(f"{segment.text}{end}\n" for _, segment in path.walk()).encode("latin-1")
+
+
+def _transmission(
+    header: InterchangeHeader, group: GroupReport, report: TransactionReport, ordinal: int
+) -> Transmission:
+    return Transmission(
+        sender=header.sender,
+        receiver=header.receiver,
+        interchange=header.control_number,
+        application_sender=group.sender,
+        application_receiver=group.receiver,
+        group=group.control_number,
+        transaction=report.control_number,
+        ordinal=ordinal,
+        sender_qualifier=header.sender_qualifier,
+        receiver_qualifier=header.receiver_qualifier,
+        usage=header.usage,
+    )
+
+
+def _issues(reports: list[InterchangeReport]) -> list[Issue]:
+    """Faults as issues: codes and places only."""
+    found: list[Issue] = []
+    for report in reports:
+        where = f"ISA13 {report.header.control_number}"
+        found += [Issue(fault.code, where, fault.message) for fault in report.faults]
+        for group in report.groups:
+            found += [Issue(code, f"{where}/GS06 {group.control_number}", "AK905") for code in group.codes]
+            for one in group.transactions:
+                place = f"{where}/ST02 {one.control_number}"
+                found += [Issue(code, place, "IK502") for code in one.codes]
+                found += [
+                    Issue(
+                        fault.code, f"{place}/{fault.loop}/{fault.segment} at {fault.segment_position}", fault.message
+                    )
+                    for fault in one.faults
+                    if fault.effect != "report"
+                ]
+    return found

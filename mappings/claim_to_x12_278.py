@@ -79,7 +79,7 @@ class _Claim:
         """(person or organization, specialties): a PractitionerRole is followed to who it is about."""
         found = self.resource(reference)
         if found.get("resourceType") != "PractitionerRole":
-            return found, rows(found, "qualification")
+            return found, rows(found, "type")
         specialty = rows(found, "specialty")
         return self.resource(found.get("practitioner")) or self.resource(found.get("organization")), specialty
 
@@ -202,7 +202,7 @@ def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
     traces: dict[str, int] = {}
     for line in lines:
         loop = event.add_loop("2000F")
-        write_line(line, loop, kind=code(claim.get("type")), is_first=line is first)
+        write_line(line, loop, kind=code(claim.get("type")), event_place=place)
         traces |= {trace[1]: line.sequence for trace in line.traces if trace[1]}
         _line_providers(source, line.element, loop)
     return traces

@@ -306,6 +306,7 @@ def _provider(loop: Loop, name: str, build: _Build, tracer: Tracer) -> Element:
     specialty = read_specialty(loop, tracer, "PractitionerRole")
     if loop.get("NM1", 2) != "1":
         organization = read_organization(loop, tracer, "Organization")
+        organization["type"] += specialty
         return build.add(organization, name)
     tracer.take(loop.segment("NM1"), 1, "Claim.careTeam.role")
     person = build.add(read_practitioner(loop, tracer, "Practitioner"), f"{name}-person")

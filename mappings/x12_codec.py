@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, overload
 
 from adapters.x12.wire.acknowledge import AckPolicy, Numbers, acknowledge
@@ -86,7 +87,7 @@ class X12Codec:
             one.offset: one
             for report in reports
             for _, one in report.transactions()
-            if not report.faults and one.outcome != "rejected"
+            if not report.faults and one.outcome != "rejected" and one.guide
         }
         intakes = Intakes(self, data, reception, accepted)
 
@@ -129,7 +130,7 @@ class Intakes(Sequence[Intake]):
     def __init__(
         self, codec: X12Codec, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
     ) -> None:
-        self._read = lambda: codec.messages(data, reception, accepted)
+        self._read = partial(codec.messages, data, reception, accepted)
         self._is_empty = not accepted
         self._count: int | None = None
 

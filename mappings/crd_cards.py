@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from adapters.fhir.wire import entries
+from adapters.fhir.wire import entries, validate_resource
 from gateway.core.envelope import Reception
 from gateway.core.errors import InvalidMessage, Issue
 from gateway.core.ports import Decision
@@ -100,8 +100,16 @@ def read_hook(body: Element, reception: Reception) -> tuple[HookOrder, ...]:
     if issues:
         raise InvalidMessage("not a CRD hook call", issues=tuple(issues))
     prefetch = _prefetched(body.get("prefetch"))
+    for number, entry in enumerate(entries(drafts)):
+        issues += _misshapen(f"context.draftOrders.entry[{number}].resource", entry.get("resource"))
+    for row in prefetch:
+        issues += _misshapen(f"prefetch.{row.get('resourceType', '')}", row)
+    if issues:
+        raise InvalidMessage("not a CRD hook call", issues=tuple(issues))
     coverage = next((row for row in prefetch if row.get("resourceType") == "Coverage"), {})
-    selected = {str(name) for name in context.get("selections", [])} if body["hook"] == "order-select" else set()
+    selections = context.get("selections")
+    chosen = selections if isinstance(selections, list) and body["hook"] == "order-select" else []
+    selected = {str(name) for name in chosen}
     found = []
     for entry in entries(drafts):
         order = entry.get("resource") or {}
@@ -175,12 +183,19 @@ def _action(row: Requirement, now: datetime) -> Element:
     return {"type": "update", "description": description, "resource": resource}
 
 
+def _misshapen(where: str, resource: Any) -> list[Issue]:
+    if not isinstance(resource, dict):
+        return [Issue("structure", where, "a resource expected")]
+    name = str(resource.get("resourceType", ""))
+    return [replace(issue, location=issue.location.replace(name, where, 1)) for issue in validate_resource(resource)]
+
+
 def _prefetched(prefetch: Any) -> list[Element]:
     """The resources of all prefetch results; search results are unpacked."""
     found: list[Element] = []
     for value in (prefetch or {}).values() if isinstance(prefetch, dict) else ():
         if isinstance(value, dict) and value.get("resourceType") == "Bundle":
             found += [entry["resource"] for entry in entries(value) if isinstance(entry.get("resource"), dict)]
-        elif isinstance(value, dict) and value.get("resourceType"):
+        elif isinstance(value, dict) and isinstance(value.get("resourceType"), str):
             found.append(value)
     return found

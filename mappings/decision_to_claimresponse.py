@@ -61,7 +61,8 @@ def render(
     `ids` names a created resource → its UUID (default: derived from case id and version); `now` = when the Bundle is
     put together (default: the time of the decision, which makes the result byte-equal); `base_url` = our endpoint,
     named in requests for information; `inquiry` = an answer to `$inquire` (its own profiles, no communicationRequest);
-    `request_absent` = the data-absent-reason why no Claim can be named (the request came by another rail). Raises
+    `request_absent` = the data-absent-reason why no Claim can be named (the request came by another rail; also read
+    from the decision's record under `requestAbsent`). Raises
     Unmappable for a denial without a reason, for codes outside X12 306, and for a decision on an item nobody knows.
     """
     name_id = ids or (lambda name: derived_uuid(decision.case_id, str(decision.version), name))
@@ -69,7 +70,7 @@ def render(
     claim: Element = entries(request_bundle)[0]["resource"]
     context = _context(claim, decision, echo, version)
     notes: list[str] = []
-    response = _head(claim, decision, echo, name_id, request_absent)
+    response = _head(claim, decision, echo, name_id, request_absent or str(decision.record.get("requestAbsent", "")))
     response["meta"] = {"profile": [INQUIRY_PROFILE if inquiry else PROFILE]}
     response |= _results(claim, decision, context, notes)
     created = _information(claim, decision, response, echo, name_id, base_url, version)
@@ -184,7 +185,7 @@ def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], s
     head: Element = {
         "resourceType": "ClaimResponse",
         "id": ids("ClaimResponse"),
-        "identifier": claim.get("identifier", []),
+        "identifier": claim.get("identifier") or [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{ids('Claim')}"}],
         "status": "active",
         "type": claim.get("type", {"coding": [{"system": terms.CLAIM_TYPE, "code": "professional"}]}),
         "use": "preauthorization",

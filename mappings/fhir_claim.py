@@ -100,7 +100,8 @@ def _party(resource: dict[str, Any]) -> Party:
     name = resource.get("name")
     if isinstance(name, list):
         first = next((row for row in name if isinstance(row, dict)), {})
-        name = first.get("text") or " ".join([*first.get("given", []), str(first.get("family", ""))]).strip()
+        parts = [*first.get("given", []), first.get("family")]
+        name = first.get("text") or " ".join(part for part in parts if part)
     return Party(npi=npi(resource), identifiers=_pairs(rows(resource, "identifier")), name=str(name or ""))
 
 

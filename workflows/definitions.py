@@ -1,7 +1,7 @@
 """Workflow definitions: YAML in workflows/definitions/, validated on load, pinned by hash for the life of a case.
 
-A definition is a list of steps. A step runs when its `conditions` (rule language over case.*, decision.*, step.*) hold,
-ends with an outcome, and `next` says which step follows which outcome (`*` for any other, `end` to finish). Without
+A definition is a list of steps. A step runs when its `conditions` hold (rule language, workflows/conditions.py), ends
+with an outcome, and `next` says which step follows which outcome (`*` for any other, `end` to finish). Without
 `next` the following step of the list is next.
 
     decision      executor {ruleset: …}                 outcome: the decision's action (A1 … NA)
@@ -26,6 +26,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.core.errors import ConfigurationError, Issue
+from workflows.conditions import compiled
 
 FOLDER = Path(__file__).parent / "definitions"
 END = "end"
@@ -126,6 +127,11 @@ def _check(step: Step, targets: set[str]) -> None:
             deadline(when, EPOCH, EPOCH)
     for text in (step.retry.initial, step.retry.maximum, step.retry.until):
         duration(text)
+    for text in step.conditions:
+        try:
+            compiled(text)
+        except ConfigurationError as error:
+            raise ValueError(f"step {step.id}: condition {text!r}: {error}") from error
     for branch in step.branches:
         for inner in branch:
             _check(inner, {*(other.id for other in branch), END})

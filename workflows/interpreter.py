@@ -50,7 +50,7 @@ class Case:
         self._reviews: list[Review] = []
         self._open_task = ""
         self._visits: dict[str, int] = {}
-        self._outcomes: dict[str, str] = {}
+        self._outcome = ""
         self._closed = False
 
     @workflow.run
@@ -99,7 +99,7 @@ class Case:
                 number += 1
                 continue
             outcome = await self._step(step)
-            self._outcomes[step["id"]] = outcome
+            self._outcome = outcome
             target = step["next"].get(outcome) or step["next"].get("*")
             if target == END:
                 return True
@@ -263,5 +263,5 @@ class Case:
             "case.priority": self._case.priority,
             "case.lane": self._case.lane,
             "decision.action": (self._decision or {}).get("action"),
-            **{f"step.{name}": outcome for name, outcome in self._outcomes.items()},
+            "step.outcome": self._outcome,
         }

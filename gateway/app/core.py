@@ -28,6 +28,8 @@ from gateway.infra.telemetry import (
     MESSAGES,
     logger,
 )
+from gateway.partners import Partners
+from gateway.partners import load as load_partners
 from gateway.security.cipher import DerivedKeys, EnvelopeCipher
 from gateway.security.secrets import key_bytes, secret
 from gateway.security.tokens import Tokens
@@ -132,6 +134,11 @@ class App:
             parked_topic=registry.PARKED,
             count=lambda kind, topic: MESSAGES.labels(kind, topic).inc(),
         )
+
+    @cached_property
+    def partners(self) -> Partners:
+        """Trading partners and hospitals."""
+        return load_partners(self.settings.partners)
 
     @cached_property
     def policy(self) -> Policies:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,17 +14,24 @@ import orjson
 from adapters.fhir.inbound.services import Subscription
 from adapters.fhir.outbound import RestHookSender, Target, channel_target
 from adapters.fhir.wire import FHIR_JSON, serialize
+from adapters.hl7.outbound import MllpSender
+from adapters.sftp.inbound import target_of
+from adapters.sftp.outbound import SftpSender
+from gateway.app import x12
 from gateway.app.core import App, now
 from gateway.core.errors import EndpointRefused
-from gateway.core.ports import Outbound
+from gateway.core.ids import new_id
+from gateway.core.ports import Outbound, Sender
 from gateway.infra.http import ClientSettings, client, client_transport
 from gateway.infra.postgres import Connection
 from gateway.security.egress import EgressPolicy, GuardedTransport, system_resolve
+from gateway.security.secrets import secret
 from gateway.stages.deliver import Letter
 from gateway.store.cases import Case
 from gateway.store.fhir_edge import PostgresSubscriptions, watching_client
 from mappings import subscription_notification
 from mappings.decision_to_claimresponse import render as claim_response
+from mappings.fhir_to_hl7.authorization import render_answer
 
 NOTIFY = "fhir-notify"
 """Endpoint of rest-hook notifications: `fhir-notify.<subscription id>`; one queue and one rate for all of them."""
@@ -121,19 +129,43 @@ def guarded_client(app: App) -> httpx.AsyncClient:
     return client(settings, transport=transport)
 
 
-def senders(app: App, notifications: Notifications) -> Mapping[str, Any]:
-    """Sender by endpoint."""
-    return {NOTIFY: RestHookSender(guarded_client(app), notifications.lookup)}
+def senders(app: App, notifications: Notifications) -> Mapping[str, Sender]:
+    """Sender by endpoint: `sftp/<partner>`, `mllp/<partner>`, `fhir-notify`."""
+    found: dict[str, Sender] = {NOTIFY: RestHookSender(guarded_client(app), notifications.lookup)}
+    for partner in app.partners.all:
+        if partner.sftp is not None:
+            found[f"sftp/{partner.name}"] = SftpSender(partner.sftp, target_of(partner.sftp, secret))
+        if partner.mllp is not None:
+            found[f"mllp/{partner.name}"] = MllpSender(partner.mllp, identify=lambda: new_id(now()))
+    return found
 
 
 Render = Callable[[Letter], Awaitable[Outbound]]
 
 
-def renderers(notifications: Notifications) -> Mapping[str, Render]:
+def renderers(app: App, notifications: Notifications) -> Mapping[str, Render]:
     """Renderer by the rail a request came on (`reply.rail`)."""
-    return {"fhir-pas": notifications.render}
+    return {"fhir-pas": notifications.render, "x12": x12.renderer(app), "hl7v2": render_hl7}
+
+
+async def render_hl7(letter: Letter) -> Outbound:
+    """RPA or RRI for an HL7 v2 request."""
+    data = render_answer(
+        letter.decision,
+        base64.b64decode(letter.context["raw"]),
+        control_id=f"{letter.case_id[-12:]}{letter.decision.version}",
+        at=letter.decision.decided_at,
+        charset=letter.context["reply"].get("charset"),
+    )
+    return Outbound(endpoint=letter.endpoint, data=data, media_type="x-application/hl7-v2+er7", idempotency_key="")
 
 
 def rates(app: App) -> Mapping[str, float]:
     """Messages per second by endpoint queue; Temporal's server keeps them for all workers together."""
-    return {NOTIFY: app.settings.notifications_per_second}
+    partners = {
+        f"{kind}/{partner.name}": partner.per_second
+        for partner in app.partners.all
+        for kind in ("sftp", "mllp")
+        if getattr(partner, kind) is not None
+    }
+    return {NOTIFY: app.settings.notifications_per_second, **partners}

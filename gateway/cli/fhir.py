@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from adapters.fhir import wire
+from gateway.cli import fhir_client
 from gateway.core.errors import GatewayError, Issue
 
 app = typer.Typer(no_args_is_help=True, help="FHIR R4 and Da Vinci PAS: check files, talk to payers.")
@@ -113,3 +114,6 @@ def _show(file: str, issues: list[Issue]) -> None:
         colour = "yellow" if issue.severity == "warning" else "red"
         where = f"{escape(issue.location)}: " if issue.location else ""
         console.print(f"[{colour}]{issue.severity}[/{colour}] {where}{issue.text} \\[{issue.code}]", soft_wrap=True)
+
+
+fhir_client.join(app)

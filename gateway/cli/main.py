@@ -23,10 +23,16 @@ GROUPS = ("stack", "topics", "x12", "hl7", "fhir", "rules")
 """Modules of this package that hold an `app` of their own."""
 
 
+VERBS = ("run",)
+"""Modules of this package that hold one command, a function of the same name."""
+
+
 def build() -> typer.Typer:
     """Join all groups into the root command."""
     for name in GROUPS:
         app.add_typer(importlib.import_module(f"gateway.cli.{name}").app, name=name)
+    for name in VERBS:
+        app.command(name)(getattr(importlib.import_module(f"gateway.cli.{name}"), name))
     return app
 
 

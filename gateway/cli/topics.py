@@ -150,7 +150,9 @@ def show(file: File = FILE, as_json: AsJson = False) -> None:
     if as_json:
         print(catalogue.model_dump_json(indent=1, by_alias=True))
         return
-    table = Table("topic", "key", "kept", "read by", "dead letters", "phi", box=None, header_style="dim", pad_edge=False)
+    table = Table(
+        "topic", "key", "kept", "read by", "dead letters", "phi", box=None, header_style="dim", pad_edge=False
+    )
     table.columns[0].no_wrap = True
     for name, topic in catalogue.topics.items():
         kept = f"{topic.retention.days} d"

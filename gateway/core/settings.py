@@ -40,14 +40,13 @@ class Settings(BaseSettings):
     partners: Path | None = Field(None, description="Folder of partner profiles (YAML); unset: the demo partners.")
     policies: Path | None = Field(None, description="Folder of rule releases; unset: those that ship.")
     clients: Path | None = Field(None, description="The registry of FHIR clients (YAML); unset: none is registered.")
-    signing_key: str | None = Field(
-        None, description="Secret reference of the P-384 PEM key that signs access tokens."
-    )
+    signing_key: str | None = Field(None, description="Secret reference of the P-384 PEM key that signs access tokens.")
     public_url: str = Field("http://127.0.0.1:8080", description="How clients reach the HTTP edge: scheme, host, port.")
     strict: bool = Field(False, description="Refuse requests that break a profile rule, for every client.")
     http: str = Field("127.0.0.1:8080", description="Address of the HTTP edge (FHIR, SOAP, REST).")
     mllp: str = Field("127.0.0.1:2575", description="Address of the MLLP listener.")
     metrics: str | None = Field(None, description="Address of the Prometheus endpoint; unset: a free port per role.")
+    node_name: str = Field("node-1", pattern=r"^[A-Za-z0-9-]{1,63}$", description="Name of this machine among several.")
     edge_processes: int = Field(1, ge=1, le=64, description="Edge processes sharing the addresses (SO_REUSEPORT).")
     worker_processes: int = Field(1, ge=1, le=64, description="Workflow worker processes.")
     starter_consumers: int = Field(3, ge=1, le=64, description="Consumers of the starter per intake topic.")

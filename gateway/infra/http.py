@@ -98,6 +98,15 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_done()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Bytes that belong to no running request (a body after its answer, stray line ends) are a head in waiting.
+
+        uvicorn drops its keep-alive timer at any byte, so that a blank line now and then would hold a connection.
+        """
+        super().data_received(data)
+        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self._await_head()
+
     def on_message_begin(self) -> None:
         """A request line begins: its head must be complete in time."""
         super().on_message_begin()

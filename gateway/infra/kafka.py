@@ -229,14 +229,17 @@ def build_broker(servers: str, security: KafkaSecurity | None = None) -> KafkaBr
     )
 
 
-def subscribe(broker: KafkaBroker, topic: str, *, group: str, guard: Guard, handler: Handler, workers: int = 1) -> None:
-    """Attach a guarded subscriber. `workers` consumers share the topic's partitions; order per key is kept."""
+def subscribe(broker: KafkaBroker, *topics: str, group: str, guard: Guard, handler: Handler, workers: int = 1) -> None:
+    """Attach a guarded subscriber. `workers` consumers share the partitions of one topic; order per key is kept.
+
+    One consumer may read several quiet topics: each member that joins a group makes all others pause.
+    """
 
     async def consume(message: KafkaMessage) -> None:
         await guard(handler, record_of(message))
 
     subscriber = broker.subscriber(
-        topic,
+        *topics,
         group_id=group,
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.NACK_ON_ERROR,

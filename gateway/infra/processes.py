@@ -13,10 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.infra.telemetry import logger
 
 PARENT_PIPE = "GATEWAY_PARENT_PIPE"
+READY = "GATEWAY_READY"
+"""Environment variable: the folder in which a role says that it serves."""
 GRACE_SECONDS = 15.0
 """Between SIGTERM and SIGKILL: in-flight messages finish, offsets are committed."""
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -33,6 +36,8 @@ class Child:
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
+    log: Path | None = None
+    """Where its output goes; None: where the parent's goes."""
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
     quick_deaths: int = 0
@@ -67,12 +72,7 @@ class Supervisor:
     async def _keep(self, child: Child, read_end: int) -> None:
         while not self._stopping.is_set():
             began = time.monotonic()
-            child.process = await asyncio.create_subprocess_exec(
-                *child.arguments,
-                env={**child.environment, PARENT_PIPE: str(read_end)},
-                pass_fds=(read_end,),
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+            child.process = await _spawn(child, read_end)
             child.starts += 1
             self.on_change(self.pids())
             await self._until_end(child)
@@ -102,6 +102,29 @@ class Supervisor:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+async def _spawn(child: Child, read_end: int) -> asyncio.subprocess.Process:
+    output = child.log.open("ab") if child.log is not None else None
+    try:
+        return await asyncio.create_subprocess_exec(
+            *child.arguments,
+            env={**child.environment, PARENT_PIPE: str(read_end)},
+            pass_fds=(read_end,),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    finally:
+        if output is not None:
+            output.close()
+
+
+def announce_ready(name: str) -> None:
+    """Tell the parent that this role serves."""
+    folder = os.environ.get(READY)
+    if folder:
+        (Path(folder) / name).write_text(str(os.getpid()), encoding="ascii")
 
 
 def stop_event() -> asyncio.Event:

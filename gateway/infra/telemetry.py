@@ -18,8 +18,9 @@ from opentelemetry.propagate import extract, inject
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
+from gateway.core.settings import host_port
 from gateway.security.redact import redact
 
 MESSAGES = Counter("gateway_messages_total", "Messages accepted, by type and topic", ["type", "topic"])
@@ -34,6 +35,7 @@ DECIDE_SECONDS = Histogram(
     "gateway_fast_lane_seconds", "Fast lane: from accept to the decision or its absence", ["outcome"]
 )
 DELIVERIES = Counter("gateway_deliveries_total", "Delivery attempts", ["endpoint", "outcome"])
+SFTP_FILES = Counter("gateway_sftp_files_total", "What happened to files of partner drops", ["event"])
 BREAKER = Gauge("gateway_circuit_open", "1 while an endpoint's circuit breaker is open", ["endpoint"])
 OUTBOX_AGE = Gauge("gateway_outbox_oldest_age_seconds", "Age of the oldest event not yet published")
 PROJECTION_LAG = Gauge("gateway_projection_lag_events", "Events a reader has not seen", ["reader"])
@@ -77,6 +79,13 @@ def configure_traces(role: str, endpoint: str | None) -> None:
 
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     trace.set_tracer_provider(provider)
+
+
+def serve_metrics(address: str | None, role: str) -> None:
+    """Serve `/metrics` at an address; unset: at a free loopback port, which the log names."""
+    host, port = host_port(address) if address else ("127.0.0.1", 0)
+    server, _thread = start_http_server(port, addr=host)
+    logger("metrics").info("metrics.serving", role=role, port=server.server_port)
 
 
 @contextmanager

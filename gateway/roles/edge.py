@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-
-from mappings.hl7_codec import Hl7Codec
+from collections.abc import Callable
 
 from adapters.fhir import inbound as fhir_inbound
 from adapters.hl7.inbound import Listener
 from adapters.hl7.settings import ListenerSettings
-from gateway.app import App, fhir, now
+from adapters.soap import inbound as soap_inbound
+from adapters.soap.settings import SoapSettings
+from gateway.app import App, fhir, now, x12
+from gateway.core.ids import new_id
 from gateway.core.settings import host_port
 from gateway.infra.http import HttpSettings, serve
 from gateway.infra.telemetry import REFUSED, logger
+from mappings.hl7_codec import Hl7Codec
 
 log = logger("edge")
 
@@ -31,18 +34,35 @@ def mllp_settings(app: App) -> ListenerSettings:
     )
 
 
-async def run(app: App, stop: asyncio.Event) -> None:
+def soap_settings(app: App) -> SoapSettings:
+    """The CORE SOAP edge's settings."""
+    return SoapSettings(tenant=app.settings.tenant, public_url=app.settings.public_url)
+
+
+async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Serve until `stop`."""
     async with app.serving():
         client = await app.temporal()
         lane = await app.fast_lane(client)
         site = fhir_inbound.app(fhir.services(app, lane, client), fhir.settings_of(app))
-        listener = Listener(mllp_settings(app), codec=Hl7Codec(), accept=app.accept, clock=now, observe=_observe)
+        site.router.routes.extend(soap_inbound.routes(x12.soap_services(app, lane), soap_settings(app)))
+        listener = Listener(
+            mllp_settings(app),
+            codec=Hl7Codec(),
+            accept=app.accept,
+            clock=now,
+            identify=lambda: new_id(now()),
+            observe=_observe,
+        )
         async with listener:
-            log.info("role.ready", role="edge", address=app.settings.http, port=listener.port)
             http = HttpSettings(address=app.settings.http, reuse_port=app.settings.edge_processes > 1)
-            await serve(site, http, stop)
+            await serve(site, http, stop, ready=lambda url: _ready(url, ready))
             await fhir_inbound.drain(site, 15.0)
+
+
+def _ready(url: str, ready: Callable[[], None]) -> None:
+    log.info("role.ready", role="edge", address=url)
+    ready()
 
 
 def _observe(name: str, fields: object) -> None:

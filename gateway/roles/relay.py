@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from gateway import registry
@@ -16,7 +17,7 @@ RELAY_IDLE_SECONDS = 0.2
 log = logger("relay")
 
 
-async def run(app: App, stop: asyncio.Event) -> None:
+async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Event log → Kafka, event log → read models."""
     async with app.serving():
         outbox = Outbox(
@@ -34,6 +35,7 @@ async def run(app: App, stop: asyncio.Event) -> None:
         tasks = [asyncio.create_task(every(RELAY_IDLE_SECONDS, partial(_drain, reader))) for reader in readers]
         tasks.append(asyncio.create_task(every(5.0, lambda: _measure(readers))))
         log.info("role.ready", role="relay")
+        ready()
         await stop.wait()
         for task in tasks:
             task.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from faststream.kafka import KafkaBroker
 
@@ -20,7 +21,7 @@ SWEEP_SECONDS = 5.0
 log = logger("starter")
 
 
-async def run(app: App, stop: asyncio.Event) -> None:
+async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Intake topics → cases; every message → the journal; stranded cases → started."""
     async with app.serving():
         client = await app.temporal()
@@ -44,6 +45,7 @@ async def run(app: App, stop: asyncio.Event) -> None:
         attach(broker, app.publisher, start, keep, workers=app.settings.starter_consumers)
         await broker.start()
         log.info("role.ready", role="starter")
+        ready()
         sweeper = asyncio.create_task(every(SWEEP_SECONDS, lambda: _sweep(app, stage)))
         await stop.wait()
         sweeper.cancel()
@@ -61,10 +63,10 @@ def attach(
     """The starter's and the journal's subscribers, in a loop over the same table that AsyncAPI is made from."""
     starting = kafka.Guard(publisher, registry.DEAD_LETTERS, registry.STARTER_GROUP)
     keeping = kafka.Guard(publisher, registry.DEAD_LETTERS, registry.JOURNAL_GROUP)
-    for topic in registry.STARTED_TOPICS:
-        kafka.subscribe(broker, topic, group=registry.STARTER_GROUP, guard=starting, handler=start, workers=workers)
-    for topic in registry.JOURNALED_TOPICS:
-        kafka.subscribe(broker, topic, group=registry.JOURNAL_GROUP, guard=keeping, handler=keep)
+    busy, *quiet = registry.STARTED_TOPICS
+    kafka.subscribe(broker, busy, group=registry.STARTER_GROUP, guard=starting, handler=start, workers=workers)
+    kafka.subscribe(broker, *quiet, group=registry.STARTER_GROUP, guard=starting, handler=start)
+    kafka.subscribe(broker, *registry.JOURNALED_TOPICS, group=registry.JOURNAL_GROUP, guard=keeping, handler=keep)
 
 
 async def _sweep(app: App, stage: StartStage) -> None:

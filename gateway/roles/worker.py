@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 from gateway.app import App, deliveries, now
 from gateway.core.ports import Decision
@@ -21,7 +23,7 @@ from workflows.interpreter import Case as CaseWorkflow
 log = logger("worker")
 
 
-async def run(app: App, stop: asyncio.Event) -> None:
+async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Run until `stop`."""
     async with app.serving(produces=False), AsyncExitStack() as stack:
         client = await app.temporal()
@@ -30,7 +32,7 @@ async def run(app: App, stop: asyncio.Event) -> None:
         deliver = DeliverStage(
             intents=Deliveries(app.database, app.cipher),
             senders=deliveries.senders(app, notifications),
-            renderers=deliveries.renderers(notifications),
+            renderers=deliveries.renderers(app, notifications),
             monotonic=time.monotonic,
             count=lambda endpoint, outcome: DELIVERIES.labels(endpoint.split(".", 1)[0], outcome).inc(),
         )
@@ -45,7 +47,7 @@ async def run(app: App, stop: asyncio.Event) -> None:
         shaking = HandshakeActivities(
             render=notifications.handshake, sender=deliver.senders[deliveries.NOTIFY], mark=subscriptions.mark
         )
-        local = [
+        local: list[Callable[..., Any]] = [
             cases.decide,
             cases.conclude,
             cases.open_task,
@@ -62,6 +64,7 @@ async def run(app: App, stop: asyncio.Event) -> None:
         for one in workers:
             await stack.enter_async_context(one)
         log.info("role.ready", role="worker", count=len(workers))
+        ready()
         await stop.wait()
 
 

@@ -7,6 +7,7 @@ dates and numbers are what the documents say they are. Nothing is opened here: t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -14,7 +15,8 @@ import yaml
 from gateway.core.errors import ConfigurationError
 from gateway.rules.catalogue import Catalogue
 from gateway.rules.documents import read_ruleset
-from gateway.rules.model import MAX_TEXT, RuleSet
+from gateway.rules.language.parser import parse_rules
+from gateway.rules.model import MAX_TEXT, Rule, RuleSet
 
 MAX_YAML_DEPTH = 80
 
@@ -69,9 +71,23 @@ def read_yaml(data: bytes, name: str = "") -> Any:
         raise ConfigurationError("not YAML", location=name) from error
 
 
-def assemble(files: Mapping[str, bytes], catalogue: Catalogue) -> RuleSet:  # noqa: ARG001 - texts need it
+def assemble(files: Mapping[str, bytes], catalogue: Catalogue) -> RuleSet:
     """The rule set of a folder's files. Raises ConfigurationError with file, line and what is wrong."""
     if "ruleset.yaml" not in files:
         raise ConfigurationError("no ruleset.yaml")
-    document = read_yaml(files["ruleset.yaml"], "ruleset.yaml")
-    return read_ruleset(document, "ruleset.yaml")
+    ruleset = read_ruleset(read_yaml(files["ruleset.yaml"], "ruleset.yaml"), "ruleset.yaml")
+    extended = catalogue.extended(dict(ruleset.facts))
+    rules = list(ruleset.rules)
+    for name in sorted(files):
+        if name.endswith(".rule"):
+            rules.extend(_texts(name, files[name], extended))
+    return replace(ruleset, rules=tuple(rules))
+
+
+def _texts(name: str, data: bytes, catalogue: Catalogue) -> tuple[Rule, ...]:
+    try:
+        return parse_rules(data.decode("utf-8"), catalogue)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError("not UTF-8 text", location=name) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, location=f"{name} {error.location}") from error

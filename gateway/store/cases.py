@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.envelope import Envelope
+from gateway.core.envelope import Envelope, Raw
 from gateway.core.errors import ConcurrencyError
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
@@ -20,6 +21,8 @@ from gateway.stages.start import CaseStart, Definition, Opened, Opening
 from gateway.store import events
 
 SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
+ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
+"""Formats whose answer repeats segments of the request as they were received."""
 ENDED = frozenset({"completed", "cancelled", "failed"})
 
 
@@ -52,7 +55,12 @@ def context_of(envelope: Envelope) -> dict[str, Any]:
         "eventId": envelope.id,
         "correlationId": envelope.correlation_id,
         "traceParent": envelope.trace_parent,
+        "raw": _text(envelope.raw) if envelope.format in ANSWERED_FROM_BYTES else "",
     }
+
+
+def _text(raw: Raw) -> str:
+    return base64.b64encode(raw.data or b"").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +282,7 @@ class CaseStore:
 
 
 def _metadata(envelope: Envelope) -> dict[str, Any]:
+    """What an event says openly of the message behind it: ids only."""
     return {
         "correlationId": envelope.correlation_id,
         "causationId": envelope.id,

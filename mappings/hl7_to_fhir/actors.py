@@ -19,7 +19,8 @@ from .vocabulary import Vocabulary, system_uri, vocabulary
 _XCN = {1: "identifier.value", 2: "name.family", 3: "name.given", 4: "name.given", 5: "name.suffix", 6: "name.prefix",
         7: "qualification", 8: "identifier.assigner", 9: "identifier.system", 10: "name.use", 11: "identifier",
         12: "identifier", 13: "identifier.type", 14: "identifier.assigner", 15: "~name", 17: "~name",
-        19: "name.period.start", 20: "name.period.end", 21: "name.suffix", 22: "~identifier", 23: "~identifier"}  # fmt: skip
+        19: "name.period.start", 20: "name.period.end", 21: "name.suffix",
+        22: "~identifier", 23: "~identifier"}  # fmt: skip
 
 
 def practitioner(parts: Parts, env: Env) -> Resource | None:
@@ -179,7 +180,7 @@ def location(parts: Parts, env: Env) -> Resource | None:
                 resource["partOf"] = reference(inner)
         inner = resource
     if inner is None and (text := string(part(parts, 9))) and text != '""':
-        inner, _ = env.graph.resource("Location", f"description:{text}")
+        inner, _new = env.graph.resource("Location", f"description:{text}")
         inner["name"] = text
     if inner is not None and len(parts) > 8:
         if (text := string(part(parts, 9))) and inner.get("name") != text:
@@ -202,7 +203,7 @@ def dld(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     name = string(" ".join(sub for sub in parts[0] if sub))
     if not name:
         return None
-    resource, _ = env.graph.resource("Location", f"discharge:{name}")
+    resource, _new = env.graph.resource("Location", f"discharge:{name}")
     resource["name"] = name
     return reference(resource)
 
@@ -215,7 +216,7 @@ def device(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     held = identifier(part(parts, 1), "", [part(parts, 2), part(parts, 3), part(parts, 4)], env)
     if held is None:
         return None
-    resource, _ = env.graph.resource("Device", f"{held.get('system', '')}|{part(parts, 2)}|{held['value']}")
+    resource, _new = env.graph.resource("Device", f"{held.get('system', '')}|{part(parts, 2)}|{held['value']}")
     resource["identifier"] = [held]
     return reference(resource)
 

@@ -19,7 +19,7 @@ from .special import coverage_class
 
 REQUESTS = frozenset({"RQA", "REF"})
 RESPONSES = frozenset({"RPA", "RRI"})
-CANCELLING = frozenset({"I11", "I15"})
+CANCELLING = frozenset({"I11", "I14"})
 CLAIM_TYPE = "http://terminology.hl7.org/CodeSystem/claim-type"
 PRIORITY = "http://terminology.hl7.org/CodeSystem/processpriority"
 REVIEW_ACTION = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction"
@@ -167,7 +167,7 @@ def _claim(job: Job, insurer: Resource | None, coverage: Resource | None) -> Res
         if claim["identifier"] is None:
             del claim["identifier"]
         claim["referral"] = reference(order)
-        _complete_order(job, order, claim, coverage)
+        _complete_order(job, order, coverage)
         priority = {"S": "stat", "A": "stat", "U": "stat"}.get(cursor.get(2), "normal")
         original = cwe(cursor.first(2), job.env, None) or {"coding": []}
         claim["priority"] = {"coding": [{"system": PRIORITY, "code": priority}, *original.get("coding", [])]}
@@ -207,7 +207,7 @@ def _providers(job: Job, claim: Resource) -> None:
     claim.setdefault("provider", absent())
 
 
-def _complete_order(job: Job, order: Resource, claim: Resource, coverage: Resource | None) -> None:
+def _complete_order(job: Job, order: Resource, coverage: Resource | None) -> None:
     """The ServiceRequest gets its requester, performer, code, reasons and insurance from the other segments."""
     for cursor, role in _reached(job, "PRD"):
         if cursor.get(1) == "RP":
@@ -229,6 +229,8 @@ def _diagnoses(job: Job, claim: Resource) -> None:
     for number, (cursor, condition) in enumerate(_reached(job, "DG1"), 1):
         entry: dict[str, Any] = {"sequence": number, "diagnosisCodeableConcept": condition.get("code") or absent()}
         if kind := cwe(cursor.first(6), job.env, None) if cursor.raw(6) else None:
+            for coding in kind.get("coding", ()):
+                coding.setdefault("system", "http://terminology.hl7.org/CodeSystem/v2-0052")
             entry["type"] = [kind]
             cursor.mark(6, "Claim.diagnosis.type", None, 1)
         entries.append(entry)
@@ -252,7 +254,7 @@ def _items(job: Job, claim: Resource) -> None:
         cursor.mark(1, "Claim.item.sequence", {1: ""}, 1)
         items.append(item)
     if not items:
-        orders = [resource for resource in _of_kind(job, "ServiceRequest")]
+        orders = _of_kind(job, "ServiceRequest")
         code = next((order["code"] for order in orders if order.get("code")), None)
         category = next((order["category"][0] for order in orders if order.get("category")), None)
         item = {"sequence": 1, "productOrService": code or category or {"text": "referral"}}
@@ -290,7 +292,7 @@ def _response(job: Job, autos: list[Cursor], insurer: Resource | None, key: str)
     response = _base(job, "ClaimResponse", key, insurer)
     referrals = _reached(job, "RF1")
     status = referrals[0][0].get(1) if referrals else ""
-    outcomes = [resource for resource in _of_kind(job, "OperationOutcome")]
+    outcomes = _of_kind(job, "OperationOutcome")
     response["outcome"] = "error" if outcomes else OUTCOMES.get(status, "complete")
     if referrals:
         response["identifier"] = list(referrals[0][1].get("identifier", [])) or []

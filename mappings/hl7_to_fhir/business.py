@@ -207,7 +207,7 @@ def _times(resource: Resource, start: str, end: str, duration: str, units: str, 
     first = primitives.instant(start, scope.env.zone) if start else None
     last = primitives.instant(end, scope.env.zone) if end else None
     length = primitives.number(duration.lstrip("Mm")) if duration else None
-    minutes = round(length * _UNIT_MINUTES.get(units.upper().strip() or "M", 1)) if length is not None else None
+    minutes = round(float(length) * _UNIT_MINUTES.get(units.upper().strip() or "M", 1)) if length is not None else None
     if minutes is not None and 0 < minutes < 525_600:
         resource["minutesDuration"] = minutes
         if first and "T" in first and last is None:

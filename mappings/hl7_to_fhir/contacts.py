@@ -74,7 +74,7 @@ def human_name(parts: Parts, offset: int = 0) -> dict[str, Any] | None:
 
 
 @datatype("XPN-text", dict.fromkeys(range(1, 16), ""))
-def xpn_text(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def xpn_text(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """XPN → one line of text."""
     order = [part(parts, number) for number in (5, 2, 3, 1, 4, 6)]
     return " ".join(word for word in order if word.strip() and word != '""') or None

@@ -237,7 +237,7 @@ def cwe_code(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
 
 
 @datatype("text", dict.fromkeys(range(1, 12), ""))
-def cwe_text(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
+def cwe_text(parts: Parts, _env: Env, _vocabulary: Vocabulary | None) -> Any:
     """A coded or composite value as text: its display where there is one, else all its parts."""
     display = part(parts, 2) if len(parts) == 3 else ""
     words = [display] if display else [sub for component in parts for sub in component if sub.strip() and sub != '""']
@@ -245,7 +245,7 @@ def cwe_text(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
 
 
 @datatype("CQ", {1: "value", 2: "unit"})
-def cq(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def cq(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """CQ → Quantity; the unit may be packed as sub-components."""
     value = primitives.number(part(parts, 1))
     return None if value is None else {"value": value} | unit([[sub] for sub in parts[1]] if len(parts) > 1 else [[""]])
@@ -263,7 +263,7 @@ def unit(parts: Parts) -> dict[str, Any]:
 
 
 @datatype("CP", {1: "value", 2: "currency"})
-def cp(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def cp(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """CP, MO → Money. Without a currency it is US dollars: the networks served here are in the United States."""
     value = primitives.number(part(parts, 1).lstrip("$"))
     currency = part(parts, 1, 2) or part(parts, 2)
@@ -272,7 +272,7 @@ def cp(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("ED", {1: "title", 2: "contentType", 3: "contentType", 4: "data", 5: "data"})
-def ed(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def ed(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """ED → Attachment; what is not base64 already is encoded."""
     kind, subtype, encoding, data = (part(parts, number) for number in (2, 3, 4, 5))
     if not data:
@@ -299,7 +299,7 @@ def ed(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("RP", {1: "url", 2: "title", 3: "contentType", 4: "contentType"})
-def rp(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def rp(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """RP → Attachment with a location."""
     pointer = part(parts, 1).strip()
     if not pointer:

@@ -123,7 +123,7 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
     )
     own = any(child is cursor or (isinstance(child, Cursor) and child.name == "ORC") for child in scope.group.children)
     order = scope.order if own or scope.group.name == "DETAIL" else None
-    if order is None or order.get("code") or not _same_group(cursor, scope):
+    if order is None or order.get("code") or not _same_group(scope):
         order = scope.env.graph.add("ServiceRequest", _order_key(cursor, scope))
         scope.link(order)
         scope.at_visit(order)
@@ -164,7 +164,7 @@ def _callback(cursor: Cursor, order: Resource, scope: Scope) -> None:
             cursor.mark(17, "Practitioner.telecom", None, number)
 
 
-def _same_group(cursor: Cursor, scope: Scope) -> bool:
+def _same_group(scope: Scope) -> bool:
     """Whether the ServiceRequest at hand came from the ORC just before this OBR, not from an earlier pair."""
     last = scope.last
     return (

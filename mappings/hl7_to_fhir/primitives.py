@@ -98,15 +98,15 @@ def instant(text: str, zone: tzinfo) -> str | None:
     return _zoned((year, month, day, "00", "", "", "", "", "", ""), zone)
 
 
-def number(text: str) -> int | float | None:
-    """NM → number. FHIR decimals travel as JSON numbers; v2 allows a leading sign and a bare point."""
+def number(text: str) -> int | Decimal | None:
+    """NM → number with the digits the sender gave; v2 allows a leading sign and a bare point."""
     try:
         value = Decimal(text.strip())
     except InvalidOperation:
         return None
     if not value.is_finite() or abs(value.adjusted()) > 15:
         return None
-    return int(value) if value == value.to_integral_value() and "." not in text else float(value)
+    return int(value) if value == value.to_integral_value() and "." not in text else value
 
 
 def integer(text: str, minimum: int = -(2**31)) -> int | None:

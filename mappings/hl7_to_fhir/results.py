@@ -54,7 +54,8 @@ def observation(cursor: Cursor, scope: Scope) -> None:
 def _status(cursor: Cursor, resource: Resource, scope: Scope) -> None:
     """Observation.status after table 0085."""
     code = cursor.get(11).strip().upper()
-    status = {"F": "final", "C": "corrected", "P": "preliminary", "R": "registered", "I": "registered", "S": "preliminary",
+    status = {"F": "final", "C": "corrected", "P": "preliminary", "R": "registered", "I": "registered",
+              "S": "preliminary",
               "A": "amended", "D": "entered-in-error", "W": "entered-in-error", "X": "cancelled", "U": "final",
               "B": "final", "V": "final", "O": "registered", "N": "cancelled"}.get(code)  # fmt: skip
     if code:

@@ -38,15 +38,15 @@ def _primitive(name: str, convert: Any) -> DataType:
 
 
 PRIMITIVES: dict[str, DataType] = {
-    "string": _primitive("string", lambda text, env: primitives.string(text)),
-    "date": _primitive("date", lambda text, env: primitives.date(text)),
+    "string": _primitive("string", lambda text, _env: primitives.string(text)),
+    "date": _primitive("date", lambda text, _env: primitives.date(text)),
     "dateTime": _primitive("dateTime", lambda text, env: primitives.date_time(text, env.zone)),
     "instant": _primitive("instant", lambda text, env: primitives.instant(text, env.zone)),
-    "integer": _primitive("integer", lambda text, env: primitives.integer(text)),
-    "positiveInt": _primitive("positiveInt", lambda text, env: primitives.integer(text, 1)),
-    "decimal": _primitive("decimal", lambda text, env: primitives.number(text)),
-    "boolean": _primitive("boolean", lambda text, env: primitives.boolean(text)),
-    "raw-code": _primitive("raw-code", lambda text, env: primitives.code(text)),
+    "integer": _primitive("integer", lambda text, _env: primitives.integer(text)),
+    "positiveInt": _primitive("positiveInt", lambda text, _env: primitives.integer(text, 1)),
+    "decimal": _primitive("decimal", lambda text, _env: primitives.number(text)),
+    "boolean": _primitive("boolean", lambda text, _env: primitives.boolean(text)),
+    "raw-code": _primitive("raw-code", lambda text, _env: primitives.code(text)),
 }
 _GUIDE_TYPES = {
     "CX[Identifier]": "CX", "EI[Identifier-Extension]": "EI", "XPN[HumanName]": "XPN", "XAD[Address]": "XAD",
@@ -139,9 +139,9 @@ def compile_row(map_name: str, number: int, written: Any, own_codes: Mapping[str
         extra = {"url": str(written["extension"]), **extra}
     resource = map_name.partition("-")[2].partition("-")[0]
     name = written.get("vocabulary") or ""
-    words = None
+    bound: Vocabulary | None = None
     if name:
-        words = overlaid(name, own_codes[name]) if name in own_codes else vocabulary(name)
+        bound = overlaid(name, own_codes[name]) if name in own_codes else vocabulary(name)
     when = written.get("when")
     if when is not None and not ("field" in when and ("in" in when or "valued" in when)):
         raise ConfigurationError("a condition needs field and in, or field and valued", location=f"{map_name}/{number}")
@@ -149,7 +149,7 @@ def compile_row(map_name: str, number: int, written: Any, own_codes: Mapping[str
     shown = f"{flag}{resource}.{to.rstrip('+')}" + (f".{inner}" if inner else "")
     return Row(
         number, tuple(to.rstrip("+").split(".")), to.endswith("+"), shown, _type(str(written.get("as", "string"))),
-        words, inner, extra, int(written.get("component", 0)), when,
+        bound, inner, extra, int(written.get("component", 0)), when,
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from .datatypes import NPI, SSN, TYPES, coding, cwe, datatype, identifier
 from .environment import Env, Parts, part
 from .vocabulary import Vocabulary, vocabulary
 
-_CWE = {1: "coding.code", 2: "coding.display", 3: "coding.system", 4: "coding.code", 5: "coding.display", 6: "coding.system",
+_CWE = {1: "coding.code", 2: "coding.display", 3: "coding.system", 4: "coding.code", 5: "coding.display",
+        6: "coding.system",
         9: "text"}  # fmt: skip
 
 
@@ -26,7 +27,7 @@ _ETHNIC = {"H": "2135-2", "N": "2186-5"}
 
 
 @datatype("race", {1: "ombCategory", 2: "text", 3: "ombCategory", 4: "detailed", 5: "text", 6: "detailed"})
-def race(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def race(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Race or ethnicity → the extension of US Core: category where the code is one, text always."""
     own = coding(part(parts, 1), part(parts, 2), part(parts, 3))
     text = primitives.string(part(parts, 2) or part(parts, 5) or part(parts, 1))
@@ -65,28 +66,28 @@ def species_extension(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("address-text", {1: "text"})
-def address_text(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def address_text(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A place named in words → Address.text."""
     text = primitives.string(parts[0][0])
     return {"text": text} if text else None
 
 
 @datatype("text-list", {1: "text"})
-def text_list(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def text_list(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A text → a list of one CodeableConcept."""
     text = primitives.string(parts[0][0])
     return [{"text": text}] if text else None
 
 
 @datatype("annotation", dict.fromkeys(range(1, 10), "text"))
-def annotation(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def annotation(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Text, coded or not → Annotation."""
     text = primitives.string(part(parts, 2) or part(parts, 1))
     return {"text": text} if text and text != '""' else None
 
 
 @datatype("SSN", {1: "value"})
-def ssn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def ssn(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Social security number → Identifier of type SS."""
     value = primitives.string(parts[0][0])
     if value is None:
@@ -128,14 +129,14 @@ def pln(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("plain-identifier", {1: "value"})
-def plain_identifier(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def plain_identifier(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A bare number → Identifier."""
     value = primitives.string(parts[0][0])
     return {"value": value} if value else None
 
 
 @datatype("member-number", {1: "value"})
-def member_number(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def member_number(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Policy number → Identifier of type MB."""
     value = primitives.string(parts[0][0])
     return {"type": {"coding": [{"system": TYPES, "code": "MB"}]}, "value": value} if value else None
@@ -151,13 +152,14 @@ def coverage_class(kind: str, value: str, name: str = "") -> dict[str, Any]:
 
 
 @datatype("plan-class", {1: "value", 2: "name", 3: "!coding system of the plan: the payer's own"})
-def plan_class(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def plan_class(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Plan id → Coverage.class of type plan."""
     value = part(parts, 1).strip() or part(parts, 2).strip()
     return coverage_class("plan", value, part(parts, 2)) if value and value != '""' else None
 
 
-_RELATIONSHIPS = {"SEL": "self", "SELF": "self", "1": "self", "01": "self", "18": "self", "SPO": "spouse", "2": "spouse",
+_RELATIONSHIPS = {"SEL": "self", "SELF": "self", "1": "self", "01": "self", "18": "self", "SPO": "spouse",
+                  "2": "spouse",
                   "02": "spouse", "DOM": "common", "CHD": "child", "3": "child", "03": "child", "NCH": "child",
                   "SCH": "child", "PAR": "parent", "MTH": "parent", "FTH": "parent"}  # fmt: skip
 
@@ -174,7 +176,7 @@ def subscriber_relationship(parts: Parts, env: Env, _: Vocabulary | None) -> Any
 
 
 @datatype("substitution", {1: ""})
-def substitution(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def substitution(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Table 0161 → whether substitution is allowed."""
     return {"N": False, "G": True, "T": True, "Y": True}.get(parts[0][0].strip().upper())
 
@@ -186,14 +188,14 @@ def dr_start(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("quantity-number", {1: "value"})
-def quantity_number(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def quantity_number(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A number → Quantity."""
     value = primitives.number(parts[0][0])
     return None if value is None else {"value": value}
 
 
 @datatype("days", {1: "value"})
-def days(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def days(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A number of days → Duration."""
     value = primitives.number(parts[0][0])
     system = "http://unitsofmeasure.org"
@@ -201,7 +203,7 @@ def days(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("SPD", {1: "text", 2: "text", 3: "!board status", 4: "!certification date"})
-def specialty(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def specialty(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A specialty named in words."""
     text = primitives.string(part(parts, 1))
     return {"text": text} if text else None
@@ -214,13 +216,13 @@ def sps(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("active-inactive", _CWE)
-def active(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def active(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Table 0183 → boolean."""
     return {"A": True, "I": False}.get(part(parts, 1).upper())
 
 
 @datatype("allergy-status", _CWE)
-def allergy_status(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def allergy_status(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Table 0438 → clinical status; unknown words are kept as text."""
     code = part(parts, 1).upper()
     system = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
@@ -229,7 +231,7 @@ def allergy_status(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 
 
 @datatype("document-status", {1: ""})
-def document_status(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
+def document_status(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Table 0271 (completion) → docStatus."""
     final = {"AU", "LA", "DO", "PA"}
     code = parts[0][0].upper()

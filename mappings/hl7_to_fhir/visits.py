@@ -66,7 +66,7 @@ def allergy(cursor: Cursor, scope: Scope) -> None:
     scope.at_visit(resource)
 
 
-def described_code(cursor: Cursor, resource: Resource, code: int, text: int, method: int) -> None:
+def described_code(cursor: Cursor, resource: Resource, text: int, method: int) -> None:
     """The code of a diagnosis or procedure: coding method and description of old messages have fields of their own."""
     held = resource.get("code")
     kind = resource["resourceType"]
@@ -92,7 +92,7 @@ _ROLE_SYSTEM = "http://terminology.hl7.org/CodeSystem/diagnosis-role"
 def diagnosis(cursor: Cursor, scope: Scope) -> None:
     """DG1 → Condition, and a diagnosis of the visit."""
     resource = scope.make("Condition", scope.local_key(cursor), cursor)
-    described_code(cursor, resource, 3, 4, 2)
+    described_code(cursor, resource, 4, 2)
     resource["category"] = [concept("http://terminology.hl7.org/CodeSystem/condition-category", "encounter-diagnosis")]
     if cursor.get(21) == "D":
         system = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
@@ -123,7 +123,7 @@ def _encounter_diagnosis(cursor: Cursor, condition: Resource, encounter: Resourc
 def procedure(cursor: Cursor, scope: Scope) -> None:
     """PR1 → Procedure: done, or asked for in a request for authorization."""
     resource = scope.make("Procedure", scope.local_key(cursor), cursor)
-    described_code(cursor, resource, 3, 4, 2)
+    described_code(cursor, resource, 4, 2)
     resource["status"] = "preparation" if scope.job.code in {"RQA", "RPA"} else "completed"
     start = primitives.date_time(cursor.get(5), scope.env.zone)
     minutes = primitives.integer(cursor.get(7), 0)
@@ -145,7 +145,7 @@ def problem(cursor: Cursor, scope: Scope) -> None:
     identifier, assigner = cursor.get(4), cursor.get(4, 2)
     key = f"{assigner}|{identifier}" if identifier else scope.local_key(cursor)
     resource = scope.make("Condition", key, cursor)
-    described_code(cursor, resource, 3, 0, 0)
+    described_code(cursor, resource, 0, 0)
     resource["category"] = [concept("http://terminology.hl7.org/CodeSystem/condition-category", "problem-list-item")]
     deleted = cursor.take(1, "Condition.verificationStatus") == "DE" or scope.job.trigger == "PC3"
     system = "http://terminology.hl7.org/CodeSystem/condition-ver-status"

@@ -53,7 +53,11 @@ def app(services: FhirServices, settings: FhirSettings) -> Starlette:
         Route(row.operation.path, door.guarded(row.operation.path, row.handler), methods=[row.operation.method])
         for row in served
     ]
-    routes.append(Route("/openapi.json", lambda _: JSONResponse(described)))
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(described)
+
+    routes.append(Route("/openapi.json", openapi))
     routes.append(Route("/healthz", door.health))
     built = Starlette(routes=_merged(routes), exception_handlers={HTTPException: door.http_exception})
     built.state.edge = edge

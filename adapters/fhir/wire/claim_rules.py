@@ -116,16 +116,20 @@ def supporting_information(submission: Submission) -> Iterator[Issue]:
 
 
 def documents_inside(submission: Submission) -> Iterator[Issue]:
-    """Documents travel inside the Bundle: data 1..1, url 0..0 (profile-documentreference)."""
+    """Documents travel inside the Bundle: data 1..1, url 0..0 (profile-documentreference).
+
+    A warning: the sample requests of the official test suite name their document by address (decision 0041).
+    """
     if submission.version == "2.0.1":
         return
     for where, document in submission.reached("DocumentReference"):
         for number, content in enumerate(rows(document, "content")):
             attachment = content.get("attachment") or {}
             if not attachment.get("data"):
-                yield Issue("required", f"{where}.content[{number}].attachment.data", MISSING)
+                yield Issue("required", f"{where}.content[{number}].attachment.data", MISSING, "warning")
             if "url" in attachment:
-                yield Issue("structure", f"{where}.content[{number}].attachment.url", "the document must be inside")
+                text = "a document by address is not fetched"
+                yield Issue("structure", f"{where}.content[{number}].attachment.url", text, "warning")
 
 
 def coverages(submission: Submission) -> Iterator[Issue]:

@@ -35,7 +35,9 @@ class BundleIndex:
 
     def __post_init__(self) -> None:
         for number, entry in enumerate(entries(self.bundle)):
-            resource = entry.get("resource") or {}
+            resource = entry.get("resource")
+            if not isinstance(resource, dict):
+                continue
             if isinstance(entry.get("fullUrl"), str):
                 self.by_url.setdefault(entry["fullUrl"], []).append(number)
             if "id" in resource:

@@ -6,12 +6,13 @@ definitions). They do not check terminology; profile rules are code in pas_rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
-from adapters.fhir.wire.schema import RESOURCE, elements, is_resource, model
+from adapters.fhir.wire.json_shape import shape_issues
+from adapters.fhir.wire.schema import is_resource, model
 from gateway.core.errors import Issue
 
 MOST = 50
@@ -34,9 +35,9 @@ def structure_issues(resource: Any, path: str = "") -> list[Issue]:
     if not isinstance(name, str) or not is_resource(name):
         return [Issue("structure", path, "not a FHIR R4 resource")]
     path = path or name
-    unknown = list(_unknown_resources(resource, name, path))
-    if unknown:
-        return unknown[:MOST]
+    misshapen = list(islice(shape_issues(resource, name, path), MOST))
+    if misshapen:
+        return misshapen
     found = model(name)
     assert found is not None  # noqa: S101  # is_resource said so
     try:
@@ -46,29 +47,6 @@ def structure_issues(resource: Any, path: str = "") -> list[Issue]:
         return [_issue(row["type"], row["loc"], path) for row in rows[:MOST]]
     except (AttributeError, KeyError, LookupError, RecursionError, TypeError, ValueError):
         return [Issue("structure", path, "the resource does not follow R4")]
-    return []
-
-
-def _unknown_resources(value: dict[str, Any], type_name: str, path: str) -> Iterator[Issue]:
-    # The models look a nested resource up by its name and fail without a position when R4 has no such type.
-    shapes = elements(type_name)
-    for name, child in value.items():
-        shape = shapes.get(name)
-        if shape is None or shape.primitive:
-            continue
-        for inside, where in _members(child, f"{path}.{name}"):
-            kind = inside.get("resourceType") if shape.type == RESOURCE else shape.type
-            if shape.type == RESOURCE and not (isinstance(kind, str) and is_resource(kind)):
-                yield Issue("structure", where, "not a FHIR R4 resource")
-            else:
-                yield from _unknown_resources(inside, str(kind), where)
-
-
-def _members(child: Any, path: str) -> list[tuple[dict[str, Any], str]]:
-    if isinstance(child, dict):
-        return [(child, path)]
-    if isinstance(child, list):
-        return [(item, f"{path}[{number}]") for number, item in enumerate(child) if isinstance(item, dict)]
     return []
 
 

@@ -114,11 +114,14 @@ def acknowledge(
     at: datetime,
     answered: Segment | None = None,
     warnings: Sequence[Issue] = (),
+    application: bytes | None = None,
 ) -> Answers:
     """The acknowledgements for a message with this MSH: positive when `error` is None.
 
     `identify` makes control ids (MSH-10), `at` is the time of the answer (aware), `answered` is the message's own
-    MSA where it has one, `warnings` become ERR segments of severity W (release 2.5 on).
+    MSA where it has one. `warnings` with a code of table 0357 become ERR segments of severity W, release 2.5 on.
+    `application` is the positive application answer where that is a message of its own (RPA, RRI …): for such requests
+    no plain AA is built, and without `application` the answer comes later.
     """
     asked = plan(header)
     good = error is None
@@ -130,11 +133,16 @@ def acknowledge(
     def build(level: str) -> bytes:
         return _build(header, level, error, warnings, identify(), at, enhanced=asked.enhanced)
 
-    application = wanted(asked.application, good=good)
+    def positive() -> bytes | None:
+        return application if application is not None or header.get(9) in RESPONSES else build("A")
+
+    application_wanted = wanted(asked.application, good=good)
     if asked.accept == "NE":
-        return Answers(build("A") if application else None)
+        if not application_wanted:
+            return Answers(None)
+        return Answers(positive() if good else build("A"))
     immediate = build("C") if wanted(asked.accept, good=good) else None
-    return Answers(immediate, build("A") if good and application else None)
+    return Answers(immediate, positive() if good and application_wanted else None)
 
 
 def refuse(error: GatewayError, *, identify: Callable[[], str], at: datetime) -> bytes:
@@ -189,14 +197,15 @@ def _build(
     version = release(header)
     fields: dict[int, Value] = {1: f"{level}{verdict or letter}", 2: Verbatim(header.raw(10))}
     if error is not None and version < (2, 7):
-        fields[3] = error.message[:80]
+        fields[3] = (error.issues[0].text if error.issues else error.message)[:80]
     head = _header(header, version, control_id, at, enhanced=enhanced)
     segments = [head, segment("MSA", fields, syntax=header.syntax)]
     if error is not None:
         issues = error.issues or (Issue(code, error.location, error.message),)
         segments += [_error(issue, code, header, version) for issue in issues[:20]]
     elif version >= (2, 5):
-        segments += [_error(issue, "0", header, version) for issue in warnings[:20]]
+        told = [issue for issue in warnings if issue.code in CONDITIONS]
+        segments += [_error(issue, "0", header, version) for issue in told[:20]]
     return write(compose(segments))
 
 

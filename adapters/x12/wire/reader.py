@@ -6,7 +6,6 @@ One pass, constant memory: in `units` and `judge` mode the parts of a transactio
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -67,18 +66,23 @@ class Unit:
 Event = InterchangeReport | Quarantined | Transaction | Unit
 
 
-def read(chunks: Iterable[bytes], options: Options = Options()) -> Iterator[Event]:
+Choose = Callable[[InterchangeHeader], Options]
+"""Options by sender and receiver: the partner's profile."""
+
+
+def read(chunks: Iterable[bytes], options: Options = Options(), choose: Choose | None = None) -> Iterator[Event]:
     """Yield units and transactions as they end, and the report of each interchange after them.
 
-    Faults are data, never exceptions. A unit is yielded before its transaction set is judged: publish only what a
-    first reading in `judge` mode accepted.
+    `choose` may give other options for each interchange (limits stay). Faults are data, never exceptions. A unit is
+    yielded before its transaction set is judged: publish only what a first reading in `judge` mode accepted.
     """
-    return _Reader(options).run(chunks)
+    return _Reader(options, choose).run(chunks)
 
 
 class _Reader:
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, choose: Choose | None) -> None:
         self.options = options
+        self.choose_options = choose
         self.memories: dict[tuple[str, Separators], Memory] = {}
         self.ready: list[Event] = []
         self.interchange: InterchangeReport | None = None
@@ -91,7 +95,6 @@ class _Reader:
         self.ended = False
         self.position = 0
         self.isa_position = 0
-        self.digest = hashlib.sha256()
         self.control: dict[str, Callable[[int, str], None]] = {}
 
     def run(self, chunks: Iterable[bytes]) -> Iterator[Event]:
@@ -128,6 +131,9 @@ class _Reader:
         separators = Separators.of(text)
         report = InterchangeReport(InterchangeHeader.parse(text), separators, offset, len(text))
         self.interchange, self.ended, self.isa_position = report, False, 1
+        if self.choose_options is not None:
+            self.options = self.choose_options(report.header)
+            self.memories.clear()
         mark = separators.element
         self.control = {
             f"GS{mark}": self._gs, f"ST{mark}": self._st, f"SE{mark}": self._se, f"GE{mark}": self._ge,

@@ -54,11 +54,7 @@ def version_known(version: str) -> bool:
 
 def guides_of(group: str, version: str) -> tuple[Guide, ...]:
     """The guides a group with this GS01 and GS08 may hold; empty when the two do not go together."""
-    return tuple(
-        one
-        for one in map(guide, IDENTIFIERS.get(version, ()))
-        if one.functional_group == group
-    )
+    return tuple(one for one in map(guide, IDENTIFIERS.get(version, ())) if one.functional_group == group)
 
 
 def choose(guides: tuple[Guide, ...], transaction: str, second: tuple[str, ...]) -> Guide | None:

@@ -82,7 +82,8 @@ class TransactionReport:
             "offset": self.offset,
             "segments": self.segments,
             "outcome": self.outcome,
-            "errors": [*envelope, *(fault.as_json() for fault in self.faults)],
+            "errors": [*envelope, *(fault.as_json() for fault in self.faults if fault.effect != "report")],
+            "warnings": [fault.as_json() for fault in self.faults if fault.effect == "report"],
         }
 
 
@@ -150,7 +151,6 @@ class InterchangeReport:
     groups: list[GroupReport] = field(default_factory=list)
     acknowledgements: int = 0
     """TA1 segments it carries."""
-    sha256: str = ""
 
     @property
     def code(self) -> str:

@@ -217,9 +217,8 @@ def read_condition(value: object, location: str = "condition", depth: int = 0) -
             parts = sequence(body[key], location)
             if not parts or len(parts) > model.MAX_NODES:
                 raise fail("one or more conditions are needed here", f"{location}.{key}")
-            return join(
-                tuple(read_condition(part, f"{location}.{key}[{index}]", depth + 1) for index, part in enumerate(parts))
-            )
+            read = [read_condition(part, f"{location}.{key}[{n}]", depth + 1) for n, part in enumerate(parts)]
+            return read[0] if len(read) == 1 else join(tuple(read))
     if "not" in body:
         mapping(body, location, frozenset({"not"}))
         return Not(read_condition(body["not"], f"{location}.not", depth + 1))

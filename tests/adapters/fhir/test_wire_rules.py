@@ -121,10 +121,6 @@ PROFILE: dict[str, tuple[Mutation, str]] = {
         lambda b: claim(b)["item"][0].update(servicedPeriod={"start": "2026-02"}),
         f"{CLAIM}.item[0].serviced.start",
     ),
-    "document by address": (
-        lambda b: resource(b, "DocumentReference")["content"][0].update(attachment={"url": "http://x.test/1"}),
-        "Bundle.entry[9].resource.content[0].attachment.data",
-    ),
     "document information": (
         lambda b: claim(b)["supportingInfo"][0].pop("extension"),
         f"{CLAIM}.supportingInfo[0].extension('{terms.DOCUMENT_INFORMATION}')",
@@ -169,6 +165,25 @@ def test_item_rules_of_2_1_do_not_bind_2_0_1() -> None:
     item.pop("category"), item.pop("locationCodeableConcept")
     item["extension"] = []
     assert not errors(wire.validate_submit(bundle, version="2.0.1"))
+
+
+def test_a_document_by_address_is_a_warning() -> None:
+    bundle = samples.request()
+    resource(bundle, "DocumentReference")["content"][0].update(attachment={"url": "http://x.test/1"})
+    found = wire.validate_submit(bundle)
+    assert {issue.location.rpartition(".")[2] for issue in found} == {"data", "url"}
+    assert not errors(found)
+
+
+def test_inquiries_need_only_the_references_they_search_by() -> None:
+    inquiry = samples.inquiry()
+    claim(inquiry)["supportingInfo"] = [
+        {"sequence": 1, "category": samples.concept(terms.PAS_CODES, "x"), "valueReference": {"reference": "Basic/1"}}
+    ]
+    found = wire.validate_inquire(inquiry)
+    assert [issue.severity for issue in found if issue.code == "reference"] == ["warning"]
+    inquiry["entry"] = [entry for entry in inquiry["entry"] if entry["resource"]["resourceType"] != "Patient"]
+    assert f"{CLAIM}.patient.reference" in [issue.location for issue in errors(wire.validate_inquire(inquiry))]
 
 
 UPDATES: dict[str, tuple[Mutation, str]] = {

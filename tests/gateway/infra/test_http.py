@@ -142,6 +142,23 @@ async def test_a_second_request_gets_a_deadline_of_its_own() -> None:
         assert not answer.endswith(b"(open)")
 
 
+@pytest.mark.parametrize("after", [b"\r\n", b"x" * 10])
+async def test_what_trickles_in_after_an_answer_does_not_hold_the_connection(after: bytes) -> None:
+    async with server(head_seconds=0.4, keep_alive_seconds=1) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        body = b"" if after == b"\r\n" else b"Content-Length: 1000\r\n"
+        writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n" + body + b"\r\n")
+        await reader.readuntil(b"done")
+        closed = asyncio.create_task(reader.read())
+        for _ in range(30):
+            if closed.done():
+                break
+            writer.write(after)
+            await asyncio.sleep(0.1)
+        await asyncio.wait_for(closed, 0.1)
+        writer.close()
+
+
 async def test_running_requests_end_before_the_server_does() -> None:
     async with server() as running, httpx.AsyncClient(trust_env=False) as http:
         asked = asyncio.create_task(http.get(f"{running.url}/slow"))

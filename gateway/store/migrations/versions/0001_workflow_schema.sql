@@ -230,21 +230,26 @@ CREATE TABLE workflow.human_tasks (
 );
 CREATE INDEX human_tasks_open ON workflow.human_tasks (tenant, role, due_at) WHERE state = 'open';
 
--- X12 interchange ledger (duplicates) and the control-number allocator.
+-- X12 interchange ledger (duplicates, stored answers) and the control-number allocator.
 CREATE TABLE workflow.interchanges (
-    tenant      text NOT NULL,
-    interchange text NOT NULL,
-    body_sha256 text NOT NULL,
-    answer      bytea NOT NULL DEFAULT '',
-    received_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant, interchange)
+    tenant          text NOT NULL,
+    sender          text NOT NULL,
+    receiver        text NOT NULL,
+    control_number  text NOT NULL,
+    usage           text NOT NULL,
+    sha256          text NOT NULL,
+    finished        boolean NOT NULL DEFAULT false,
+    acknowledgement bytea,
+    received_at     timestamptz NOT NULL,
+    PRIMARY KEY (tenant, sender, receiver, control_number, usage)
 );
 CREATE TABLE workflow.control_numbers (
     tenant  text NOT NULL,
+    ours    text NOT NULL,
     partner text NOT NULL,
     level   text NOT NULL,
     last    bigint NOT NULL,
-    PRIMARY KEY (tenant, partner, level)
+    PRIMARY KEY (tenant, ours, partner, level)
 );
 
 -- FHIR Subscriptions with their gap-free event numbers.

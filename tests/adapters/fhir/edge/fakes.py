@@ -30,6 +30,7 @@ from mappings.subscription_notification import render as render_notification
 from mappings.subscription_notification import status_bundle
 
 TOKEN = "demo-token"
+ACTIONS = frozenset({"A1", "A2", "A3", "A4", "A6", "C", "CT", "NA"})
 
 
 @dataclass
@@ -65,13 +66,14 @@ class MemorySubscriptions:
     async def create(
         self, tenant: str, client: str, pas_version: str, organizations: Sequence[str], resource: dict[str, Any]
     ) -> Subscription:
+        identity = str(uuid.uuid4())
         stored = Subscription(
-            id=str(uuid.uuid4()),
+            id=identity,
             tenant=tenant,
             client=client,
             pas_version=pas_version,
             organizations=tuple(organizations),
-            resource=resource,
+            resource={**resource, "id": identity},
             status="requested",
             version=1,
             events=0,
@@ -89,7 +91,7 @@ class MemorySubscriptions:
         changed = replace(
             before,
             organizations=tuple(organizations),
-            resource=resource,
+            resource={**resource, "id": identity},
             status="requested",
             error="",
             version=before.version + 1,
@@ -165,7 +167,7 @@ class DirectNotifier:
 
 @dataclass
 class ScriptedDecide:
-    """Decides by the first item's service code: SVC-<action>; SVC-SLOW sleeps; SVC-ERROR fails."""
+    """Decides each item by its service code, SVC-<action>, all others A1; SVC-SLOW sleeps, SVC-NONE is not decided."""
 
     clock: Callable[[], datetime]
     slow_seconds: float = 60
@@ -184,7 +186,7 @@ class ScriptedDecide:
         if lines[0]["code"] == "SVC-NONE":
             return None
         actions = [str(line["code"]).removeprefix("SVC-") for line in lines]
-        actions = ["A1" if action in {"SLOW"} else action for action in actions]
+        actions = [action if action in ACTIONS else "A1" for action in actions]
         note = {"A3": "Not shown to be necessary.", "CT": "Call us."}
         items = tuple(
             ItemDecision(

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+import structlog
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.security.bearer import Authenticator
+from gateway.core.errors import Unavailable
+from gateway.infra.http import ClientSettings, HttpSettings, TlsSettings, client
+from gateway.security.bearer import Authenticator, DemoToken
+from gateway.security.clients import fingerprint
+from gateway.security.redact import FIELDS
 from gateway.testing import FixedClock
 from tests.adapters.fhir.edge.bundles import request_bundle, subscription
-from tests.adapters.fhir.edge.fakes import World, running
+from tests.adapters.fhir.edge.fakes import TOKEN, World, demo_principal, running
+from tests.gateway.infra.certificates import CLIENT, SERVER, Authority
 from tests.gateway.security.keys import assertion, ec_key, form, rsa_key, smart
 
 CLOCK = FixedClock()
+BEARER = {"authorization": f"Bearer {TOKEN}"}
 SUBMIT = "/fhir/pas/2.2.1/Claim/$submit"
 
 
@@ -138,3 +148,40 @@ async def test_what_was_issued_to_one_client_is_404_for_another(world: World) ->
 async def test_a_forged_certificate_header_is_nothing(world: World) -> None:
     forged = {"x-client-cert": "-----BEGIN CERTIFICATE-----", "x-ssl-client-verify": "SUCCESS"}
     assert (await world.submit(request_bundle(), **forged)).status_code == 401
+
+
+async def test_a_certificate_is_an_identity_of_its_own(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    shown, _ = authority.issue("server", SERVER)
+    good, certificate = authority.issue("good", CLIENT)
+    stranger, _ = authority.issue("stranger", CLIENT)
+    server = smart(CLOCK, certificates=[fingerprint(certificate.public_bytes(Encoding.PEM).decode())])
+    tls = TlsSettings(certificate=shown, authorities=authority.path, require_client=True)
+    listener = HttpSettings(address="127.0.0.1:0", grace_seconds=1, tls=tls)
+    demo = DemoToken(TOKEN, demo_principal())
+    known = Authenticator(smart=server, clients=server.clients, demo=demo)
+    async with running(known, http=listener) as world:
+        for path, status in ((good, 200), (stranger, 401)):
+            settings = ClientSettings(tls=TlsSettings(authorities=authority.path, certificate=path))
+            async with client(settings) as http:
+                body = orjson.dumps(request_bundle())
+                response = await http.post(f"{world.url}{SUBMIT}", content=body)
+                assert response.status_code == status
+                # A token of another client does not go with this certificate.
+                mixed = await http.post(f"{world.url}{SUBMIT}", content=body, headers=BEARER)
+                assert mixed.status_code == (401 if path is good else 200)
+        assert {reception.client for _, reception in world.accept.accepted} == {"ehr-a", "demo"}
+
+
+async def test_logs_hold_routes_and_codes_only() -> None:
+    async with running() as world:
+        with structlog.testing.capture_logs() as lines:
+            await world.submit(request_bundle("SVC-A1", number="CANARY-1"))
+            await world.post(SUBMIT, b'{"resourceType":"CANARY"}')
+            await world.http.get("/fhir/pas/2.2.1/Task/CANARY?name=CANARY", headers={"x-canary": "CANARY"})
+            world.accept.failure = Unavailable()
+            await world.submit(request_bundle("SVC-CANARY"))
+        assert sum(line["event"] == "request" for line in lines) == 4
+        assert "CANARY" not in str(lines)
+        assert {name for line in lines for name in line} - {"log_level"} <= FIELDS
+        assert {line["route"] for line in lines if "route" in line} == {SUBMIT, "/fhir/pas/2.2.1/Task/{id}"}

@@ -1,0 +1,243 @@
+"""The interchange desk, inbound: a received file → what to publish, what to answer, what a person has to look at.
+
+Who is who is decided by ISA05–ISA08 and ISA15 against the partner profiles. Duplicates are decided by the ledger:
+the same bytes under the same (ISA06, ISA08, ISA13, ISA15) get the stored answer again and nothing is published twice;
+other bytes under it are refused (TA1 025). A refused interchange takes no control number, so that it can be corrected.
+
+Order of use, because accepted means durable: `judge` → publish `accepted_units` → `settle`, which stores and returns
+the answers. After a crash between these, the same file comes out of `judge` unfinished and is published again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from adapters.x12.settings import PartnerProfile
+from adapters.x12.wire import (
+    GroupReport,
+    InterchangeHeader,
+    InterchangeReport,
+    Options,
+    Quarantined,
+    Transaction,
+    TransactionReport,
+    Unit,
+    acknowledge,
+    read,
+)
+from adapters.x12.wire.acknowledge import groups_due, ta1_due
+from adapters.x12.wire.ports import EnvelopeLedger, NumberAllocator
+from adapters.x12.wire.program import CodeSets
+from adapters.x12.wire.walker import DEFAULT_EFFECTS
+
+Source = Callable[[], Iterable[bytes]]
+"""Opens the file's bytes anew, in chunks: it is read more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An acknowledgement interchange for one partner."""
+
+    partner: str
+    receiver: str
+    """The ISA08 it is addressed to: the sender of what it answers."""
+    data: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Judged:
+    """One interchange of a file after the desk has looked at it."""
+
+    report: InterchangeReport
+    sha256: str
+    partner: PartnerProfile | None = None
+    repeated: bool = False
+    """Received and settled before: nothing to publish."""
+    stored: bytes | None = None
+    """The answer of then."""
+
+    def accepted(self) -> Iterator[tuple[GroupReport, TransactionReport]]:
+        """Transaction sets to publish."""
+        if self.partner is not None and not self.repeated and not self.report.faults:
+            for group, one in self.report.transactions():
+                if one.outcome != "rejected":
+                    yield group, one
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What is to happen with a file."""
+
+    tenant: str
+    interchanges: list[Judged] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+    def accepted_offsets(self) -> frozenset[int]:
+        """Byte offsets of the ST segments to publish."""
+        return frozenset(one.offset for judged in self.interchanges for _, one in judged.accepted())
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Partner profiles, the ledger and the allocator of one installation. Holds no state of its own."""
+
+    partners: Sequence[PartnerProfile]
+    ledger: EnvelopeLedger
+    numbers: NumberAllocator
+    code_sets: CodeSets = field(default_factory=dict)
+
+    def options(self, header: InterchangeHeader) -> Options:
+        """How to read an interchange: by its partner's profile."""
+        partner = find_partner(self.partners, header)
+        if partner is None:
+            return Options(mode="judge", code_sets=self.code_sets)
+        effects = {**DEFAULT_EFFECTS, **{int(snip): effect for snip, effect in partner.edits.items()}}
+        return Options("judge", effects, partner.character_set, self.code_sets, partner.limits)
+
+    async def judge(self, source: Source, tenant: str, received_at: datetime) -> Verdict:
+        """Read, check, and look for duplicates. Publishes nothing, answers nothing. Raises Unavailable."""
+        verdict = Verdict(tenant)
+        reports: list[InterchangeReport] = []
+        for event in read(source(), self._base(), self.options):
+            if isinstance(event, Quarantined):
+                verdict.quarantined.append(event)
+            elif isinstance(event, InterchangeReport):
+                reports.append(event)
+        for report, digest in zip(reports, _digests(source(), reports), strict=True):
+            verdict.interchanges.append(await self._judged(report, digest, verdict, received_at))
+        return verdict
+
+    async def settle(self, verdict: Verdict, now: datetime) -> list[Answer]:
+        """Call once everything accepted is durable: stores the answers and returns them. Raises Unavailable."""
+        answers = []
+        for judged in verdict.interchanges:
+            partner = judged.partner
+            if partner is None:
+                continue
+            data = judged.stored if judged.repeated else await self._answer(verdict.tenant, judged, partner, now)
+            if not judged.repeated and not judged.report.faults:
+                await self.ledger.finish(verdict.tenant, judged.report.header.key, judged.sha256, data)
+            if data is not None:
+                answers.append(Answer(partner.name, judged.report.header.sender, data))
+        return answers
+
+    def accepted_units(self, source: Source, verdict: Verdict) -> Iterator[Unit]:
+        """The units (claims, events, subscribers) of accepted transaction sets, one by one, in constant memory."""
+        wanted = verdict.accepted_offsets()
+        for event in read(source(), self._base(), lambda header: replace(self.options(header), mode="units")):
+            if isinstance(event, Unit) and event.report.offset in wanted:
+                yield event
+
+    def accepted_transactions(self, source: Source, verdict: Verdict) -> Iterator[Transaction]:
+        """Accepted transaction sets as whole trees: for the small ones (270, 276, 278, 275, 999)."""
+        wanted = verdict.accepted_offsets()
+        for event in read(source(), self._base(), lambda header: replace(self.options(header), mode="trees")):
+            if isinstance(event, Transaction) and event.report.offset in wanted:
+                yield event
+
+    def _base(self) -> Options:
+        """Limits hold for the whole file, so the widest of all partners."""
+        limits = [partner.limits for partner in self.partners]
+        base = Options(mode="judge")
+        if not limits:
+            return base
+        widest = replace(
+            base.limits,
+            max_segment=max(one.max_segment for one in limits),
+            max_binary=max(one.max_binary for one in limits),
+        )
+        return replace(base, limits=widest)
+
+    async def _judged(self, report: InterchangeReport, digest: str, verdict: Verdict, received_at: datetime) -> Judged:
+        header = report.header
+        judged = Judged(report, digest, find_partner(self.partners, header))
+        partner = judged.partner
+        if partner is None:
+            verdict.quarantined.append(Quarantined(report.offset, report.length, "sender is not a partner"))
+            return judged
+        for code, element in _address_faults(partner, header):
+            report.refuse(code, "ISA", 1, element)
+        _served(report, partner)
+        if not report.faults:
+            known = await self.ledger.register(
+                verdict.tenant, header.key, digest, received_at, partner.duplicate_window_days
+            )
+            if known.status == "conflict":
+                report.refuse("025", "ISA", 1, 13)
+            elif known.status == "repeated" and known.finished:
+                judged.repeated, judged.stored = True, known.acknowledgement
+        report.settle()
+        return judged
+
+    async def _answer(self, tenant: str, judged: Judged, partner: PartnerProfile, now: datetime) -> bytes | None:
+        report, policy = judged.report, partner.policy
+        groups = len(groups_due(report, policy))
+        if not groups and not ta1_due(report, policy):
+            return None
+        ours, theirs = report.header.receiver, report.header.sender
+        interchange = await self.numbers.allocate(tenant, ours, theirs, "interchange")
+        group = await self.numbers.allocate(tenant, ours, theirs, "group", groups) if groups else 0
+        return acknowledge(report, policy, FixedNumbers(interchange, group), now)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedNumbers:
+    """Control numbers allocated beforehand, for the pure writer of acknowledgements."""
+
+    first_interchange: int
+    first_group: int
+
+    def interchange(self) -> int:
+        """ISA13."""
+        return self.first_interchange
+
+    def group(self, count: int) -> int:  # noqa: ARG002 - the port's signature
+        """First GS06."""
+        return self.first_group
+
+
+def find_partner(partners: Sequence[PartnerProfile], header: InterchangeHeader) -> PartnerProfile | None:
+    """The profile of a sender: best with our identifier and the right usage, else any of its profiles."""
+    own = [partner for partner in partners if partner.sender == header.sender]
+    named = [partner for partner in own if partner.receiver == header.receiver]
+    exact = [partner for partner in named if partner.usage == header.usage]
+    return next(iter([*exact, *named, *own]), None)
+
+
+def _address_faults(partner: PartnerProfile, header: InterchangeHeader) -> Iterator[tuple[str, int]]:
+    """TA105 and ISA element for what the profile says otherwise."""
+    if header.sender_qualifier != partner.sender_qualifier:
+        yield "005", 5
+    if header.receiver != partner.receiver:
+        yield "009", 8
+    elif header.receiver_qualifier != partner.receiver_qualifier:
+        yield "007", 7
+    if header.usage != partner.usage:
+        yield "020", 15
+
+
+def _served(report: InterchangeReport, partner: PartnerProfile) -> None:
+    """Groups that are not served for this partner get AK9 R/1."""
+    for group in report.groups:
+        if partner.groups and group.group not in partner.groups and group.group != "FA" and "1" not in group.codes:
+            group.codes.append("1")
+
+
+def _digests(chunks: Iterable[bytes], reports: Sequence[InterchangeReport]) -> list[str]:
+    """SHA-256 of each interchange's bytes, in one pass."""
+    digests = [hashlib.sha256() for _ in reports]
+    offset, first = 0, 0
+    for chunk in chunks:
+        end = offset + len(chunk)
+        for at in range(first, len(reports)):
+            start, stop = reports[at].offset, reports[at].offset + reports[at].length
+            if start >= end:
+                break
+            digests[at].update(chunk[max(start - offset, 0) : max(stop - offset, 0)])
+            if stop <= end:
+                first = at + 1
+        offset = end
+    return [digest.hexdigest() for digest in digests]

@@ -1,0 +1,184 @@
+"""X12 put together: the interchange desk behind SFTP drops, and the rendering of decisions as 278 and 271."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from adapters.sftp.inbound import AnswerFile
+from adapters.soap.inbound import Credentials
+from adapters.soap.inbound import Services as SoapServices
+from adapters.x12.inbound import Desk
+from adapters.x12.outbound import file_name
+from adapters.x12.outbound import render as render_interchange
+from adapters.x12.settings import PartnerProfile
+from adapters.x12.wire import Loop, guide
+from gateway.app.core import App, now
+from gateway.core.envelope import Intake, Raw, Reception
+from gateway.core.errors import Issue
+from gateway.core.ids import new_id
+from gateway.core.ports import Accepted, Decide, Decision, Outbound
+from gateway.infra.telemetry import REFUSED
+from gateway.stages.deliver import Letter
+from gateway.store.fhir_edge import PostgresRefusals
+from gateway.store.soap_answers import PostgresAnswers
+from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
+from mappings.decision_to_x12_278 import response
+from mappings.x12_270_to_fhir import Eligibility, eligibility_response
+from mappings.x12_codec import X12Codec
+
+GUIDES = {"278": "278_response", "271": "271"}
+"""Guide by the transaction a request is answered with."""
+AT_ONCE = 64
+"""Produces in flight for one file: order per key is kept, the broker's round trips overlap."""
+CHUNK = 1 << 20
+
+_HEAD = re.compile(rb"ISA(.).{99}(.)", re.DOTALL)
+
+
+def is_complete(head: bytes, tail: bytes) -> bool:
+    """Whether a file is all there: its last segment is IEA and IEA02 repeats an ISA13 (of the only interchange).
+
+    `head` and `tail` are its first and last bytes. A file of several interchanges ends with the last one's IEA.
+    """
+    start = head.lstrip(b"\xef\xbb\xbf\r\n \t")
+    match = _HEAD.match(start)
+    if match is None:
+        return True  # not X12 at all: reading it says so, waiting would not mend it
+    element, terminator = match.group(1), match.group(2)
+    last = tail.rstrip(b"\r\n \t" + terminator).rsplit(terminator, 1)[-1].strip(b"\r\n \t")
+    parts = last.split(element)
+    return len(parts) == 3 and parts[0] == b"IEA" and parts[2].isdigit()
+
+
+def desk(app: App) -> Desk:
+    """The interchange desk over PostgreSQL."""
+    return Desk(app.partners.x12, PostgresLedger(app.database, app.cipher), PostgresNumbers(app.database))
+
+
+def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFile]]]:
+    """Read, accept and answer one file: judge → publish what was accepted → settle, which stores the answers."""
+    own = desk(app)
+    codec = X12Codec()
+    refusals = PostgresRefusals(app.database, app.cipher)
+
+    async def receive(raw: Raw, reception: Reception) -> Sequence[AnswerFile]:
+        data = raw.data or b""
+
+        def chunks() -> list[bytes]:
+            return [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [b""]
+
+        verdict = await own.judge(chunks, reception.tenant, reception.received_at)
+        accepted = {one.offset: one for judged in verdict.interchanges for _, one in judged.accepted()}
+        messages = codec.messages(data, reception, accepted) if accepted else iter(())
+        while some := list(islice(messages, AT_ONCE)):
+            await asyncio.gather(*(app.accept(intake, reception) for intake in some))
+        if verdict.quarantined:
+            issues = [Issue("quarantined", f"byte {one.offset}", one.reason) for one in verdict.quarantined]
+            await refusals(raw, reception, issues)
+            REFUSED.labels("sftp", "quarantined").inc()
+        answers = await own.settle(verdict, now())
+        return [_answer_file(answer.data) for answer in answers]
+
+    return receive
+
+
+def _answer_file(data: bytes) -> AnswerFile:
+    """The same answer has the same name whenever it is left again: everything in it comes from its ISA."""
+    parts = data[:106].split(data[3:4])
+    written = datetime.strptime((parts[9] + parts[10]).decode("ascii"), "%y%m%d%H%M")  # noqa: DTZ007 - a name only
+    kind = "999" if b"ST" + data[3:4] + b"999" in data else "TA1"
+    return AnswerFile(file_name(parts[6].decode("ascii"), kind, int(parts[13]), written), data)
+
+
+def tree_of(context: dict[str, Any], decision: Decision) -> Loop:
+    """The answer to an X12 request as a transaction set. Raises Unmappable."""
+    reply = context["reply"]
+    if reply["transaction"] == "271":
+        facts = context["facts"]
+        found = Eligibility(
+            active=decision.action in ("A1", "A2", "A6", "NA"),
+            plan=str(facts.get("coverage.payer", ""))[:50],
+            start=str(facts.get("coverage.start", "")),
+            end=str(facts.get("coverage.end", "")),
+            rejections=tuple({**error, "location": error.get("location") or "2100C"} for error in decision.errors),
+        )
+        return eligibility_response(reply["event"], found, decision.decided_at)
+    return response(reply["event"], decision)
+
+
+def profile_of(app: App, transmission: dict[str, Any]) -> PartnerProfile:
+    """The partner an answer goes to: its profile, else the request's own addresses turned round."""
+    for partner in app.partners.x12:
+        if partner.sender == transmission["sender"] and partner.receiver == transmission["receiver"]:
+            return partner
+    return PartnerProfile(
+        name="requester",
+        sender=transmission["sender"],
+        sender_qualifier=transmission["sender_qualifier"],
+        receiver=transmission["receiver"],
+        receiver_qualifier=transmission["receiver_qualifier"],
+        group_sender=transmission["application_sender"],
+        group_receiver=transmission["application_receiver"],
+        usage=transmission["usage"],
+        line_ends=True,
+    )
+
+
+async def interchange(app: App, tenant: str, context: dict[str, Any], decision: Decision) -> Outbound:
+    """One interchange that answers a request with a decision."""
+    reply = context["reply"]
+    return await render_interchange(
+        guide(GUIDES[reply["transaction"]]),
+        tree_of(context, decision),
+        profile_of(app, reply["transmission"]),
+        PostgresNumbers(app.database),
+        tenant=tenant,
+        now=decision.decided_at,
+    )
+
+
+def renderer(app: App) -> Callable[[Letter], Awaitable[Outbound]]:
+    """Renders a decision for the deliver stage."""
+
+    async def render(letter: Letter) -> Outbound:
+        return await interchange(app, letter.tenant, dict(letter.context), letter.decision)
+
+    return render
+
+
+def soap_services(app: App, lane: Decide) -> SoapServices:
+    """What the CORE SOAP edge is given: X12 in, the business answer out when it comes in time."""
+
+    async def accept(intake: Intake, reception: Reception) -> Accepted:
+        waits = reception.attributes.get("processingMode") == "RealTime"
+        reply = {**intake.reply, "lane": "fast"} if waits else intake.reply
+        return await app.accept(replace(intake, reply=reply), reception)
+
+    async def respond(accepted: Sequence[Accepted], reception: Reception) -> bytes | None:
+        envelope = accepted[0].envelope
+        if not envelope.reply.get("transaction"):
+            return None
+        decision = await lane(envelope, timeout=app.settings.fast_lane_seconds)
+        if decision is None:
+            return None
+        context = {"reply": envelope.reply, "facts": envelope.facts}
+        return (await interchange(app, reception.tenant, context, decision)).data
+
+    async def authenticate(credentials: Credentials) -> str | None:
+        return credentials.sender_id if app.settings.profile == "demo" else None
+
+    return SoapServices(
+        accept=accept,
+        codec=X12Codec(),
+        authenticate=authenticate,
+        clock=now,
+        new_id=lambda: new_id(now()),
+        respond=respond,
+        answers=PostgresAnswers(app.database, app.cipher, app.tokens),
+    )

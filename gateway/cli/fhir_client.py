@@ -1,0 +1,294 @@
+"""`gateway fhir submit|inquire|subscribe`: talk to a PAS endpoint, ours or a payer's.
+
+What the other side says is shown to the person at the terminal as it is; nothing of it is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import httpx
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from adapters.fhir import wire
+from adapters.fhir.outbound import claim_responses
+from adapters.fhir.wire.terms import FILTER_CRITERIA, PAYLOAD_CONTENT, SUBSCRIPTION_TOPIC
+from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable, GatewayError, Issue
+from gateway.infra.http import ClientSettings, TlsSettings, client
+from gateway.security.client_auth import ClientCredentials, TokenSource
+
+T = TypeVar("T")
+
+MEANINGS = {
+    "A1": "approved",
+    "A2": "approved in part",
+    "A3": "denied",
+    "A4": "pended",
+    "A6": "approved with changes",
+    "C": "cancelled",
+    "CT": "contact the payer",
+    "NA": "no authorization needed",
+}
+POLL_SECONDS = 0.5
+
+Url = Annotated[str, typer.Option("--url", envvar="GATEWAY_FHIR_URL", help="Base URL with the version's path.")]
+Token = Annotated[str, typer.Option("--token", envvar="GATEWAY_TOKEN", help="A bearer token.")]
+ClientId = Annotated[str, typer.Option("--client-id", help="SMART Backend Services: our client id.")]
+Key = Annotated[Path | None, typer.Option("--key", help="… the PEM private key we sign with (RSA or P-384).")]
+KeyId = Annotated[str, typer.Option("--key-id", help="… the key's id in our key set.")]
+Scope = Annotated[str, typer.Option("--scope", help="… the scopes to ask for.")]
+Authorities = Annotated[Path | None, typer.Option("--ca", help="PEM authorities to trust instead of the public ones.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+File = Annotated[str, typer.Argument(help="A Bundle in FHIR JSON or XML; - reads standard input.")]
+
+HERE = "http://127.0.0.1:8080/fhir/pas/2.2.1"
+DEFAULT_SCOPE = "system/*.rs"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where and as whom."""
+
+    url: str
+    token: str
+    client_id: str
+    key: Path | None
+    key_id: str
+    scope: str
+    authorities: Path | None
+
+
+def join(app: typer.Typer) -> None:
+    """Add the verbs to the group."""
+    app.command(
+        epilog=_examples("submit", "request.json --token $TOKEN", "request.xml --url https://payer.example/r4")
+    )(submit)
+    app.command(epilog=_examples("inquire", "inquiry.json --token $TOKEN", "inquiry.json --json"))(inquire)
+    app.command(epilog=_examples("subscribe", "https://ehr.example/hook --organization 1234567893 --token $TOKEN"))(
+        subscribe
+    )
+
+
+def submit(
+    file: File,
+    url: Url = HERE,
+    token: Token = "",
+    client_id: ClientId = "",
+    key: Key = None,
+    key_id: KeyId = "",
+    scope: Scope = DEFAULT_SCOPE,
+    authorities: Authorities = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit an authorization request and show the decision on each line."""
+    body, form = _read(file)
+    access = Access(url, token, client_id, key, key_id, scope, authorities)
+    answer = _run(_post(access, "Claim/$submit", body, form))
+    _answered(answer, as_json)
+
+
+def inquire(
+    file: File,
+    url: Url = HERE,
+    token: Token = "",
+    client_id: ClientId = "",
+    key: Key = None,
+    key_id: KeyId = "",
+    scope: Scope = DEFAULT_SCOPE,
+    authorities: Authorities = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for the current state of authorizations by example."""
+    body, form = _read(file)
+    access = Access(url, token, client_id, key, key_id, scope, authorities)
+    answer = _run(_post(access, "Claim/$inquire", body, form))
+    _answered(answer, as_json)
+
+
+def subscribe(
+    endpoint: Annotated[str, typer.Argument(help="The rest-hook address that notifications go to.")],
+    organization: Annotated[list[str], typer.Option("--organization", help="Sending system to watch; repeatable.")],
+    header: Annotated[
+        list[str] | None, typer.Option("--header", help="A line `Name: value` to send; repeatable.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the handshake's outcome.")] = 10.0,
+    url: Url = HERE,
+    token: Token = "",
+    client_id: ClientId = "",
+    key: Key = None,
+    key_id: KeyId = "",
+    scope: Scope = DEFAULT_SCOPE,
+    authorities: Authorities = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a Subscription and wait until its handshake is done; exit 1 when it does not become active."""
+    access = Access(url, token, client_id, key, key_id, scope, authorities)
+    created = _run(_subscribe(access, subscription(endpoint, organization, header or []), wait))
+    if as_json:
+        print(json.dumps(created, indent=2))
+    else:
+        Console().print(f"Subscription {created.get('id', '')}: {created.get('status', '')}", highlight=False)
+    if created.get("status") != "active":
+        raise typer.Exit(1)
+
+
+def subscription(endpoint: str, organizations: list[str], headers: list[str]) -> dict[str, Any]:
+    """A PAS Subscription with whole resources over rest-hook."""
+    filter_text = f"org-identifier={','.join(organizations)}"
+    channel: dict[str, Any] = {
+        "type": "rest-hook",
+        "endpoint": endpoint,
+        "payload": wire.FHIR_JSON,
+        "_payload": {"extension": [{"url": PAYLOAD_CONTENT, "valueCode": "full-resource"}]},
+    }
+    return {
+        "resourceType": "Subscription",
+        "status": "requested",
+        "reason": "Answers to our authorization requests",
+        "criteria": SUBSCRIPTION_TOPIC,
+        "_criteria": {"extension": [{"url": FILTER_CRITERIA, "valueString": filter_text}]},
+        "channel": {**channel, **({"header": headers} if headers else {})},
+    }
+
+
+def decisions(bundle: dict[str, Any]) -> list[dict[str, str]]:
+    """The decision on each line of a PAS Response Bundle: line, action, number, reasons, note."""
+    resources = [entry.get("resource") or {} for entry in bundle["entry"]]
+    response: dict[str, Any] = next(row for row in resources if row.get("resourceType") == "ClaimResponse")
+    notes = {note.get("number"): str(note.get("text", "")) for note in response.get("processNote", ())}
+    rows = [("", item) for item in response.get("item", ())] + [("+", item) for item in response.get("addItem", ())]
+    return [_decision(mark, item, notes) for mark, item in rows]
+
+
+def _decision(mark: str, item: dict[str, Any], notes: dict[Any, str]) -> dict[str, str]:
+    sequence = item.get("itemSequence", "")
+    found = {"line": f"{mark}{sequence[0] if isinstance(sequence, list) and sequence else sequence}"}
+    found |= {"action": "", "number": "", "reasons": ""}
+    for adjudication in item.get("adjudication", ()):
+        for review in adjudication.get("extension", ()):
+            for part in review.get("extension", ()):
+                name = str(part.get("url", "")).rsplit("/", 1)[-1].removeprefix("extension-")
+                codes = [row.get("code", "") for row in (part.get("valueCodeableConcept") or {}).get("coding", ())]
+                if name == "reviewActionCode":
+                    found["action"] = " ".join(codes)
+                elif name == "number":
+                    found["number"] = str(part.get("valueString", ""))
+                elif name == "reasonCode":
+                    found["reasons"] = " ".join(codes)
+    found["note"] = " ".join(notes.get(number, "") for number in item.get("noteNumber", ())).strip()
+    return found
+
+
+def _answered(answer: bytes, as_json: bool) -> None:
+    bundles = claim_responses(answer)
+    if as_json:
+        print(json.dumps(json.loads(answer), indent=2))
+    elif not bundles:
+        Console().print("No authorization matches.")
+    for bundle in [] if as_json else bundles:
+        table = Table("line", "decision", "number", "reasons", "note")
+        for row in decisions(bundle):
+            meaning = MEANINGS.get(row["action"], "")
+            cells = (row["line"], f"{row['action']} {meaning}".strip(), row["number"], row["reasons"], row["note"])
+            table.add_row(*(escape(cell) for cell in cells))
+        Console().print(table)
+
+
+async def _post(access: Access, path: str, body: bytes, form: str) -> bytes:
+    async with client(_settings(access)) as http:
+        response = await _call(http, access, "POST", path, body, form)
+        return response.content
+
+
+async def _subscribe(access: Access, resource: dict[str, Any], wait: float) -> dict[str, Any]:
+    async with client(_settings(access)) as http:
+        created = (await _call(http, access, "POST", "Subscription", wire.serialize(resource), wire.FHIR_JSON)).json()
+        until = time.monotonic() + wait
+        while created.get("status") == "requested" and time.monotonic() < until:
+            await asyncio.sleep(POLL_SECONDS)
+            created = (await _call(http, access, "GET", f"Subscription/{created['id']}")).json()
+        return dict(created)
+
+
+async def _call(
+    http: httpx.AsyncClient, access: Access, method: str, path: str, body: bytes = b"", form: str = ""
+) -> httpx.Response:
+    """One request. Raises EndpointUnavailable; EndpointRefused with what the OperationOutcome says."""
+    headers = {"accept": wire.FHIR_JSON, **({"content-type": form} if form else {})}
+    if authorization := await _authorization(http, access):
+        headers["authorization"] = authorization
+    try:
+        response = await http.request(method, f"{access.url.rstrip('/')}/{path}", content=body, headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise EndpointUnavailable(f"no answer: {type(error).__name__}", location=access.url) from error
+    if response.is_success:
+        return response
+    refused = EndpointRefused(f"the server answered {response.status_code}", location=path)
+    refused.issues = _issues(response.content)
+    raise refused
+
+
+async def _authorization(http: httpx.AsyncClient, access: Access) -> str:
+    if access.key is None:
+        return f"Bearer {access.token}" if access.token else ""
+    configuration = f"{access.url.rstrip('/')}/.well-known/smart-configuration"
+    try:
+        found = (await http.get(configuration)).json()
+        token_url = str(found["token_endpoint"])
+        pem = access.key.read_bytes()
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise EndpointUnavailable("no SMART configuration", location=configuration) from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the key: {error.strerror}", location=str(access.key)) from error
+    credentials = ClientCredentials.load(
+        token_url=token_url, client_id=access.client_id, scope=access.scope, key_id=access.key_id, pem=pem
+    )
+    return await TokenSource(http, credentials, lambda: datetime.now(UTC)).header()
+
+
+def _settings(access: Access) -> ClientSettings:
+    return ClientSettings(tls=TlsSettings(authorities=access.authorities), read_seconds=30)
+
+
+def _issues(body: bytes) -> tuple[Issue, ...]:
+    try:
+        outcome = wire.parse(body, wire.FHIR_JSON)
+    except GatewayError:
+        return ()
+    rows = outcome.get("issue") if outcome.get("resourceType") == "OperationOutcome" else None
+    found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return tuple(
+        Issue(
+            str(row.get("code", "")), " ".join(map(str, row.get("expression") or ())), str(row.get("diagnostics", ""))
+        )
+        for row in found
+    )
+
+
+def _read(file: str) -> tuple[bytes, str]:
+    try:
+        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read the file: {error.strerror}", param_hint="FILE") from None
+    return body, wire.FHIR_XML if body.lstrip()[:1] == b"<" else wire.FHIR_JSON
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    with Console(stderr=True, quiet=not os.isatty(2)).status("waiting for the answer"):
+        return asyncio.run(work)
+
+
+def _examples(verb: str, *lines: str) -> str:
+    return "Examples:\n\n" + "\n\n".join(f"gateway fhir {verb} {line}" for line in lines)

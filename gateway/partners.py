@@ -1,0 +1,83 @@
+"""Partner profiles: one YAML file per trading partner or hospital, read from the folder the settings name.
+
+A profile is refused as a whole when anything in it is wrong; nothing of it is used then. Secrets are references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adapters.hl7.settings import PartnerSettings, SenderSettings
+from adapters.sftp.settings import SftpEndpoint
+from adapters.soap.settings import CoreEndpoint
+from adapters.x12.settings import PartnerProfile
+from gateway.core.errors import ConfigurationError, Issue
+
+
+class Partner(BaseModel):
+    """Everything agreed with one partner."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of the partner; part of endpoint names.")
+    per_second: float = Field(5.0, gt=0, description="Messages we send to it per second at most.")
+    hl7: PartnerSettings | None = Field(None, description="How it sends HL7 v2 to us over MLLP.")
+    mllp: SenderSettings | None = Field(None, description="Where we send HL7 v2 to it.")
+    sftp: SftpEndpoint | None = Field(None, description="Its SFTP drop.")
+    x12: PartnerProfile | None = Field(None, description="Its X12 identities, separators and acknowledgement policy.")
+    core: CoreEndpoint | None = Field(None, description="Its CAQH CORE server.")
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """All partners."""
+
+    all: Sequence[Partner] = ()
+
+    @property
+    def hl7(self) -> tuple[PartnerSettings, ...]:
+        """Who may send HL7 v2."""
+        return tuple(partner.hl7 for partner in self.all if partner.hl7 is not None)
+
+    @property
+    def sftp(self) -> tuple[Partner, ...]:
+        """Partners with an SFTP drop."""
+        return tuple(partner for partner in self.all if partner.sftp is not None)
+
+    @property
+    def mllp(self) -> tuple[Partner, ...]:
+        """Partners we send HL7 v2 to."""
+        return tuple(partner for partner in self.all if partner.mllp is not None)
+
+    @property
+    def x12(self) -> tuple[PartnerProfile, ...]:
+        """X12 partner profiles."""
+        return tuple(partner.x12 for partner in self.all if partner.x12 is not None)
+
+
+def read(path: Path) -> Partner:
+    """One profile. Raises ConfigurationError that names each fault."""
+    try:
+        return Partner.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError("a partner profile cannot be read", location=path.name) from error
+    except ValidationError as error:
+        issues = tuple(
+            Issue("partner", ".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()
+        )
+        raise ConfigurationError("a partner profile is not valid", location=path.name, issues=issues) from error
+
+
+def load(folder: Path | None) -> Partners:
+    """All profiles of a folder. Raises ConfigurationError, also for two partners of one name."""
+    if folder is None:
+        return Partners()
+    found = [read(path) for path in sorted(folder.glob("*.yaml"))]
+    if len({partner.name for partner in found}) != len(found):
+        raise ConfigurationError("two partner profiles have the same name", location=str(folder))
+    return Partners(found)

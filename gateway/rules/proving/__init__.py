@@ -1,0 +1,1 @@
+"""Proving a policy: scenarios, coverage of every condition, mutants, conflicts and dead rules, shadow runs. Pure."""

@@ -1,0 +1,280 @@
+"""HL7 v2 bytes → business messages (gateway.core.ports.Codec): parse, map to FHIR, route by table, answer.
+
+Never raises on bad input: the answer is an acknowledgement. Which type a message has, and what orders it, is
+tables/hl7/routing.yaml. A request for authorization (RQA, REF) is answered by RPA or RRI, not by a plain ACK: where an
+accept acknowledgement is asked, that is all this connection gets and the decision follows by delivery; where it is
+not, the answer here is the pended RPA or RRI, and the edge renders the decision instead when one came in time
+(`mappings.fhir_to_hl7.render_answer` with the intake's raw bytes and `reply`).
+
+A message without a mapping is parked: accepted, its bytes kept, replayable. Acknowledgements are journaled, never
+answered. A continued message (DSC) is refused: its parts cannot be told apart from a message that lost its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from adapters.hl7.wire import Message, Segment, parse, read_header
+from adapters.hl7.wire.acknowledgement import acknowledge, is_answer, plan, refuse, wanted
+from adapters.hl7.wire.batch import pointer, reply_batch, split
+from gateway.core.envelope import Intake, Raw, Reception
+from gateway.core.errors import GatewayError, InvalidMessage, Issue, MalformedMessage, Unmappable
+from gateway.core.ports import Decision, Reading
+from mappings.fhir_to_hl7 import render_answer
+from mappings.hl7_to_fhir import Conversion, Program, build, convert, default_program
+from mappings.hl7_to_fhir.facts import facts_of
+from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
+
+FORMAT = "hl7v2"
+MEDIA_TYPE = "application/hl7-v2"
+REQUESTS = frozenset({"RQA", "REF"})
+Answer = Callable[[GatewayError | None], bytes | None]
+
+
+@lru_cache(maxsize=1)
+def routing() -> Mapping[str, Any]:
+    """The routing table."""
+    table: dict[str, Any] = load_yaml(TABLES / "routing.yaml")
+    return table
+
+
+def load_partners(folder: Path) -> dict[str, Program]:
+    """Partner name → program, from the partner files (`<name>.yaml`) of a folder. Raises ConfigurationError."""
+    return {path.stem: build(load_yaml(path)) for path in sorted(folder.glob("*.yaml"))}
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Codec:
+    """One listener's codec."""
+
+    partners: Mapping[str, Program] = field(default_factory=dict)
+    """Programs by partner id (`Reception.client`, or the part of `Reception.source` after the slash)."""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Partner id → endpoint that answers are delivered to; default: the source itself."""
+
+    def read(self, raw: Raw, reception: Reception) -> Reading:
+        """Read one frame: a message or a batch of them."""
+        data = raw.data or b""
+        program = self._program(reception)
+        try:
+            stream = split(data, charset=_charset(program, reception))
+        except GatewayError as error:
+            return _refused(data, error, reception, raw)
+        if not stream.batched and len(stream.messages) == 1:
+            return self._message(stream.messages[0], raw, program, reception)
+        readings = [self._message(one, Raw.of(one, raw.media_type), program, reception) for one in stream.messages]
+
+        def answer(error: GatewayError | None) -> bytes | None:
+            parts = [part for reading in readings if (part := reading.answer(error))]
+            return (
+                reply_batch(stream, parts, control_id=_control_id(raw, 0), at=reception.received_at) if parts else None
+            )
+
+        intakes = [intake for reading in readings for intake in reading.intakes]
+        issues = [*stream.issues, *(issue for reading in readings for issue in reading.issues)]
+        return Reading(intakes=intakes, answer=answer, refused=not intakes, issues=issues)
+
+    def _program(self, reception: Reception) -> Program:
+        partner = reception.source.partition("/")[2]
+        return self.partners.get(reception.client) or self.partners.get(partner) or default_program()
+
+    def _message(self, data: bytes, raw: Raw, program: Program, reception: Reception) -> Reading:
+        try:
+            message = parse(data, charset=_charset(program, reception))
+            if pointer(message):
+                raise InvalidMessage("continued messages are not joined here", location="DSC-1")
+            if not message.control_id:
+                raise MalformedMessage("no control id", location="MSH-10")
+        except GatewayError as error:
+            return _refused(data, error, reception, raw)
+        kind = _type_of(message)
+        if kind == "acknowledgement.hl7":
+            answer = _silent if not plan(message.header).enhanced else _acknowledging(message, raw, reception, ())
+            return Reading(intakes=(self._bare(message, raw, reception, kind, ""),), answer=answer)
+        try:
+            if not kind:
+                raise Unmappable("no route for this message type", location="MSH-9")
+            conversion = convert(message, program, source=reception.source)
+        except Unmappable:
+            intake = self._bare(message, raw, reception, kind or "clinical.unknown", "unmappable")
+            return Reading(intakes=(intake,), answer=_acknowledging(message, raw, reception, ()))
+        except GatewayError as error:
+            return _refused(data, error, reception, raw)
+        intake = self._intake(message, raw, reception, kind, conversion)
+        issues = _issues(message, conversion)
+        return Reading(intakes=(intake,), answer=_answering(message, raw, reception, program, issues), issues=issues)
+
+    def _bare(self, message: Message, raw: Raw, reception: Reception, kind: str, parked: str) -> Intake:
+        """A message that is kept without being mapped."""
+        return Intake(
+            type=kind,
+            format=FORMAT,
+            natural_key=_natural_key(message),
+            case_key=(),
+            ordering_key=("hl7", *_natural_key(message)[:2]),
+            raw=raw,
+            reply=self._reply(message, reception),
+            parked=parked,
+        )
+
+    def _intake(self, message: Message, raw: Raw, reception: Reception, kind: str, conversion: Conversion) -> Intake:
+        case = _case_key(message) if kind.startswith("authorization.") else ()
+        facts = facts_of(conversion, reception.received_at, routing())
+        reply = self._reply(message, reception)
+        if kind.startswith("authorization.") and kind != "authorization.request":
+            names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
+            reply["parents"] = [[name, str(facts[fact])] for name, fact in names if facts.get(fact)]
+        return Intake(
+            type=kind,
+            format=FORMAT,
+            natural_key=_natural_key(message),
+            case_key=case,
+            ordering_key=case or _ordering_key(message, conversion),
+            raw=raw,
+            resource=conversion.bundle,
+            facts=facts,
+            ledger=conversion.ledger,
+            reply=reply,
+        )
+
+    def _reply(self, message: Message, reception: Reception) -> dict[str, Any]:
+        """What the way back needs besides the request's bytes."""
+        partner = reception.source.partition("/")[2]
+        header = message.header
+        reply: dict[str, Any] = {
+            "rail": FORMAT,
+            "endpoint": self.endpoints.get(partner, reception.source),
+            "format": FORMAT,
+            "client": reception.client,
+            "message": f"{message.code}^{message.trigger}",
+            "controlId": message.control_id,
+            "sender": [header.get(3), header.get(4)],
+            "receiver": [header.get(5), header.get(6)],
+            "charset": message.syntax.encoding,
+            "immediate": message.code in REQUESTS and _answers_here(header),
+        }
+        return reply
+
+
+def _charset(program: Program, reception: Reception) -> str | None:
+    return program.charset or reception.attributes.get("charset")
+
+
+def _type_of(message: Message) -> str:
+    family = routing()["types"].get(message.code)
+    return str(family.get(message.trigger) or family["*"]) if family else ""
+
+
+def _natural_key(message: Message) -> tuple[str, ...]:
+    header = message.header
+    return (header.get(3), header.get(4), message.control_id)
+
+
+def _case_key(message: Message) -> tuple[str, ...]:
+    """The referral's own number (RF1-6), else the authorization's (AUT-6), else this message."""
+    facility = message.header.get(4) or message.header.get(3)
+    answered = message.code not in REQUESTS
+    if answered:
+        facility = message.header.get(6) or message.header.get(5)
+    for name, number in (("RF1", 6), ("AUT", 6)):
+        for part in message.all(name):
+            if value := part.get(number):
+                return ("hl7", facility, name, part.get(number, 2), value)
+    return ("hl7", facility, "message", message.control_id)
+
+
+def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
+    """The patient; for events on several patients, and without one, the facility."""
+    facility = message.header.get(4) or message.header.get(3)
+    patient = conversion.job.patient if conversion.job else None
+    if patient is None or message.trigger in routing()["coarse"]:
+        return ("facility", facility)
+    return ("patient", facility, patient["id"])
+
+
+def _control_id(raw: Raw, number: int) -> str:
+    """Our MSH-10 for an answer: the same bytes are answered with the same id."""
+    return f"G{raw.sha256[:17]}{number}"
+
+
+def _identifier(raw: Raw) -> Callable[[], str]:
+    count = iter(range(1, 100))
+    return lambda: _control_id(raw, next(count))
+
+
+def _silent(_error: GatewayError | None) -> bytes | None:
+    return None
+
+
+def _acknowledging(message: Message, raw: Raw, reception: Reception, warnings: Sequence[Issue]) -> Answer:
+    """Plain acknowledgements; the second phase stays away where the partner wants it on our own connection."""
+
+    def answer(error: GatewayError | None) -> bytes | None:
+        answers = acknowledge(
+            message.header,
+            error,
+            identify=_identifier(raw),
+            at=reception.received_at,
+            answered=message.first("MSA"),
+            warnings=warnings,
+        )
+        own = reception.attributes.get("application-answer") == "own-connection"
+        return answers.immediate if own else answers.together()
+
+    return answer
+
+
+def _answers_here(header: Segment) -> bool:
+    """Whether the decision (or its pended form) is due here: no accept acknowledgement was asked."""
+    asked = plan(header)
+    return asked.accept == "NE" and wanted(asked.application, good=True)
+
+
+def _answering(message: Message, raw: Raw, reception: Reception, program: Program, issues: Sequence[Issue]) -> Answer:
+    """The answer to a mapped message."""
+    if message.code not in REQUESTS or is_answer(message.header):
+        return _acknowledging(message, raw, reception, [issue for issue in issues if issue.severity == "warning"])
+
+    def answer(error: GatewayError | None) -> bytes | None:
+        answers = acknowledge(message.header, error, identify=_identifier(raw), at=reception.received_at)
+        if error is not None or not _answers_here(message.header):
+            return answers.immediate
+        waiting = Decision(case_id="", version=0, decided_at=reception.received_at, action="A4")
+        return render_answer(
+            waiting,
+            raw.data or b"",
+            control_id=_control_id(raw, 1),
+            at=reception.received_at,
+            charset=_charset(program, reception),
+        )
+
+    return answer
+
+
+def _refused(data: bytes, error: GatewayError, reception: Reception, raw: Raw) -> Reading:
+    """A negative answer whatever comes; by name where the header can be read."""
+    at, identify = reception.received_at, _identifier(raw)
+    try:
+        header = read_header(data)
+    except GatewayError:
+        header = None
+    if header is None or header.name != "MSH":
+        content: bytes | None = refuse(error, identify=identify, at=at)
+    else:
+        content = acknowledge(header, error, identify=identify, at=at).together()
+    issues = error.issues or (Issue(error.code, error.location, error.message),)
+    return Reading(answer=lambda _late: content, refused=True, issues=issues)
+
+
+def _issues(message: Message, conversion: Conversion) -> tuple[Issue, ...]:
+    """What was tolerated, and codes no vocabulary knew: by table, never by value."""
+    notes = [Issue(note, "MSH", note.replace("-", " "), "information") for note in message.notes]
+    tables = sorted({name for name, _ in conversion.unmapped})
+    return (*notes, *(Issue("code-unknown", name, "code kept as sent", "information") for name in tables))
+
+
+__all__ = ["Hl7Codec", "load_partners", "routing"]

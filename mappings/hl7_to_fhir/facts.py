@@ -1,0 +1,210 @@
+"""Facts (mappings/facts.yaml) of a converted message: read off the Bundle; off RF1, AUT, PRD where only they know.
+
+A fact that is not there is left out, so that rules see it as unknown. Numbers are int where whole, else Decimal;
+days are ISO dates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from .convert import Conversion
+from .cursor import Cursor
+from .datatypes import NPI
+from .graph import Resource
+
+Facts = dict[str, Any]
+
+
+def _filled(record: Facts) -> Facts:
+    return {name: value for name, value in record.items() if value not in ("", None, [])}
+
+
+def _coding(concept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The coding rules ask for: one of a named system before local ones."""
+    codings = (concept or {}).get("coding") or [{}]
+    named = [one for one in codings if str(one.get("system", "")).startswith("http")]
+    found: dict[str, Any] = (named or codings)[0]
+    return found
+
+
+class _View:
+    """A Bundle by type and by reference."""
+
+    def __init__(self, bundle: Resource) -> None:
+        self.by_url: dict[str, Resource] = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
+
+    def all(self, kind: str) -> list[Resource]:
+        return [resource for resource in self.by_url.values() if resource["resourceType"] == kind]
+
+    def first(self, kind: str) -> Resource:
+        return next((resource for resource in self.by_url.values() if resource["resourceType"] == kind), {})
+
+    def follow(self, reference: Mapping[str, Any] | None) -> Resource:
+        return self.by_url.get(str((reference or {}).get("reference", "")), {})
+
+
+def facts_of(conversion: Conversion, received_at: datetime, routing: Mapping[str, Any]) -> Facts:
+    """All facts of one message."""
+    job = conversion.job
+    view = _View(conversion.bundle)
+    facts: Facts = {"request.receivedAt": received_at.astimezone(UTC).isoformat()}
+    patient = job.patient if job is not None else None
+    facts |= _patient(patient or {}, received_at)
+    facts |= _coverage(view)
+    facts |= _encounter(view.first("Encounter"))
+    facts["observations"] = [_observation(row) for row in view.all("Observation")]
+    facts["documents"] = [_document(row) for row in view.all("DocumentReference")]
+    facts["diagnoses"] = [_diagnosis(row) for row in view.all("Condition")]
+    if job is not None:
+        header = conversion.cursors[0]
+        facts["request.submitter"] = header.get(4) or header.get(3)
+        if job.code in {"RQA", "REF", "RPA", "RRI"}:
+            facts |= _request(conversion, view, routing)
+    return _filled(facts)
+
+
+def _number_of(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
+    for row in rows:
+        if any(coding.get("code") == kind for coding in row.get("type", {}).get("coding", ())):
+            return str(row.get("value", ""))
+    return ""
+
+
+def _patient(patient: Resource, received_at: datetime) -> Facts:
+    rows = patient.get("identifier", [])
+    number = _number_of(rows, "MB") or _number_of(rows, "MR") or (str(rows[0].get("value", "")) if rows else "")
+    facts: Facts = {"patient.id": number, "patient.sex": patient.get("gender", "")}
+    born_text = str(patient.get("birthDate", ""))
+    facts["patient.birthDate"] = born_text
+    try:
+        born = date.fromisoformat(born_text)
+    except ValueError:
+        return facts
+    today = received_at.astimezone(UTC).date()
+    return facts | {"patient.age": today.year - born.year - ((today.month, today.day) < (born.month, born.day))}
+
+
+def _coverage(view: _View) -> Facts:
+    coverage = view.first("Coverage")
+    if not coverage:
+        return {}
+    payer = view.follow((coverage.get("payor") or [{}])[0])
+    numbers = payer.get("identifier", [])
+    period = coverage.get("period", {})
+    return {
+        "coverage.memberId": coverage.get("subscriberId", ""),
+        "coverage.payer": str(numbers[0]["value"]) if numbers else payer.get("name", ""),
+        "coverage.start": period.get("start", "")[:10],
+        "coverage.end": period.get("end", "")[:10],
+    }
+
+
+def _encounter(encounter: Resource) -> Facts:
+    period = encounter.get("period", {})
+    return {
+        "encounter.class": encounter.get("class", {}).get("code", ""),
+        "encounter.admitDate": period.get("start", "")[:10],
+        "encounter.dischargeDate": period.get("end", "")[:10],
+    }
+
+
+def _observation(row: Resource) -> Facts:
+    found = _coding(row.get("code"))
+    quantity = row.get("valueQuantity", {})
+    coded = row.get("valueCodeableConcept", {})
+    return _filled(
+        {
+            "code": found.get("code", ""),
+            "name": found.get("display") or row.get("code", {}).get("text", ""),
+            "value": quantity.get("value"),
+            "text": row.get("valueString")
+            or coded.get("text")
+            or _coding(coded).get("display")
+            or _coding(coded).get("code"),
+            "unit": quantity.get("code") or quantity.get("unit"),
+            "date": str(row.get("effectiveDateTime", ""))[:10],
+        }
+    )
+
+
+def _document(row: Resource) -> Facts:
+    number = row.get("masterIdentifier", {}).get("value", "")
+    return _filled(
+        {
+            "type": _coding(row.get("type")).get("code", ""),
+            "date": str(row.get("date", ""))[:10],
+            "controlNumber": number,
+        }
+    )
+
+
+def _diagnosis(row: Resource) -> Facts:
+    found = _coding(row.get("code"))
+    onset = str(row.get("onsetDateTime", ""))[:10]
+    return _filled({"code": found.get("code", ""), "system": found.get("system", ""), "date": onset})
+
+
+def _request(conversion: Conversion, view: _View, routing: Mapping[str, Any]) -> Facts:
+    """What only requests for authorization say."""
+    job = conversion.job
+    assert job is not None  # noqa: S101 - the caller has looked
+    claim = view.first("Claim")
+    referral = next((cursor for cursor, _ in job.made.get("RF1", ())), None)
+    authorizations = [cursor for cursor, _ in job.made.get("AUT", ())]
+    services = [_service(item) for item in claim.get("item", ())]
+    starts = sorted(service["start"] for service in services if service.get("start"))
+    ends = sorted(service["end"] for service in services if service.get("end"))
+    facts: Facts = {
+        "request.certificationType": routing["certification"].get(job.trigger, ""),
+        "request.authorizationNumber": next((cursor.get(6) for cursor in authorizations if cursor.get(6)), ""),
+        "request.serviceStart": starts[0] if starts else "",
+        "request.serviceEnd": ends[-1] if ends else "",
+        "services": services,
+    }
+    if referral is not None:
+        facts["request.type"] = referral.get(10)
+        facts["request.priority"] = routing["priority"].get(referral.get(2), "")
+        facts["request.traceNumber"] = referral.get(6)
+    kinds = [_coding(kind).get("code", "") for entry in claim.get("diagnosis", ()) for kind in entry.get("type", ())]
+    for record, kind in zip(facts.get("diagnoses", ()), kinds, strict=False):
+        record["type"] = kind
+    facts |= _providers([cursor for cursor, _ in job.made.get("PRD", ())])
+    return facts
+
+
+def _providers(cursors: list[Cursor]) -> Facts:
+    """PRD-7 by role: RP asks, RT performs."""
+    facts: Facts = {}
+    for role, name in (("RP", "provider.npi"), ("RT", "performer.npi")):
+        for cursor in cursors:
+            if cursor.get(1) == role and (number := _npi(cursor)):
+                facts.setdefault(name, number)
+    return facts
+
+
+def _npi(cursor: Cursor) -> str:
+    for parts in cursor.repetitions(7):
+        kind = parts[1][0] if len(parts) > 1 else ""
+        value = parts[0][0]
+        if kind in {"NPI", NPI} or (not kind and len(value) == 10 and value.isdigit()):
+            return value
+    return ""
+
+
+def _service(item: Mapping[str, Any]) -> Facts:
+    found = _coding(item.get("productOrService"))
+    period = item.get("servicedPeriod", {})
+    start = str(item.get("servicedDate") or period.get("start", ""))[:10]
+    return _filled(
+        {
+            "sequence": item["sequence"],
+            "code": found.get("code", ""),
+            "system": found.get("system", ""),
+            "quantity": item.get("quantity", {}).get("value"),
+            "start": start,
+            "end": str(period.get("end", "") or start)[:10],
+        }
+    )

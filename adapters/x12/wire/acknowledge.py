@@ -21,6 +21,9 @@ from adapters.x12.wire.writer import Envelope, Group, join_set, wrap
 
 VERSION = "005010X231A1"
 
+LOOP_LENGTH = 4
+"""Longest loop identifier (element 447, 005010): 2010BA is named 2010 in IK303; reports name it in full."""
+
 
 @dataclass(frozen=True, slots=True)
 class AckPolicy:
@@ -148,7 +151,7 @@ def _notes(one: TransactionReport, policy: AckPolicy) -> Iterator[list[str]]:
     shown = [fault for fault in one.faults if fault.effect != "report"]
     for (position, name, loop), faults in groupby(shown, key=lambda f: (f.segment_position, f.segment, f.loop)):
         members = list(faults)
-        start = [_clean(name, policy.separators, 3), str(position), loop[:6]]
+        start = [_clean(name, policy.separators, 3), str(position), loop[:LOOP_LENGTH]]
         for fault in members:
             if fault.level == "segment":
                 yield ["IK3", *start, fault.code]
@@ -157,15 +160,18 @@ def _notes(one: TransactionReport, policy: AckPolicy) -> Iterator[list[str]]:
         if elements:
             yield ["IK3", *start, "8"]
             yield from _context(elements[0], policy)
-            for fault in elements:
-                yield ["IK4", _place(fault, policy.separators), fault.data_element, fault.code, *_value(fault, policy)]
+            lines = [
+                ("IK4", _place(fault, policy.separators), fault.data_element, fault.code, *_value(fault, policy))
+                for fault in elements
+            ]
+            yield from map(list, dict.fromkeys(lines))
 
 
 def _context(fault: Fault, policy: AckPolicy) -> Iterator[list[str]]:
     separators = policy.separators
     if fault.trigger is not None:
         name, position, loop = fault.trigger
-        yield ["CTX", "SITUATIONAL TRIGGER", name, str(position), loop[:6]]
+        yield ["CTX", "SITUATIONAL TRIGGER", name, str(position), loop[:LOOP_LENGTH]]
     if fault.business_unit is not None and policy.business_units:
         name, value = fault.business_unit
         clean = _clean(value, separators, 35)

@@ -121,12 +121,12 @@ class _Splitter:
         """Yield what is complete."""
         progress = True
         while self.buffer and progress and not self.broken:
-            before = self.offset
+            before, state = self.offset, self.separators
             if self.separators is None:
                 yield from self._header(last=last)
             else:
                 yield from self._segments(self.separators, last=last)
-            progress = self.offset > before
+            progress = self.offset > before or self.separators is not state
 
     def _advance(self, count: int) -> None:
         self.buffer = self.buffer[count:]
@@ -168,7 +168,7 @@ class _Splitter:
         mark, terminator = separators.element, separators.segment
         end = self.buffer.rfind(terminator) + 1
         block = self.buffer[:end]
-        if f"BIN{mark}" in block or f"BDS{mark}" in block or f"IEA{mark}" in block or f"ISA{mark}" in block:
+        if f"BIN{mark}" in block or f"BDS{mark}" in block or f"IEA{mark}" in block or "ISA" in block:
             yield from self._careful(separators, last=last)
         elif block:
             offset, white = self.offset, self.white
@@ -188,7 +188,9 @@ class _Splitter:
             start = at
             while start < len(buffer) and buffer[start] in self.white:
                 start += 1
-            if buffer.startswith(f"ISA{mark}", start):
+            if not last and len(buffer) - start < ISA_LENGTH and buffer.startswith("ISA", start):
+                break
+            if readable(buffer[start : start + ISA_LENGTH]):
                 self.separators, at = None, start
                 break
             end = self._end(buffer, start, separators, last=last)
@@ -222,6 +224,10 @@ class _Splitter:
         """An unfinished segment: wait for more within the limits, or take it as it is at the end of the file."""
         text = self.buffer.lstrip(self.white)
         offset = self.offset + len(self.buffer) - len(text)
+        if readable(text[:ISA_LENGTH]):
+            self.separators = None
+            self._advance(len(self.buffer) - len(text))
+            return
         if last:
             self._advance(len(self.buffer))
             if text:

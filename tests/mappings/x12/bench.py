@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.x12.wire import Envelope, Loop, Transaction, guide, read, write
 from gateway.core.envelope import Raw, Reception
+from gateway.core.errors import InvalidMessage
 from gateway.core.ports import Reading
 from mappings.x12_codec import X12Codec
 
@@ -39,7 +40,10 @@ def envelope() -> Envelope:
 
 def written(name: str, tree: Loop) -> bytes:
     """Through the writer, which checks it against the guide."""
-    return write(guide(name), tree, envelope())
+    try:
+        return write(guide(name), tree, envelope())
+    except InvalidMessage as error:
+        raise AssertionError(error.issues) from error
 
 
 def transaction(data: bytes) -> Loop:

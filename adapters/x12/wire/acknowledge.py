@@ -15,7 +15,8 @@ from itertools import groupby
 from typing import Literal, Protocol
 
 from adapters.x12.wire.faults import Fault
-from adapters.x12.wire.reports import GroupReport, InterchangeReport, TransactionReport
+from adapters.x12.wire.header_checks import QUALIFIERS
+from adapters.x12.wire.reports import GroupReport, InterchangeReport, TransactionReport, addressable
 from adapters.x12.wire.splitter import Separators
 from adapters.x12.wire.writer import Envelope, Group, join_set, wrap
 
@@ -74,7 +75,7 @@ def acknowledge(report: InterchangeReport, policy: AckPolicy, numbers: Numbers, 
     """The one interchange that answers a received one, or None when none is due or none can be addressed."""
     ta1, groups = ta1_due(report, policy), groups_due(report, policy)
     header = report.header
-    if not (ta1 or groups) or not _addressable(header.sender) or not _addressable(header.receiver):
+    if not (ta1 or groups) or not addressable(header.sender) or not addressable(header.receiver):
         return None
     by_address: dict[tuple[str, str], list[GroupReport]] = {}
     for group in groups:
@@ -99,7 +100,7 @@ def acknowledge(report: InterchangeReport, policy: AckPolicy, numbers: Numbers, 
             join_set(list(_answer(group, policy)), "999", f"{at:04d}", VERSION, envelope)
             for at, group in enumerate(members, 1)
         ]
-        fits = all(len(name) >= 2 and _addressable(name) for name in (sender, receiver))
+        fits = all(len(name) >= 2 and addressable(name) for name in (sender, receiver))
         answers.append(Group("FA", VERSION, sets, *((sender, receiver) if fits else ())))
     return wrap(envelope, answers, before)
 
@@ -124,10 +125,13 @@ def _answer(group: GroupReport, policy: AckPolicy) -> Iterator[str]:
     )
     if not group.codes:
         for one in group.transactions:
+            set_id, number = _clean(one.set_id, separators, 3), _clean(one.control_number, separators, 9)
             yield line(
-                "AK2", _clean(one.set_id, separators, 3), _clean(one.control_number, separators, 9) or "0000",
+                "AK2",
+                set_id if len(set_id) == 3 else "000",  # 999 wants three characters and four, whatever came
+                number if len(number) >= 4 else number.rjust(4, "0"),
                 _clean(one.version, separators, 35),
-            )  # fmt: skip
+            )
             for segment in _notes(one, policy):
                 yield line(*segment)
             yield line("IK5", *_verdict(one))
@@ -205,8 +209,4 @@ def _number(value: str) -> str:
 
 
 def _code(value: str) -> str:
-    return value if len(value) == 2 and value.isascii() and value.isalnum() else "ZZ"
-
-
-def _addressable(value: str) -> bool:
-    return 0 < len(value) <= 15 and value.isascii() and value.isprintable() and not set(value) & set("*:^~")
+    return value if value in QUALIFIERS else "ZZ"

@@ -9,7 +9,8 @@ from adapters.x12.wire import Envelope, Loop
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 NPI = "1234567893"
 
-CLAIM_HEAD = """ISA*00*          *00*          *ZZ*CLINIC01       *ZZ*PLAN01         *260102*0304*^*00501*000000042*1*T*:~
+CLAIM_HEAD = """\
+ISA*00*          *00*          *ZZ*CLINIC01       *ZZ*PLAN01         *260102*0304*^*00501*000000042*1*T*:~
 GS*HC*CLINIC01*PLAN01*20260102*0304*42*X*005010X222A1~
 ST*837*0001*005010X222A1~
 BHT*0019*00*REF1*20260102*0304*CH~
@@ -52,7 +53,8 @@ def claims(count: int = 2, *, head: str = CLAIM_HEAD) -> str:
 def envelope(**changes: object) -> Envelope:
     """Where test interchanges go."""
     values: dict[str, object] = {
-        "sender": "PLAN01", "receiver": "CLINIC01", "time": NOW, "interchange_number": 7, "group_number": 8, "usage": "T",
+        "sender": "PLAN01", "receiver": "CLINIC01", "time": NOW, "interchange_number": 7,
+        "group_number": 8, "usage": "T",
     }  # fmt: skip
     return Envelope(**(values | changes))  # type: ignore[arg-type]
 

@@ -93,7 +93,8 @@ async def test_a_stranger_is_quarantined_and_not_answered() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "code"),
-    [("PLAN01         ", "PLAN02         ", b"009"), ("*1*T*:", "*1*P*:", b"020"), ("*ZZ*CLINIC01", "*30*CLINIC01", b"005"),
+    [("PLAN01         ", "PLAN02         ", b"009"), ("*1*T*:", "*1*P*:", b"020"),
+     ("*ZZ*CLINIC01", "*30*CLINIC01", b"005"),
      ("*ZZ*PLAN01", "*30*PLAN01", b"007")],
 )  # fmt: skip
 async def test_addresses_that_the_profile_does_not_know_are_refused(old: str, new: str, code: bytes) -> None:

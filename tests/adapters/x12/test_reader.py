@@ -24,13 +24,15 @@ from adapters.x12.wire.rules import parse_path
 from adapters.x12.wire.walker import DEFAULT_EFFECTS
 from tests.adapters.x12.samples import CLAIM_HEAD, CLAIM_UNIT, NOW, claims, envelope, review_request
 
+PLAIN, JUDGE = Options(), Options(mode="judge")
 
-def only(data: bytes | str, kind: type, options: Options = Options()) -> list:
+
+def only(data: bytes | str, kind: type, options: Options = PLAIN) -> list:
     raw = data.encode() if isinstance(data, str) else data
     return [event for event in read([raw], options) if isinstance(event, kind)]
 
 
-def codes(data: bytes | str, options: Options = Options(mode="judge")) -> list[tuple[str, str, str]]:
+def codes(data: bytes | str, options: Options = JUDGE) -> list[tuple[str, str, str]]:
     """(segment, element, code) of every fault of every set."""
     return [
         (fault.segment, f"{fault.element}", fault.code)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, SEGMENT, Limits, Separators, Token, split
 from tests.adapters.x12.samples import claims
 
+LIMITS, USUAL = Limits(), Separators()
 CHUNKS = (1, 7, 106, 8192, 1 << 20)
 
 
-def tokens(data: bytes, size: int = 1 << 20, limits: Limits = Limits()) -> list[Token]:
+def tokens(data: bytes, size: int = 1 << 20, limits: Limits = LIMITS) -> list[Token]:
     """All tokens, neighbouring garbage joined."""
     found: list[Token] = []
     for kind, offset, text in split((data[at : at + size] for at in range(0, len(data), size)), limits):
@@ -22,7 +23,7 @@ def tokens(data: bytes, size: int = 1 << 20, limits: Limits = Limits()) -> list[
     return found
 
 
-def interchange(*segments: str, separators: Separators = Separators()) -> bytes:
+def interchange(*segments: str, separators: Separators = USUAL) -> bytes:
     own = {"*": separators.element, "^": separators.repetition or "U", ":": separators.component}
     head = "".join(own.get(letter, letter) for letter in claims()[:105])
     rest = separators.segment.join(text.replace("*", separators.element) for text in [*segments, "IEA*1*000000042"])

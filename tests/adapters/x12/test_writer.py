@@ -12,6 +12,7 @@ from adapters.x12.wire import InterchangeReport, Loop, Separators, Transaction, 
 from gateway.core.errors import InvalidMessage, UnsupportedMessage
 from tests.adapters.x12.samples import claims, envelope, remittance, review_request, review_response
 
+USUAL = Separators()
 OTHER = Separators("|", ">", "!", "\n")
 
 
@@ -20,7 +21,7 @@ def parsed(data: bytes) -> Transaction:
     return transaction
 
 
-def texts(tree: Loop, separators: Separators = Separators()) -> list[str]:
+def texts(tree: Loop, separators: Separators = USUAL) -> list[str]:
     return [segment.rendered(separators) for _, segment in tree.walk()]
 
 

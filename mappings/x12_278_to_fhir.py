@@ -72,7 +72,8 @@ class Transmission:
     application_receiver: str = ""
     group: str = ""
     transaction: str = ""
-    ordinal: int = 1
+    ordinal: str = "1"
+    """Number of the unit in its transaction set; `1.2` where one unit is several messages."""
     sender_qualifier: str = "ZZ"
     receiver_qualifier: str = "ZZ"
     usage: str = "P"
@@ -90,7 +91,7 @@ class Transmission:
             self.interchange,
             self.group,
             self.transaction,
-            str(self.ordinal),
+            self.ordinal,
         )
 
 

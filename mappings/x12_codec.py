@@ -150,17 +150,40 @@ class Intakes(Sequence[Intake]):
         return list(self)[index]
 
 
+PERSON = {"270": "2000D", "271": "2000D"}
+"""Loop below the unit that is a message of its own: the dependents of one subscriber are asked about separately."""
+
+
 def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Intake]:
     if isinstance(event, Unit):
-        units = [(event.ordinal, event.loop)]
+        units = [event.loop]
     else:
-        units = list(enumerate(event.tree.descendants(event.guide.unit), 1)) if event.guide.unit else []
-        units = units or [(1, event.tree)]
-    for ordinal, loop in units:
-        transmission = _transmission(event.header, event.group, event.report, ordinal)
+        units = list(event.tree.descendants(event.guide.unit)) if event.guide.unit else []
+        units = units or [event.tree]
+    first = event.ordinal if isinstance(event, Unit) else 1
+    for ordinal, loop in enumerate(units, first):
+        for part, (path, unit) in enumerate(_persons(loop, PERSON.get(event.guide.transaction, ""))):
+            number = f"{ordinal}.{part}" if part else str(ordinal)
+            transmission = _transmission(event.header, event.group, event.report, number)
+            yield _mapped(event.guide, Message(event.guide.name, path, unit, transmission, _text(path), reception))
+
+
+def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:
+    """(copied path, unit in it): the unit itself, or one per person below; the subscriber too where asked about."""
+    people = list(loop.loops(below)) if below else []
+    if not people:
         path = path_to(loop)
-        message = Message(event.guide.name, path, _same(path, loop.id), transmission, _text(path), reception)
-        yield _mapped(event.guide, message)
+        yield path, _same(path, loop.id)
+        return
+    own = next(loop.loops("2100C"), None)
+    if own is not None and next(own.loops(), None) is not None:
+        path = path_to(loop)
+        unit = _same(path, loop.id)
+        unit.items = [item for item in unit.items if not (isinstance(item, Loop) and item.id == below)]
+        yield path, unit
+    for person in people:
+        path = path_to(person)
+        yield path, _same(path, loop.id)
 
 
 def _mapped(guide: Guide, message: Message) -> Intake:
@@ -186,7 +209,7 @@ def _text(path: Loop) -> bytes:
 
 
 def _transmission(
-    header: InterchangeHeader, group: GroupReport, report: TransactionReport, ordinal: int
+    header: InterchangeHeader, group: GroupReport, report: TransactionReport, ordinal: str
 ) -> Transmission:
     return Transmission(
         sender=header.sender,

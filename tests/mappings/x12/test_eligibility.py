@@ -71,3 +71,17 @@ def test_outside_inquiries(path: Path) -> None:
             found = eligibility_response(intake.reply["event"], Eligibility(active=True), NOW)
             assert transaction(written("271", found)).get("BHT", 2) == "11"
     assert reading.issues or list(reading.intakes)
+
+
+def test_each_dependent_is_a_message_of_its_own() -> None:
+    text = (FOLDER / "dependent" / "request.x12").read_text()
+    start, end = text.index("HL*4*"), text.index("SE*")
+    second = text[start:end].replace("HL*4*3", "HL*5*3").replace("E-200", "E-201").replace("CHILD", "OTHER")
+    both = (text[:end] + second + text[end:]).replace("SE*16*", "SE*23*")
+    intakes = list(read_bytes(both.encode()).intakes)
+    assert [intake.facts["request.traceNumber"] for intake in intakes] == ["E-200", "E-201"]
+    assert [intake.natural_key[-1] for intake in intakes] == ["1", "1.1"]
+    assert b"OTHER" not in (intakes[0].raw.data or b"")
+    for intake in intakes:
+        tree = transaction(written("271", eligibility_response(intake.reply["event"], Eligibility(active=True), NOW)))
+        assert len(list(tree.descendants("2000D"))) == 1

@@ -1,4 +1,4 @@
-"""Our verdict beside pyx12's, for the guides it has (837P, 837I, 834): each difference is reviewed in pyx12_allowed.yaml.
+"""Our verdict beside pyx12's, for the guides it has (837P, 837I, 834); pyx12_allowed.yaml has every difference.
 
 pyx12 is a second opinion in tests only; nothing of the gateway uses it.
 """

@@ -20,9 +20,10 @@ from typing import Any
 
 from adapters.hl7.wire import Message, Segment, parse, read_header
 from adapters.hl7.wire.acknowledgement import acknowledge, is_answer, plan, refuse, wanted
-from adapters.hl7.wire.batch import pointer, reply_batch, split
+from adapters.hl7.wire.batch import reply_batch, split
+from adapters.hl7.wire.check import check
 from gateway.core.envelope import Intake, Raw, Reception
-from gateway.core.errors import GatewayError, InvalidMessage, Issue, MalformedMessage, Unmappable
+from gateway.core.errors import GatewayError, Issue, Unmappable
 from gateway.core.ports import Decision, Reading
 from mappings.fhir_to_hl7 import render_answer
 from mappings.hl7_to_fhir import Conversion, Program, build, convert, default_program
@@ -85,10 +86,8 @@ class Hl7Codec:
     def _message(self, data: bytes, raw: Raw, program: Program, reception: Reception) -> Reading:
         try:
             message = parse(data, charset=_charset(program, reception))
-            if pointer(message):
-                raise InvalidMessage("continued messages are not joined here", location="DSC-1")
-            if not message.control_id:
-                raise MalformedMessage("no control id", location="MSH-10")
+            if (refusal := check(message)) is not None:
+                raise refusal
         except GatewayError as error:
             return _refused(data, error, reception, raw)
         kind = _type_of(message)

@@ -27,7 +27,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gateway.rules.catalogue import Catalogue, catalogue_of
 from gateway.rules.engine import Reviewer, evaluate
 from gateway.rules.files import read_yaml
-from gateway.rules.model import AllOf, AnyOf, Choice, Compare, Condition, Fact, Literal, Not, Quantified, RuleSet, SetName
+from gateway.rules.model import (
+    AllOf,
+    AnyOf,
+    Choice,
+    Compare,
+    Condition,
+    Fact,
+    Literal,
+    Not,
+    Quantified,
+    RuleSet,
+    SetName,
+)
 from gateway.rules.release import release
 from tests.gateway.rules.synthetic import policy, request, without
 
@@ -189,7 +201,8 @@ def many_rules(catalogue: Catalogue, seconds: float) -> None:
     rules, sets = list(base.rules), dict(base.value_sets)
     for copy in range(1, 5000 // len(necessity) + 1):
         for name in ("oxygen", "pap", "imaging", "joint", "spine", "biologic"):
-            sets[f"{name}-{copy}"] = replace(base.value_sets[name], name=f"{name}-{copy}", codes=frozenset({f"{name}.{copy}"}))  # fmt: skip
+            fresh = f"{name}-{copy}"
+            sets[fresh] = replace(base.value_sets[name], name=fresh, codes=frozenset({f"{name}.{copy}"}))
         for rule in necessity:
             rules.append(replace(rule, id=f"{rule.id}-{copy}", condition=renamed(rule.condition, copy)))
     start = time.perf_counter()

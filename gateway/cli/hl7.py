@@ -180,9 +180,7 @@ def _tree(message: Message) -> Tree:
 
 def _repetitions(segment: Segment, n: int) -> list[str]:
     """A field's repetitions for reading: components by `·`, sub-components by `/`."""
-    return [
-        " · ".join("/".join(component) for component in repetition.components) for repetition in segment.field(n)
-    ]
+    return [" · ".join("/".join(component) for component in repetition.components) for repetition in segment.field(n)]
 
 
 @app.command()

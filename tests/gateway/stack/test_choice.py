@@ -85,7 +85,7 @@ def test_a_go_that_cannot_fetch_names_the_registry_and_the_way_out(
     go.write_text(
         '#!/bin/sh\n[ "$1" = env ] && echo go1.27.3 && exit 0\n'
         "echo 'go: downloading a.example/b v1' >&2\n"
-        'echo \'Get "https://registry.invalid/a/@v/list": dial tcp: connection refused\' >&2\nexit 1\n'
+        "echo 'Get \"https://registry.invalid/a/@v/list\": dial tcp: connection refused' >&2\nexit 1\n"
     )
     go.chmod(0o755)
     said: list[str] = []

@@ -20,10 +20,11 @@ from mappings.claimresponse_items import (
     ItemContext,
     action_of,
     added_item,
-    adjudication,
     authorized_providers,
     entity_code,
+    numbers_and_reasons,
     response_item,
+    reviewed,
     validity,
 )
 from mappings.fhir_claim import party
@@ -153,13 +154,19 @@ def _results(claim: Element, decision: Decision, context: ItemContext, notes: li
     added = list(_added(requested, decision, answered, context))
     if added:
         result["addItem"] = added
-    overall = decision.action if decision.action in ACTIONS else roll_up(actions)
-    reasons = tuple(dict.fromkeys(reason for item in answered for reason in item.reasons))
-    summary = ItemDecision(sequence=0, action=overall, reasons=reasons if ACTIONS[overall].needs_reason else ())
-    result["adjudication"] = [adjudication(summary, decision)]
+    summary = _summary(decision, answered)
+    if summary:
+        result["adjudication"] = [reviewed(summary)]
     if decision.errors:
         result["error"] = [_error(row, context.version) for row in decision.errors]
     return result
+
+
+def _summary(decision: Decision, answered: list[ItemDecision]) -> list[Element]:
+    """The reviewAction of the whole claim: number and reasons. The code stands on items only (its context)."""
+    overall = decision.action if decision.action in ACTIONS else roll_up([item.action for item in answered])
+    reasons = tuple(dict.fromkeys(reason for item in answered for reason in item.reasons))
+    return numbers_and_reasons(ItemDecision(sequence=0, action=overall, reasons=reasons), decision)
 
 
 def _added(
@@ -199,8 +206,8 @@ def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], s
     }
     if absent:
         return head | {"request": {"extension": [{"url": terms.DATA_ABSENT, "valueCode": absent}]}}
-    if echo.claim_fits():
-        echo.want(0)
+    if echo.claim_fits() and not rows(claim, "related"):
+        echo.want(0)  # `request` may mean a profile-claim only, which an update is not
     request: Element = {"reference": echo.url(0)}
     if rows(claim, "identifier"):
         request["identifier"] = rows(claim, "identifier")[0]
@@ -236,16 +243,16 @@ def _wanting(element: Element, echo: Echo) -> Any:
     return echo.absolute(element)
 
 
-def _providers(claim: Element, echo: Echo) -> dict[int, list[tuple[str, str, str]]]:
+def _providers(claim: Element, echo: Echo) -> dict[int, list[tuple[str, str]]]:
     """Who may perform which item: care team members of the claim (key 0 and all items) and of single items."""
-    scoped: dict[int, list[tuple[str, str, str]]] = {0: []}
+    scoped: dict[int, list[tuple[str, str]]] = {0: []}
     for item in rows(claim, "item"):
         scoped[int(item["sequence"])] = []
     for row in rows(claim, "careTeam"):
         found = _performer(echo, row.get("provider"))
         if found is None:
             continue
-        entity = (echo.url(found), entity_code(row, SERVICE_PROVIDER), "")
+        entity = (echo.url(found), entity_code(row, SERVICE_PROVIDER))
         for_all = extension_value(row, terms.CARE_TEAM_SCOPE) is not False
         for item in rows(claim, "item"):
             if for_all or row.get("sequence") in item.get("careTeamSequence", []):
@@ -256,7 +263,7 @@ def _providers(claim: Element, echo: Echo) -> dict[int, list[tuple[str, str, str
     if requester is not None:
         for sequence, listed in scoped.items():
             if not listed and sequence:
-                listed.append((echo.url(requester), SERVICE_PROVIDER, ""))
+                listed.append((echo.url(requester), SERVICE_PROVIDER))
     return scoped
 
 

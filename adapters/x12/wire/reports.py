@@ -12,6 +12,16 @@ from adapters.x12.wire.splitter import Separators
 Outcome = Literal["accepted", "accepted_with_errors", "partially_accepted", "rejected"]
 
 
+def addressable(identifier: str) -> bool:
+    """Whether something can be sent under this ISA06 or ISA08: printable, and free of the usual separators."""
+    return (
+        0 < len(identifier) <= 15
+        and identifier.isascii()
+        and identifier.isprintable()
+        and not set(identifier) & set("*:^~")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class InterchangeHeader:
     """The ISA, blanks stripped."""

@@ -19,6 +19,8 @@ from mappings.review_actions import ACTIONS, ReviewAction
 
 Element = dict[str, Any]
 
+SUBMITTED: Element = {"coding": [{"system": terms.ADJUDICATION, "code": "submitted"}]}
+"""The one adjudication category of the profile."""
 CARRIED = (
     terms.ITEM_TRACE_NUMBER,
     terms.EPSDT,
@@ -98,6 +100,13 @@ def response_item(item: Element, decided: ItemDecision, context: ItemContext, no
     return element | {"adjudication": [adjudication(decided, context.decision)]}
 
 
+def undecided_item(item: Element, sequence: int) -> Element:
+    """An item a business rejection is about: it is answered (spec-46), but by `error`, not by a review action."""
+    traces = [_copy(row) for row in extensions(item, terms.ITEM_TRACE_NUMBER)]
+    element: Element = {"extension": traces} if traces else {}
+    return element | {"itemSequence": sequence, "adjudication": [{"category": SUBMITTED}]}
+
+
 def added_item(item: Element, decided: ItemDecision, context: ItemContext) -> Element:
     """One ClaimResponse.addItem: what is authorized instead of the requested item, or beside all of them."""
     found = [context.absolute(row) for url in CARRIED for row in extensions(item, url)]
@@ -143,7 +152,7 @@ def reviewed(parts: list[Element]) -> Element:
     """An adjudication that holds a reviewAction of these parts."""
     return {
         "extension": [{"extension": parts, "url": terms.REVIEW_ACTION}],
-        "category": {"coding": [{"system": terms.ADJUDICATION, "code": "submitted"}]},
+        "category": SUBMITTED,
     }
 
 

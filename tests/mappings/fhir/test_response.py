@@ -201,16 +201,52 @@ def test_pended_answer_covers_every_item() -> None:
     request = samples.update()
     decision = pended("case-1", 1, request, samples.RECEIVED)
     response = response_of(render(request, decision))
-    assert actions_of(response["item"]) == ["A4", "A4", "A4"]
+    assert actions_of(response["item"]) == ["A4", "C", "A4"]
+    assert decision.action == "A4"
     check(request, render(request, decision))
+    assert pended("case-1", 1, {}, samples.RECEIVED).items == ()
 
 
 def test_cancelled_items_of_an_update_are_answered() -> None:
     request = samples.update()
     decision = samples.decide("A1", request)
     open_items = tuple(item for item in decision.items if item.sequence != 2)
-    response = response_of(render(request, dataclasses.replace(decision, items=open_items)))
-    assert actions_of(response["item"]) == ["A1", "C", "A1"]
+    for items in (open_items, decision.items):
+        response = response_of(render(request, dataclasses.replace(decision, items=items)))
+        assert actions_of(response["item"]) == ["A1", "C", "A1"]
+
+
+def test_withdrawing_the_whole_request_cancels_every_item() -> None:
+    request = samples.update()
+    certification = {"url": terms.CERTIFICATION_TYPE, "valueCodeableConcept": samples.x12("1322", "3")}
+    response_of(request)["extension"].append(certification)
+    whole = (ItemDecision(sequence=0, action="A1"),)
+    response = response_of(render(request, samples.decide("A1", request, items=whole, authorization_number="")))
+    assert actions_of(response["item"]) == ["C", "C", "C"]
+    response_of(request).pop("item")
+    answer = render(request, samples.decide("A1", request, items=whole, authorization_number=""))
+    assert "item" not in response_of(answer)
+    check(request, answer)
+
+
+def test_a_decision_on_the_request_as_a_whole_covers_its_items() -> None:
+    request = samples.request()
+    whole = (ItemDecision(sequence=0, action="A3", note="Not covered by policy 12."),)
+    response = response_of(render(request, samples.decide("A3", request, items=whole)))
+    assert actions_of(response["item"]) == ["A3", "A3"]
+    assert [item["noteNumber"] for item in response["item"]] == [[1], [1]]
+    assert "addItem" not in response
+
+
+def test_a_rejected_item_is_answered_by_its_error_beside_decided_ones() -> None:
+    request = samples.request()
+    decided = (ItemDecision(sequence=1, action="A1"),)
+    answer = render(request, samples.decide("A1", request, items=decided, errors=REJECTED))
+    response = response_of(answer)
+    assert response["outcome"] == "error"
+    assert [item["itemSequence"] for item in response["item"]] == [1, 2]
+    assert "extension" not in response["item"][1]["adjudication"][0]
+    check(request, answer)
 
 
 def test_transmission_identifiers_are_swapped() -> None:

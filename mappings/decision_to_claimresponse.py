@@ -40,6 +40,8 @@ INQUIRY_PROFILE = f"{terms.PAS}/StructureDefinition/profile-claiminquiryresponse
 INQUIRY_BUNDLE_PROFILE = f"{terms.PAS}/StructureDefinition/profile-pas-inquiry-response-bundle"
 SERVICE_PROVIDER = "SJ"
 """X12 98 entity code of a provider whose role the request does not name."""
+NOT_NAMEABLE = "unsupported"
+"""data-absent-reason of a Claim that has no address we could name."""
 SWAPPED = {
     "applicationSenderCode": "applicationReceiverCode",
     "applicationReceiverCode": "applicationSenderCode",
@@ -221,9 +223,13 @@ def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], s
     }
     if absent:
         return head | {"request": {"extension": [{"url": terms.DATA_ABSENT, "valueCode": absent}]}}
-    if echo.claim_fits() and not rows(claim, "related"):
-        echo.want(0)  # `request` may mean a profile-claim only, which an update is not
+    echoed = echo.claim_fits() and not rows(claim, "related")
+    if echoed:
+        echo.want(0)  # not an update: `request` may mean a profile-claim only, which forbids `related`
     request: Element = {"reference": echo.url(0)}
+    if not echoed and request["reference"].startswith("urn:"):
+        # Outside of the Bundle that defines it a urn means nothing to anyone.
+        request = {"extension": [{"url": terms.DATA_ABSENT, "valueCode": NOT_NAMEABLE}]}
     if rows(claim, "identifier"):
         request["identifier"] = rows(claim, "identifier")[0]
     return head | {"request": request}

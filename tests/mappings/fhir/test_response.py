@@ -286,6 +286,12 @@ def test_the_claim_of_an_update_is_named_but_not_echoed() -> None:
     assert "Claim" not in {entry["resource"]["resourceType"] for entry in response["entry"]}
     assert response_of(response)["request"]["reference"] == request["entry"][0]["fullUrl"]
     check(request, response)
+    by_urn = samples.update("urn")
+    response = render(by_urn, samples.decide("A1", by_urn))
+    named = response_of(response)["request"]
+    assert named["extension"] == [{"url": terms.DATA_ABSENT, "valueCode": "unsupported"}]
+    assert named["identifier"] == response_of(by_urn)["identifier"][0]
+    check(by_urn, response)
 
 
 def test_lenient_requests_with_dangling_references_still_get_a_closed_answer() -> None:

@@ -87,7 +87,8 @@ async def test_create_shakes_hands_and_becomes_active(world: World, receiver: Re
     parameters = {row["name"]: row for row in first["resource"]["parameter"]}
     assert parameters["type"]["valueCode"] == "handshake"
     assert parameters["status"]["valueCode"] == "requested"
-    read = await world.http.get(f"{PATH}/{body['id']}")
+    known = {"if-none-match": response.headers["etag"]}
+    read = await world.http.get(f"{PATH}/{body['id']}", headers=known)
     assert read.json()["status"] == "active"
     status = (await world.http.get(f"{PATH}/{body['id']}/$status")).json()
     assert (status["type"], status["total"]) == ("searchset", 1)

@@ -37,7 +37,8 @@ def pas_submit(code: str, now: datetime) -> Sample:
     """A PAS 2.2.1 request Bundle with one item of service `code`."""
     trace = _trace()
     return Sample(
-        _fill("pas_submit.json", CODE=code, TRACE=trace, BUNDLE=f"B-{trace}", NOW=now.isoformat(timespec="seconds")), trace
+        _fill("pas_submit.json", CODE=code, TRACE=trace, BUNDLE=f"B-{trace}", NOW=now.isoformat(timespec="seconds")),
+        trace,
     )
 
 

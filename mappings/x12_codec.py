@@ -24,7 +24,7 @@ from adapters.x12.wire.tree import Loop
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import GatewayError, Issue, MessageConflict
 from gateway.core.ports import Reading
-from mappings.x12_278_to_fhir import Transmission
+from mappings.x12_bundle import Transmission
 from mappings.x12_intakes import READERS, Message, parked
 from mappings.x12_trace import KEPT, path_to
 
@@ -165,7 +165,7 @@ def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Int
         for part, (path, unit) in enumerate(_persons(loop, PERSON.get(event.guide.transaction, ""))):
             number = f"{ordinal}.{part}" if part else str(ordinal)
             transmission = _transmission(event.header, event.group, event.report, number)
-            yield _mapped(event.guide, Message(event.guide.name, path, unit, transmission, _text(path), reception))
+            yield _mapped(event.guide, Message(event.guide.id, path, unit, transmission, _text(path), reception))
 
 
 def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:
@@ -187,7 +187,7 @@ def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:
 
 
 def _mapped(guide: Guide, message: Message) -> Intake:
-    reader = READERS.get((guide.transaction, guide.when[2] if guide.when else ""))
+    reader = READERS.get((guide.id, guide.when[2] if guide.when else guide.transaction))
     if reader is None:
         return parked(message, guide.transaction, "no-mapping")
     try:

@@ -72,6 +72,13 @@ class Tracer:
         return found
 
 
+def root_of(loop: Loop) -> Loop:
+    """The transaction set a loop stands in."""
+    while loop.parent is not None:
+        loop = loop.parent
+    return loop
+
+
 def freeze(loop: Loop) -> list[Any]:
     """A loop as JSON: [id, items…], a segment being its text with `KEPT` separators."""
     items = [freeze(item) if isinstance(item, Loop) else item.rendered(KEPT) for item in loop.items]

@@ -107,23 +107,30 @@ class Server:
             os.close(self._lifeline)
             self._lifeline = -1
 
-    def stop(self) -> None:
-        """End it and wait until it is gone."""
+    def stop(self) -> int:
+        """End it and wait until it is gone; its exit code."""
         self.ask_to_stop()
-        self._guard.wait()
+        code = self._guard.wait()
         with contextlib.suppress(FileNotFoundError):
             self.launch.record.unlink()
+        return code
 
 
-def run(launch: Launch, timeout: float = 120.0) -> None:
-    """Run a program to its end under a guard. Raises Unavailable when it fails."""
+def run(launch: Launch, timeout: float = 120.0, watch: Callable[[], None] = lambda: None) -> None:
+    """Run a program to its end under a guard, calling `watch` now and then; what that raises ends the program.
+
+    Raises Unavailable when the program fails or takes longer than `timeout` seconds.
+    """
     server = Server(launch)
+    deadline = time.monotonic() + timeout
     try:
-        code = server._guard.wait(timeout)
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{launch.name} took longer than {timeout:.0f} s; see {launch.log}") from error
+        while server.alive():
+            watch()
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{launch.name} took longer than {timeout:.0f} s; see {launch.log}")
+            time.sleep(0.05)
     finally:
-        server.stop()
+        code = server.stop()
     if code != 0:
         raise Unavailable(f"{launch.name} failed: {last_line(launch.log)}")
 

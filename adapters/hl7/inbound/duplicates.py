@@ -44,6 +44,7 @@ class Window:
     """Recent control ids, bounded in time (seconds of `clock`) and number. One event loop."""
 
     def __init__(self, *, seconds: float, entries: int, clock: Callable[[], float]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._seconds = seconds
         self._limit = entries
         self._clock = clock
@@ -61,8 +62,7 @@ class Window:
         self._expire(now)
         entry = self._entries.get(key)
         if entry is None:
-            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self._entries[key] = _Entry(digest, now + self._seconds, future)
+            self._entries[key] = _Entry(digest, now + self._seconds, self._loop.create_future())
             return None
         if entry.digest != digest:
             raise MessageConflict(location="MSH-10")

@@ -63,14 +63,16 @@ class Exchange:
         identify: Callable[[], str],
         observe: Observe,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self.settings = settings
         self.observe = observe
         self._codec = codec
         self._accept = accept
         self._clock = clock
         self._identify = identify
-        self._window = Window(seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=loop.time)
+        self._window = Window(
+            seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=self._loop.time
+        )
         self._order: dict[tuple[str, ...], asyncio.Future[None]] = {}
 
     def use(self, settings: ListenerSettings) -> None:
@@ -188,7 +190,7 @@ class Exchange:
             return
         key = (reception.tenant, *intake.ordering_key)
         before = self._order.get(key)
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        mine: asyncio.Future[None] = self._loop.create_future()
         self._order[key] = mine
         try:
             if before is not None:

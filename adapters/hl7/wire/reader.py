@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.core.errors import LimitExceeded, MalformedMessage
 
-from .charsets import codec_for, decode
+from .charsets import STATEFUL, codec_for, decode
 from .message import Message, Segment
 from .syntax import Syntax
 
@@ -57,9 +57,10 @@ def parse(raw: bytes, *, charset: str | None = None, limits: Limits = LIMITS) ->
     if body is not raw and len(body) != len(raw):
         notes.append("byte-order-mark" if raw.startswith(BYTE_ORDER_MARK) else "leading-blanks")
     text, encoding = decode(body, header.syntax.encoding)
-    if encoding != header.syntax.encoding:
+    syntax = header.syntax
+    if encoding != syntax.encoding:
         notes.append("charset-mismatch")
-    syntax = _with_encoding(header.syntax, encoding)
+        syntax = replace(syntax, encoding=encoding)
     lines = _lines(text, syntax, notes)
     if len(lines) > limits.segments:
         raise LimitExceeded(f"more than {limits.segments} segments")
@@ -80,12 +81,13 @@ def _header(body: bytes, charset: str | None) -> tuple[Segment, bool]:
     ascii_line = line.decode("latin-1")
     separator = ascii_line[3:4]
     characters = ascii_line[4:].split(separator, 1)[0] if separator else ""
-    syntax = _syntax(separator, characters, "latin-1")
-    declared = ascii_line.split(separator)
-    sets = declared[17].split(syntax.repetition or "~") if len(declared) > 17 and line[:3] == b"MSH" else []
+    declared = ascii_line.split(separator) if separator else []
+    sets = declared[17].split(characters[1:2] or "~") if len(declared) > 17 and line[:3] == b"MSH" else []
     codec, understood = codec_for(sets, charset)
+    syntax = _syntax(separator, characters, codec)
+    if codec not in STATEFUL and line.isascii():
+        return Segment(ascii_line[:3], 1, tuple(declared), syntax), understood
     text, _ = decode(line, codec)
-    syntax = _with_encoding(syntax, codec)
     return Segment(text[:3], 1, tuple(text.split(separator)), syntax), understood
 
 
@@ -103,19 +105,6 @@ def _syntax(separator: str, characters: str, encoding: str) -> Syntax:
 
 def _usable(character: str) -> bool:
     return character.isascii() and character.isprintable() and not character.isalnum() and character != " "
-
-
-@lru_cache(maxsize=256)
-def _with_encoding(syntax: Syntax, encoding: str) -> Syntax:
-    return Syntax(
-        syntax.field,
-        syntax.component,
-        syntax.repetition,
-        syntax.escape,
-        syntax.subcomponent,
-        syntax.truncation,
-        encoding,
-    )
 
 
 def _lines(text: str, syntax: Syntax, notes: list[str]) -> list[str]:

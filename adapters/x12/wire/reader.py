@@ -102,6 +102,7 @@ class _Reader:
 
     def run(self, chunks: Iterable[bytes]) -> Iterator[Event]:
         ready = self.ready
+        offset, text = 0, ""
         for kind, offset, text in split(chunks, self.options.limits):
             if kind == "segment":
                 handler = self.control.get(text[:3])
@@ -110,8 +111,6 @@ class _Reader:
                     self.walker.step(text, self.position)
                 else:
                     self._other(handler, offset, text)
-                if self.interchange is not None:
-                    self.interchange.length = offset + len(text) + 1 - self.interchange.offset
             elif kind == HEADER:
                 self._isa(offset, text)
             elif kind == GARBAGE:
@@ -121,7 +120,7 @@ class _Reader:
             if ready:
                 yield from ready
                 ready.clear()
-        self._end_interchange()
+        self._end_interchange(offset + len(text))
         self._flush()
         yield from ready
         ready.clear()
@@ -129,10 +128,10 @@ class _Reader:
     # -- interchange --------------------------------------------------------------------------------------------
 
     def _isa(self, offset: int, text: str) -> None:
-        self._end_interchange()
+        self._end_interchange(offset)
         self._flush()
         separators = Separators.of(text)
-        report = InterchangeReport(InterchangeHeader.parse(text), separators, offset, len(text))
+        report = InterchangeReport(InterchangeHeader.parse(text), separators, offset)
         self.interchange, self.ended, self.isa_position = report, False, 1
         if self.choose_options is not None:
             self.options = self.choose_options(report.header)
@@ -164,9 +163,8 @@ class _Reader:
     def _garbage(self, offset: int, length: int) -> None:
         report = self.interchange
         if report is not None and report.separators.fault() not in ("", "024"):
-            report.length = offset + length - report.offset
-            return
-        self._end_interchange()
+            return  # the rest of an interchange whose separators cannot be used
+        self._end_interchange(offset)
         before = self.quarantined
         if before is not None and before.offset + before.length == offset:
             self.quarantined = Quarantined(before.offset, before.length + length, before.reason)
@@ -183,7 +181,7 @@ class _Reader:
         if self.interchange is not None:
             self.interchange.refuse("024", "", self.isa_position)
             self.ended = True
-        self._end_interchange()
+        self._end_interchange(offset)
         self.ready.append(Quarantined(offset, 0, "a segment is longer than the limit; reading stopped"))
 
     def _iea(self, offset: int, text: str) -> None:
@@ -200,10 +198,12 @@ class _Reader:
         self.ended = True
         self._end_interchange()
 
-    def _end_interchange(self) -> None:
+    def _end_interchange(self, end: int = 0) -> None:
+        """`end` is the offset behind an interchange that has no IEA."""
         report = self.interchange
         if report is None:
             return
+        report.length = report.length or end - report.offset
         self._end_group(missing=True)
         if not self.ended:
             report.refuse("023", "IEA", self.isa_position)

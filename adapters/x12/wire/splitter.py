@@ -167,8 +167,12 @@ class _Splitter:
     def _segments(self, separators: Separators, *, last: bool) -> Iterator[Token]:
         mark, terminator = separators.element, separators.segment
         end = self.buffer.rfind(terminator) + 1
+        special = [self.buffer.find(name, 0, end) for name in (f"BIN{mark}", f"BDS{mark}", f"IEA{mark}", "ISA")]
+        first = min((at for at in special if at >= 0), default=-1)
+        if first >= 0:  # the plain segments before it go the fast way
+            end = self.buffer.rfind(terminator, 0, first) + 1
         block = self.buffer[:end]
-        if f"BIN{mark}" in block or f"BDS{mark}" in block or f"IEA{mark}" in block or "ISA" in block:
+        if first >= 0 and not block.strip(self.white + terminator):
             yield from self._careful(separators, last=last)
         elif block:
             offset, white = self.offset, self.white

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from adapters.x12.wire.dictionary import dictionary
 from adapters.x12.wire.faults import Effect, Fault
 from adapters.x12.wire.guide import LoopNode, Move, SegmentNode, moves, remaining
 from adapters.x12.wire.program import Flaw, Program
-from adapters.x12.wire.rules import Finding, findings
+from adapters.x12.wire.rules import Finding
 from adapters.x12.wire.tree import Loop, Segment
 
 MEMO_SIZE = 1000
@@ -75,7 +76,7 @@ class Walker:
         self.on_unit = on_unit
         self.faults: list[Fault] = []
         self.units = 0
-        self.tally: dict[str, object] = {}
+        self.tally: dict[str, Any] = {}
         """Sums that rules carry across units."""
         self.tree = Loop(guide.root.id)
         self.tree.items.append(header)
@@ -105,7 +106,7 @@ class Walker:
         frame = frames[-1]
         counts, slot, target = frame.counts, move.slot, move.target
         counts[slot] += 1
-        segment = Segment(text, self.separators, position)
+        segment = Segment(text, self.separators, position, move.target.id)
         if target.index:
             frame.loop.items.append(segment)
         else:
@@ -181,7 +182,7 @@ class Walker:
                 position=frame.position, snip=2, effect="report",
             )  # fmt: skip
         for rule in node.rules:
-            for finding in findings(rule, loop, self.tally):
+            for finding in rule.findings(loop, self.tally):
                 self._found(finding, frame)
         if node.unit:
             self.units += 1
@@ -190,6 +191,8 @@ class Walker:
         if node.transient and not self.keep and self.frames:
             above = self.frames[-1].loop
             above.items.pop()
+            if self.on_unit is None:
+                loop.items.clear()  # nobody holds it: no cycle is left for the collector
             if node.id not in above.dropped:
                 above.dropped |= {node.id}
 

@@ -93,7 +93,7 @@ def test_every_guide_loads_and_every_rule_speaks_of_places_it_has() -> None:
         loops = {node.loop.id for node in found.nodes}
         assert not found.unit or found.unit in loops
         names = {node.id for node in found.nodes}
-        for rule in [rule for node in found.nodes for rule in node.loop.rules]:
+        for rule in [rule.source for node in found.nodes for rule in node.loop.rules]:
             texts = [rule[key] for key in ("need", "never", "balance", "count", "positive") if key in rule]
             texts += [condition.removeprefix("not ").split()[0] for condition in rule.get("when", ())]
             texts += [term.lstrip("+-") for key in ("equals", "of") for term in rule.get(key, ())]

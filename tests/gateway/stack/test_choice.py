@@ -67,7 +67,7 @@ def test_temporal_comes_from_the_cache_before_anything_is_fetched(bin_folder: Pa
 def test_the_sdks_download_comes_before_building(
     bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def download(folder: Path) -> Path:
+    def download(folder: Path, _work: Path) -> Path:
         return script(folder, "temporal-sdk", "downloaded")
 
     monkeypatch.setattr(temporal, "_download", download)
@@ -80,12 +80,12 @@ def test_the_sdks_download_comes_before_building(
 def test_a_go_that_cannot_fetch_names_the_registry_and_the_way_out(
     bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(temporal, "_download", lambda _folder: None)
+    monkeypatch.setattr(temporal, "_download", lambda *_: None)
     go = bin_folder / "go"
     go.write_text(
         '#!/bin/sh\n[ "$1" = env ] && echo go1.27.3 && exit 0\n'
         "echo 'go: downloading a.example/b v1' >&2\n"
-        'echo \'Get "https://registry.invalid/a/@v/list": dial tcp: connection refused\' >&2\nexit 1\n'
+        "echo 'Get \"https://registry.invalid/a/@v/list\": dial tcp: connection refused' >&2\nexit 1\n"
     )
     go.chmod(0o755)
     said: list[str] = []
@@ -97,9 +97,12 @@ def test_a_go_that_cannot_fetch_names_the_registry_and_the_way_out(
     assert "downloading Go modules 1" in said
 
 
-def test_an_old_go_is_passed_over(bin_folder: Path) -> None:
+def test_an_old_go_is_passed_over(bin_folder: Path, tmp_path: Path) -> None:
+    environment = temporal.go_environment(tmp_path)
     script(bin_folder, "go", "go1.19.8")
-    assert temporal.go() != bin_folder / "go"
+    assert temporal.go(environment) != bin_folder / "go"
+    script(bin_folder, "go", "go1.26.8")
+    assert temporal.go(environment) == bin_folder / "go"
 
 
 def test_an_installed_kafka_gives_its_jars(bin_folder: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def _repeat(source: Loop, target: Loop, found: dict[str, tuple[str, str]], day: 
             number = loop.get("TRN", 2)
             copy.add("TRN", "2", number)
             charge = next((segment.get(2) for segment in loop.segments("AMT", "T3")), "")
-            copy.add("STC", found.get(number, ("A4", "35")), day, "", charge)
+            copy.add("STC", found.get(number, ("A4", "35")), day, "", charge or "0")
             copy.items += [item for item in loop.segments("REF") if item.get(1) in REPEATED]
             copy.items += list(loop.segments("DTP", "472"))
         elif loop.id.startswith("2000"):

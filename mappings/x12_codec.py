@@ -28,7 +28,7 @@ from mappings.x12_bundle import Transmission
 from mappings.x12_intakes import READERS, Message, parked
 from mappings.x12_trace import KEPT, path_to
 
-WHOLE_TREES_UP_TO = 8 << 20
+WHOLE_TREES_UP_TO = 256 << 10
 """Bytes of a file up to which whole transaction sets are held while they are mapped; beyond it, unit by unit."""
 
 
@@ -98,10 +98,16 @@ class X12Codec:
 
     def messages(self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]) -> Iterator[Intake]:
         """The second pass: every message of the accepted transaction sets, in file order."""
-        whole = len(data) <= WHOLE_TREES_UP_TO
-        for event in read([data], self._options("trees" if whole else "units")):
-            if isinstance(event, Unit | Transaction) and event.report.offset in accepted:
-                yield from _intakes_of(event, reception)
+        if len(data) <= WHOLE_TREES_UP_TO:
+            passes = [("trees", set(accepted))]
+        else:
+            # A set without units (a rejection above them) comes from a pass of its own, if there is any.
+            bare = {offset for offset, report in accepted.items() if not report.units}
+            passes = [("units", set(accepted) - bare)] + ([("trees", bare)] if bare else [])
+        for mode, wanted in passes:
+            for event in read([data], self._options(mode)):
+                if isinstance(event, Unit | Transaction) and event.report.offset in wanted:
+                    yield from _intakes_of(event, reception)
 
     def _options(self, mode: Any) -> Options:
         own = self.options

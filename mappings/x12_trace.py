@@ -109,13 +109,18 @@ def _branch(chain: list[Loop], parent: Loop | None) -> Loop:
     if len(chain) == 1:
         return _adopted(original, parent)
     here = Loop(original.id, parent)
+    is_placed = False
     for item in original.items:
         if item is chain[1]:
             here.items.append(_branch(chain[1:], here))
+            is_placed = True
         elif isinstance(item, Segment):
             here.items.append(item)
         elif item.id != chain[1].id and item.segment("HL") is None:
             here.items.append(_adopted(item, here))
+    if not is_placed:
+        # A unit of a large file: its parents know it no longer. What follows it there has not been read yet.
+        here.items.append(_branch(chain[1:], here))
     return here
 
 

@@ -8,52 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from gateway.core.errors import ConfigurationError
 from gateway.rules.feel import nodes
+from gateway.rules.feel.lexer import cut
 from gateway.rules.feel.nodes import Environment, Node
 from gateway.rules.feel.values import read_temporal
 
-MAX_FEEL = 20_000
 MAX_NESTING = 60
-_TOKEN = re.compile(
-    r"(?P<blank>\s+|//[^\n]*)"
-    r'|(?P<string>"(?:[^"\\]|\\.)*")'
-    r"|(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"|(?P<mark>\*\*|\.\.|<=|>=|!=|->|[-+*/(){}\[\]<>=,:;.@?'])"
-    r"|(?P<name>[^\W\d][\w]*)"
-)
 _WORDS = frozenset(
     "if then else for in return some every satisfies and or between function true false null not".split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A token."""
-
-    kind: str
-    text: str
-    at: int
-
-
-def cut(text: str) -> list[Word]:
-    """The tokens of a text. Raises ConfigurationError for a character FEEL has no use for."""
-    if len(text) > MAX_FEEL:
-        raise ConfigurationError(f"more than {MAX_FEEL} characters of FEEL")
-    found, offset = [], 0
-    while offset < len(text):
-        match = _TOKEN.match(text, offset)
-        if match is None:
-            raise ConfigurationError("not FEEL", location=f"column {offset + 1}")
-        if match.lastgroup != "blank":
-            found.append(Word(match.lastgroup or "", match.group(), offset))
-        offset = match.end()
-    found.append(Word("end", "", offset))
-    return found
 
 
 class Parser:

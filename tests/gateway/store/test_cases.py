@@ -188,7 +188,8 @@ async def test_nothing_that_names_a_person_lies_open(store: CaseStore, tenant: s
     opened = await store.open(opening(message(tenant), definition))
     async with store.database.transaction(SYSTEM) as connection:
         tables = await connection.fetch(
-            "SELECT table_name FROM information_schema.columns WHERE table_schema = 'workflow' AND column_name = 'tenant'"
+            "SELECT table_name FROM information_schema.columns"
+            " WHERE table_schema = 'workflow' AND column_name = 'tenant'"
         )
         rows = [
             repr(dict(row))
@@ -204,10 +205,10 @@ async def test_a_stale_command_is_refused(store: CaseStore, tenant: str, definit
     opened = await store.open(opening(message(tenant), definition))
     stale = await store.load(tenant, opened.case_id)
     await close(store, tenant, opened.case_id)
+    late = [events.NewEvent(type="Late", data={})]
     with pytest.raises(ConcurrencyError):
         async with store.database.transaction(tenant) as connection:
-            event = events.NewEvent(type="Late", data={})
-            await store.record(connection, stale, [event], command_id="late", status="running")
+            await store.record(connection, stale, late, command_id="late", status="running")
 
 
 async def test_opened_but_never_started_cases_are_found(store: CaseStore, tenant: str, definition: Definition) -> None:

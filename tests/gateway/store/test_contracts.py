@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -33,13 +32,13 @@ USED = ("subscriptions", "subscription_events", "issued", "interchanges", "contr
 
 
 @pytest.fixture
-async def empty(database: Database) -> AsyncIterator[Database]:
+async def empty(database: Database) -> Database:
     """Contracts name their tenants themselves, so each test begins with empty tables."""
     async with database.transaction(SYSTEM) as connection:
         for table in reversed(USED):
             await connection.execute(f"DELETE FROM workflow.{table}")
         await connection.execute("DELETE FROM workflow.used_once")
-    yield database
+    return database
 
 
 class TestPostgresSubscriptions(SubscriptionsContract):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from temporalio import workflow
 
-TEXT = open(__file__, encoding="utf-8").read()  # noqa: PTH123, SIM115 - the fault under test
+TEXT = Path(__file__).read_text(encoding="utf-8")
 
 
 @workflow.defn(name="Impure")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from temporalio import workflow
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError, SandboxedWorkflowRunner
 
 from gateway.infra.temporal import runner
+from tests.workflows.impure import Impure
 from workflows.handshake import Handshake
 from workflows.interpreter import Case
 
@@ -22,7 +23,5 @@ async def test_prepares(kind: type, name: str) -> None:
 
 
 async def test_the_sandbox_refuses_what_would_not_replay() -> None:
-    from tests.workflows.impure import Impure  # noqa: PLC0415 - importing it is harmless only here
-
-    with pytest.raises(RuntimeError, match="Failed validating workflow"):
+    with pytest.raises(RestrictedWorkflowAccessError, match="read_text"):
         runner().prepare_workflow(workflow._Definition.must_from_class(Impure))

@@ -22,7 +22,7 @@ from adapters.x12.wire.reports import (
     Quarantined,
     TransactionReport,
 )
-from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, Limits, Separators, split
+from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, SEGMENT, Limits, Separators, split
 from adapters.x12.wire.tree import Loop, Segment
 from adapters.x12.wire.walker import DEFAULT_EFFECTS, Memory, Walker
 
@@ -106,11 +106,11 @@ class _Reader:
         ready = self.ready
         offset, text = 0, ""
         for kind, offset, text in split(chunks, self.options.limits):
-            if kind == "segment":
-                handler = self.control.get(text[:3])
-                if handler is None and self.walker is not None:
-                    self.position += 1
-                    self.walker.step(text, self.position)
+            if kind == SEGMENT:
+                handler, walker = self.control.get(text[:3]), self.walker
+                if handler is None and walker is not None:
+                    self.position = position = self.position + 1
+                    walker.step(text, position)
                 else:
                     self._other(handler, offset, text)
             elif kind == HEADER:

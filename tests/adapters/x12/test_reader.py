@@ -20,7 +20,6 @@ from adapters.x12.wire import (
     write,
 )
 from adapters.x12.wire.registry import NAMES
-from adapters.x12.wire.rules import parse_path
 from adapters.x12.wire.walker import DEFAULT_EFFECTS
 from tests.adapters.x12.samples import CLAIM_HEAD, CLAIM_UNIT, NOW, claims, envelope, review_request
 
@@ -93,11 +92,9 @@ def test_every_guide_loads_and_every_rule_speaks_of_places_it_has() -> None:
         loops = {node.loop.id for node in found.nodes}
         assert not found.unit or found.unit in loops
         names = {node.id for node in found.nodes}
-        for rule in [rule.source for node in found.nodes for rule in node.loop.rules]:
-            texts = [rule[key] for key in ("need", "never", "balance", "count", "positive") if key in rule]
-            texts += [condition.removeprefix("not ").split()[0] for condition in rule.get("when", ())]
-            texts += [term.lstrip("+-") for key in ("equals", "of") for term in rule.get(key, ())]
-            for path in map(parse_path, texts):
+        rules = {id(rule): rule for node in found.nodes for rule in node.loop.rules}
+        for rule in rules.values():
+            for path in rule.paths():
                 assert set(path.loops) <= loops
                 assert not path.segment or path.segment in names
 

@@ -132,12 +132,13 @@ ZERO = Decimal(0)
 
 
 def number(text: str) -> Decimal:
-    """A decimal; zero when it is none (the element check has said so already)."""
+    """A plain decimal; zero when it is none (the element check has said so already). No exponents: they overflow."""
+    if len(text) > 30 or not text.replace(".", "", 1).lstrip("-").isdecimal():
+        return ZERO
     try:
-        value = Decimal(text)
+        return Decimal(text)
     except InvalidOperation:
         return ZERO
-    return value if value.is_finite() else ZERO
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ def _build_step(log: Path) -> str:
 
 def _without_host(text: str) -> str:
     """The reason at the end of Go's message, without the addresses in it."""
-    return re.sub(r"\"?https?://\S+", "…", text)[-200:]
+    return re.sub(r"\"?https?://\S+|(?<=lookup )\S+( on \S+)?", "…", text)[-200:]
 
 
 def launch(path: Path, state: Path, *, port: int, ui_port: int | None) -> Launch:

@@ -210,7 +210,7 @@ def _without_host(text: str) -> str:
 def launch(path: Path, state: Path, *, port: int, ui_port: int | None) -> Launch:
     """How to start it."""
     data = state / "data" / "temporal"
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [str(path), "server", "start-dev", "--ip", HOST, "--port", str(port), "--namespace", NAMESPACE]
     command += ["--db-filename", str(data / "temporal.db"), "--log-level", "warn"]
     # Half as many cases per second again as with SQLite's defaults. A killed process loses nothing; a loss of power may

@@ -241,11 +241,28 @@ def test_postgresql_in_a_home_of_mode_700(tmp_path: Path, installed: bool) -> No
 
 
 def test_an_initdb_cut_off_is_begun_again(tmp_path: Path) -> None:
-    half = tmp_path / "data" / "postgres"
-    half.mkdir(parents=True)
-    (half / "postgresql.conf").touch()
+    for name in ("postgres", "postgres.new"):
+        half = tmp_path / "data" / name
+        half.mkdir(parents=True)
+        (half / "postgresql.conf").touch()
     with Stack(StackSettings(state=tmp_path), {"postgres"}, Silent()).up() as found:
         assert postgres.attempt(found.postgres) == "connected"
+
+
+def test_secrets_that_do_not_match_the_data_are_said_at_once(tmp_path: Path) -> None:
+    settings = StackSettings(state=tmp_path)
+    Stack(settings, {"postgres"}, Silent()).up().down()
+    (tmp_path / "secrets" / "postgres").write_text("another")
+    with pytest.raises(ConfigurationError, match="do not match"):
+        Stack(settings, {"postgres"}, Silent()).up()
+
+
+def test_a_stack_can_be_started_again(tmp_path: Path) -> None:
+    stack = Stack(StackSettings(state=tmp_path), {"postgres"}, Silent())
+    for _ in range(2):
+        with stack.up() as found:
+            assert postgres.attempt(found.postgres) == "connected"
+        assert postgres.attempt(found.postgres) == "not yet"
 
 
 async def unknown_namespace(found: Addresses) -> None:

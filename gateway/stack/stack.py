@@ -110,6 +110,7 @@ class Stack:
                 path.chmod(mode)
         self._lock = os.open(run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOCK_PATIENCE
+        waited = False
         while not _try_lock(self._lock):
             owner = read_json(run / "stack.json")
             if running(owner) or time.monotonic() > deadline:
@@ -118,7 +119,10 @@ class Stack:
                 who = f" by process {owner['pid']}" if owner else ""
                 raise ConfigurationError(f"the state folder {self._state} is in use{who}: `gateway stack status`")
             progress.doing("stack", "waiting for the servers of the last run to end")
+            waited = True
             time.sleep(0.1)
+        if waited:
+            progress.done("stack", "they have ended")
         for record in run.glob("*.json"):
             end_orphan(record) if record.stem != "stack" else record.unlink()
 

@@ -98,8 +98,11 @@ def render(
 
 
 def pended(case_id: str, version: int, request_bundle: Element, decided_at: datetime) -> Decision:
-    """The answer when no decision came in time: every item A4 (spec-7; a notification must follow)."""
-    claim = entries(request_bundle)[0]["resource"]
+    """The answer when no decision came in time: every item A4 (spec-7; a notification must follow).
+
+    An empty `request_bundle` (a case of another rail) gives a decision without items: A4 as a whole.
+    """
+    claim = next(iter(entries(request_bundle)), {}).get("resource")
     items = [ItemDecision(sequence=int(item["sequence"]), action="A4") for item in rows(claim, "item")]
     return Decision(case_id=case_id, version=version, decided_at=decided_at, action="A4", items=tuple(items))
 

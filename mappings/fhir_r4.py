@@ -9,7 +9,7 @@ from adapters.fhir.wire import BundleIndex, entries
 from adapters.fhir.wire.elements import code, coding, identifier, rows
 from gateway.core.envelope import Reception
 from mappings.fhir_claim import number, party, view_claim
-from mappings.fhir_facts import clinical_facts, coverage_facts, document_fact, facts_of, patient_facts
+from mappings.fhir_facts import clinical_facts, coverage_facts, document_fact, facts_of, filled, patient_facts
 
 Facts = dict[str, Any]
 
@@ -119,7 +119,7 @@ def _asked(item: dict[str, Any], sequence: int) -> Facts:
         "category": code(item.get("category")),
         "quantity": number((item.get("quantity") or {}).get("value")),
     }
-    return {name: value for name, value in record.items() if value not in ("", None)}
+    return filled(record)
 
 
 def _order(order: dict[str, Any], sequence: int) -> Facts:
@@ -134,13 +134,13 @@ def _order(order: dict[str, Any], sequence: int) -> Facts:
         "start": str(period.get("start") or day)[:10],
         "end": str(period.get("end") or day)[:10],
     }
-    return {name: value for name, value in record.items() if value not in ("", None)}
+    return filled(record)
 
 
 def _condition(row: dict[str, Any]) -> Facts:
     found = coding(row.get("code"))
     record = {"code": found.get("code"), "system": found.get("system"), "date": str(row.get("recordedDate", ""))[:10]}
-    return {name: value for name, value in record.items() if value}
+    return filled(record)
 
 
 def _patient(patient: dict[str, Any]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class Hl7Codec:
     partners: Mapping[str, Program] = field(default_factory=dict)
     """Programs by partner id (`Reception.client`, or the part of `Reception.source` after the slash)."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    """Partner id → endpoint that answers are delivered to; default: the source itself."""
+    """Partner id → endpoint that answers are delivered to; default: `mllp/<partner>`."""
 
     def read(self, raw: Raw, reception: Reception) -> Reading:
         """Read one frame: a message or a batch of them."""
@@ -146,7 +146,7 @@ class Hl7Codec:
         header = message.header
         reply: dict[str, Any] = {
             "rail": FORMAT,
-            "endpoint": self.endpoints.get(partner, reception.source),
+            "endpoint": self.endpoints.get(partner, f"mllp/{partner}"),
             "format": FORMAT,
             "client": reception.client,
             "message": f"{message.code}^{message.trigger}",

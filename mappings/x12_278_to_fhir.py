@@ -72,7 +72,8 @@ class Transmission:
     application_receiver: str = ""
     group: str = ""
     transaction: str = ""
-    ordinal: int = 1
+    ordinal: str = "1"
+    """Number of the unit in its transaction set; `1.2` where one unit is several messages."""
     sender_qualifier: str = "ZZ"
     receiver_qualifier: str = "ZZ"
     usage: str = "P"
@@ -90,7 +91,7 @@ class Transmission:
             self.interchange,
             self.group,
             self.transaction,
-            str(self.ordinal),
+            self.ordinal,
         )
 
 
@@ -306,6 +307,7 @@ def _provider(loop: Loop, name: str, build: _Build, tracer: Tracer) -> Element:
     specialty = read_specialty(loop, tracer, "PractitionerRole")
     if loop.get("NM1", 2) != "1":
         organization = read_organization(loop, tracer, "Organization")
+        organization["type"] += specialty
         return build.add(organization, name)
     tracer.take(loop.segment("NM1"), 1, "Claim.careTeam.role")
     person = build.add(read_practitioner(loop, tracer, "Practitioner"), f"{name}-person")

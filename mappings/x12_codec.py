@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, overload
 
 from adapters.x12.wire.acknowledge import AckPolicy, Numbers, acknowledge
@@ -86,7 +87,7 @@ class X12Codec:
             one.offset: one
             for report in reports
             for _, one in report.transactions()
-            if not report.faults and one.outcome != "rejected"
+            if not report.faults and one.outcome != "rejected" and one.guide
         }
         intakes = Intakes(self, data, reception, accepted)
 
@@ -129,7 +130,7 @@ class Intakes(Sequence[Intake]):
     def __init__(
         self, codec: X12Codec, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
     ) -> None:
-        self._read = lambda: codec.messages(data, reception, accepted)
+        self._read = partial(codec.messages, data, reception, accepted)
         self._is_empty = not accepted
         self._count: int | None = None
 
@@ -149,17 +150,40 @@ class Intakes(Sequence[Intake]):
         return list(self)[index]
 
 
+PERSON = {"270": "2000D", "271": "2000D"}
+"""Loop below the unit that is a message of its own: the dependents of one subscriber are asked about separately."""
+
+
 def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Intake]:
     if isinstance(event, Unit):
-        units = [(event.ordinal, event.loop)]
+        units = [event.loop]
     else:
-        units = list(enumerate(event.tree.descendants(event.guide.unit), 1)) if event.guide.unit else []
-        units = units or [(1, event.tree)]
-    for ordinal, loop in units:
-        transmission = _transmission(event.header, event.group, event.report, ordinal)
+        units = list(event.tree.descendants(event.guide.unit)) if event.guide.unit else []
+        units = units or [event.tree]
+    first = event.ordinal if isinstance(event, Unit) else 1
+    for ordinal, loop in enumerate(units, first):
+        for part, (path, unit) in enumerate(_persons(loop, PERSON.get(event.guide.transaction, ""))):
+            number = f"{ordinal}.{part}" if part else str(ordinal)
+            transmission = _transmission(event.header, event.group, event.report, number)
+            yield _mapped(event.guide, Message(event.guide.name, path, unit, transmission, _text(path), reception))
+
+
+def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:
+    """(copied path, unit in it): the unit itself, or one per person below; the subscriber too where asked about."""
+    people = list(loop.loops(below)) if below else []
+    if not people:
         path = path_to(loop)
-        message = Message(event.guide.name, path, _same(path, loop.id), transmission, _text(path), reception)
-        yield _mapped(event.guide, message)
+        yield path, _same(path, loop.id)
+        return
+    own = next(loop.loops("2100C"), None)
+    if own is not None and next(own.loops(), None) is not None:
+        path = path_to(loop)
+        unit = _same(path, loop.id)
+        unit.items = [item for item in unit.items if not (isinstance(item, Loop) and item.id == below)]
+        yield path, unit
+    for person in people:
+        path = path_to(person)
+        yield path, _same(path, loop.id)
 
 
 def _mapped(guide: Guide, message: Message) -> Intake:
@@ -185,7 +209,7 @@ def _text(path: Loop) -> bytes:
 
 
 def _transmission(
-    header: InterchangeHeader, group: GroupReport, report: TransactionReport, ordinal: int
+    header: InterchangeHeader, group: GroupReport, report: TransactionReport, ordinal: str
 ) -> Transmission:
     return Transmission(
         sender=header.sender,

@@ -140,7 +140,8 @@ def eligibility_request(message: Message) -> Intake:
 
 def eligibility_response(message: Message) -> Intake:
     """A 271 of a payer we asked."""
-    trace = message.unit.segment("TRN", "2") or message.unit.segment("TRN")
+    holder = message.unit.loop("2000D") or message.unit
+    trace = holder.segment("TRN", "2") or holder.segment("TRN")
     number = trace.get(2) if trace else message.tree.get("BHT", 3)
     return Intake(
         type="eligibility.response",

@@ -21,6 +21,9 @@ class FhirSettings(BaseModel):
     hosts: tuple[str, ...] = Field(
         (), description="Host header values that are served, with port where not the default; empty: any"
     )
+    private_hosts: frozenset[str] = Field(
+        frozenset(), description="names of Subscription endpoints that may resolve to private addresses"
+    )
     strict: bool = Field(
         default=True, description="refuse what breaks a profile rule (but from partners registered as lenient)"
     )

@@ -70,15 +70,11 @@ def tree(message: Message, fates: Fates) -> Tree:
 
 def _fate(fates: Fates, start: str) -> str:
     """The fates of one repetition's leaves, each once."""
-    found = dict.fromkeys(
-        (entry.fate, entry.target) for path, entry in fates.items() if path.startswith(start)
-    )
+    found = dict.fromkeys((entry.fate, entry.target) for path, entry in fates.items() if path.startswith(start))
     texts = [f"[{_COLOURS[fate]}]{fate}: {markup(target)}[/{_COLOURS[fate]}]" for fate, target in found]
     return f"  → {'; '.join(texts)}" if texts else ""
 
 
 def _repetitions(segment: Segment, n: int) -> list[str]:
     """A field's repetitions for reading: components by `·`, sub-components by `/`."""
-    return [
-        " · ".join("/".join(component) for component in repetition.components) for repetition in segment.field(n)
-    ]
+    return [" · ".join("/".join(component) for component in repetition.components) for repetition in segment.field(n)]

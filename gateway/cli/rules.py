@@ -67,8 +67,8 @@ def check(ruleset: RuleSetArgument, as_json: Json = False) -> None:
         typer.echo(f"{found.ruleset.id} v{found.ruleset.version}: {len(found.ruleset.rules)} rules, {found.hash}")
 
 
-@app.command()
-def test(
+@app.command("test")
+def run_scenarios(
     folder: RuleSetArgument,
     as_json: Json = False,
     mutate: Annotated[bool, typer.Option("--mutate", help="Also try every mutant of every condition.")] = False,

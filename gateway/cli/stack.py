@@ -126,9 +126,8 @@ def status(state: State = STATE, as_json: AsJson = False) -> None:
     elif found["running"]:
         table = Table("server", "process", "address", box=None, header_style="dim")
         for part, server in found["servers"].items():
-            table.add_row(
-                part, str(server["pid"] or "elsewhere"), found["addresses"].get(part, "[dim]not asked for[/dim]")
-            )
+            address = found["addresses"].get(part)
+            table.add_row(part, str(server["pid"] or ("elsewhere" if address else "–")), address or "not asked for")
         if page := found["addresses"].get("temporal_ui"):
             table.add_row("temporal_ui", "", page)
         Console().print(table)

@@ -10,10 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from gateway.core.envelope import Envelope, Raw
 from gateway.core.errors import ConcurrencyError
+from gateway.core.exact_json import dumps, loads
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
@@ -109,7 +108,7 @@ class CaseStore:
             uuid.UUID(identity),
             opening.priority,
             opening.lane,
-            self.cipher.encrypt(envelope.tenant, orjson.dumps(context)),
+            self.cipher.encrypt(envelope.tenant, dumps(context)),
             envelope.time,
             opening.due_at,
         )
@@ -175,7 +174,7 @@ class CaseStore:
         )
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
-        context = self.cipher.encrypt(envelope.tenant, orjson.dumps(context_of(envelope)))
+        context = self.cipher.encrypt(envelope.tenant, dumps(context_of(envelope)))
         await connection.execute(
             SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
         )
@@ -207,7 +206,7 @@ class CaseStore:
             version=row["version"],
             status=row["status"],
             action=row["action"] or "",
-            context=orjson.loads(self.cipher.decrypt(row["tenant"], row["context"])),
+            context=loads(self.cipher.decrypt(row["tenant"], row["context"])),
             priority=row["priority"],
             received_at=row["received_at"],
             due_at=row["due_at"],

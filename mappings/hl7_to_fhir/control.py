@@ -10,7 +10,7 @@ from . import primitives
 from .actors import organization, practitioner
 from .cursor import Cursor
 from .graph import Resource, absent, reference
-from .job import Job, Scope, concept, handles
+from .job import Scope, concept, handles
 
 EVENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-0003"
 
@@ -228,8 +228,3 @@ def remark(claim: Resource, text: str) -> None:
     information = claim.setdefault("supportingInfo", [])
     category = concept("http://terminology.hl7.org/CodeSystem/claiminformationcategory", "info")
     information.append({"sequence": len(information) + 1, "category": category, "valueString": text})
-
-
-def start(job: Job, cursor: Cursor) -> None:
-    """What the header settles before anything else: the time of the message and the zone of its times."""
-    job.sent = primitives.instant(cursor.get(7), job.env.zone) or ""

@@ -160,6 +160,28 @@ def _local(cursor: Cursor, scope: Scope) -> None:
             scope.apply(cursor, target, name)
 
 
+_AT_VISIT = frozenset(
+    {"ServiceRequest", "Condition", "Procedure", "Observation", "DiagnosticReport", "MedicationRequest"}
+)
+
+
+def join_visit(job: Job) -> None:
+    """Where a message has one visit, all its care belongs to it, wherever PV1 stood; accounts belong to both."""
+    resources = job.env.graph.resources
+    visits = [resource for resource in resources if resource["resourceType"] == "Encounter"]
+    accounts = [resource for resource in resources if resource["resourceType"] == "Account"]
+    if len(visits) == 1:
+        for resource in resources:
+            if resource["resourceType"] in _AT_VISIT:
+                resource.setdefault("encounter", reference(visits[0]))
+    if job.encounter is not None and accounts:
+        job.encounter["account"] = [reference(account) for account in accounts]
+    coverages = [resource for resource in resources if resource["resourceType"] == "Coverage"]
+    for account in accounts:
+        if coverages:
+            account["coverage"] = [{"coverage": reference(coverage)} for coverage in coverages]
+
+
 def carry(job: Job, cursors: list[Cursor]) -> None:
     """Keep every populated field that nothing took and nobody ignores, as written, in an extension of its resource."""
     ignored = job.program.ignored

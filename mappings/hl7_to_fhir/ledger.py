@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from adapters.hl7.wire import NULL
 from gateway.core.ledger import Fate, Ledger, LedgerEntry
 
 from .cursor import Cursor, Mark
@@ -78,7 +79,10 @@ def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEn
                 for sub, leaf in enumerate(
                     component.split(syntax.subcomponent) if syntax.subcomponent else [component], 1
                 ):
-                    if leaf:
+                    if leaf == NULL and written != NULL:
+                        at = (name, index, number, repetition, position, sub)
+                        entries.append(_made(at, "ignored", "explicit null of a component: left out"))
+                    elif leaf:
                         entries.append(_made((name, index, number, repetition, position, sub), *fate))
     return entries
 

@@ -101,6 +101,9 @@ def diagnosis(cursor: Cursor, scope: Scope) -> None:
         cursor.mark(21, "Condition.verificationStatus", {1: ""}, 1)
     scope.link(resource)
     scope.at_visit(resource)
+    asked = scope.order or scope.medication
+    if asked is not None:
+        asked.setdefault("reasonReference", []).append(reference(resource))
 
 
 def _encounter_diagnosis(cursor: Cursor, condition: Resource, encounter: Resource) -> None:

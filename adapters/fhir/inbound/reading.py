@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import structlog
 from starlette.requests import ClientDisconnect, Request
 
-from adapters.fhir.inbound.answers import Failure, errors_of, invalid, preference
+from adapters.fhir.inbound.answers import Failure, accepted_form, errors_of, invalid, preference
 from adapters.fhir.inbound.services import FhirServices, Resource
 from adapters.fhir.settings import FhirSettings
 from adapters.fhir.wire import FHIR_JSON, Limits, media_form, parse
@@ -60,15 +60,16 @@ class Edge:
     """Work that outlives a client's disconnect."""
     timer: Callable[[], float] = time.monotonic
 
-    async def sender(self, request: Request, *needs: tuple[str, str]) -> Principal:
+    async def sender(self, request: Request, *needs: tuple[str, str], audience: str = "") -> Principal:
         """Authenticate and authorize: one of `needs` (resource type, letters of cruds) must be granted."""
         tls = request.scope.get("extensions", {}).get("tls") or {}
         principal = await self.services.authenticate(
-            request.headers.get("authorization"), tuple(tls.get("client_cert_chain") or ())
+            request.headers.get("authorization"), tuple(tls.get("client_cert_chain") or ()), audience=audience
         )
         request.state.principal = principal
         if needs and not any(principal.may(kind, verbs) for kind, verbs in needs):
-            raise Failure(403, Issue("forbidden", "", "the token's scopes do not allow this"))
+            challenge = {"www-authenticate": 'Bearer realm="fhir", error="insufficient_scope"'}
+            raise Failure(403, Issue("forbidden", "", "the token's scopes do not allow this"), headers=challenge)
         return principal
 
     def operation_needs(self, kind: str, verbs: str) -> tuple[tuple[str, str], ...]:
@@ -88,11 +89,10 @@ class Edge:
             attributes=attributes,
         )
 
-    async def body(self, request: Request) -> bytes:
-        """The whole body. Raises Failure: 413 too large, 408 too slow."""
-        limit = self.settings.max_body
+    async def body(self, request: Request, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes. Raises Failure: 413 too large, 408 too slow."""
         announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit * DRAIN:
+        if announced.isascii() and announced.isdigit() and int(announced) > limit * DRAIN:
             raise _too_large(limit)
         data = bytearray()
         size = 0
@@ -113,9 +113,13 @@ class Edge:
         return bytes(data)
 
     async def received(self, request: Request, principal: Principal, operation: str, version: str) -> Received:
-        """Read the body and stamp its receipt. Raises Failure: 415, 413, 408, 400."""
+        """Read the body and stamp its receipt. Raises Failure: 406, 415, 413, 408, 400.
+
+        Whether the client understands our answers is asked first: after accept, 406 would be a lie.
+        """
+        accepted_form(request)
         form = content_form(request.headers)
-        data = await self.body(request)
+        data = await self.body(request, self.settings.max_body)
         strict = (self.settings.strict and not principal.lenient) or preference(request, "handling") == "strict"
         key = request.headers.get("idempotency-key", "")
         extra = {"idempotency-key": key} if 0 < len(key) <= LONGEST_KEY else {}

@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any
 
 from adapters.x12.wire.dictionary import DataElement, SyntaxNote, dictionary, load_yaml
+from adapters.x12.wire.rules import Rule
 from gateway.core.errors import ConfigurationError
 
 ANY_NUMBER = 1 << 30
@@ -112,7 +113,7 @@ class LoopNode:
     transient: bool = False
     """Dropped once closed when a file is read piece by piece: the unit loop, and what contains it."""
     unit: bool = False
-    rules: list[Any] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
 
     @property
     def first(self) -> SegmentNode:
@@ -178,7 +179,7 @@ def load(name: str) -> Guide:
     unit = str(data.get("unit", ""))
     _mark(root, unit)
     for rule in data.get("rules", ()):
-        _attach(root, rule)
+        _attach(root, Rule(rule))
     when = data.get("when")
     return Guide(
         id=str(data["guide"]),
@@ -225,8 +226,8 @@ def _mark(loop: LoopNode, unit: str) -> bool:
     return loop.unit or any(inside)
 
 
-def _attach(loop: LoopNode, rule: Any) -> None:
-    if loop.id == str(rule["in"]):
+def _attach(loop: LoopNode, rule: Rule) -> None:
+    if loop.id == str(rule.source["in"]):
         loop.rules.append(rule)
     for child in loop.children:
         if isinstance(child, LoopNode):

@@ -10,18 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from adapters.x12.wire.elements import is_clock, is_short_date
-from adapters.x12.wire.faults import Effect
+from adapters.x12.wire.faults import Effect, Fault
 from adapters.x12.wire.guide import Guide
+from adapters.x12.wire.header_checks import header_checks
 from adapters.x12.wire.program import CodeSets, Program, program
 from adapters.x12.wire.registry import GROUPS, choose, guides_of, version_known
-from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, Quarantined, TransactionReport
+from adapters.x12.wire.reports import (
+    GroupReport,
+    InterchangeHeader,
+    InterchangeReport,
+    Quarantined,
+    TransactionReport,
+)
 from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, Limits, Separators, split
 from adapters.x12.wire.tree import Loop, Segment
 from adapters.x12.wire.walker import DEFAULT_EFFECTS, Memory, Walker
-
-ENVELOPE_VERSIONS = ("00401", "00402", "00501")
-_QUALIFIERS = frozenset([*(f"{number:02d}" for number in (1, 2, 3, 4, *range(7, 39))), "AM", "NR", "SA", "SN", "ZZ"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Unit:
     report: TransactionReport
     ordinal: int
     """Its number in the transaction set, from 1."""
+    faults: tuple[Fault, ...] = ()
+    """What was found in it and in what introduces it."""
 
 
 Event = InterchangeReport | Quarantined | Transaction | Unit
@@ -99,6 +104,7 @@ class _Reader:
 
     def run(self, chunks: Iterable[bytes]) -> Iterator[Event]:
         ready = self.ready
+        offset, text = 0, ""
         for kind, offset, text in split(chunks, self.options.limits):
             if kind == "segment":
                 handler = self.control.get(text[:3])
@@ -107,8 +113,6 @@ class _Reader:
                     self.walker.step(text, self.position)
                 else:
                     self._other(handler, offset, text)
-                if self.interchange is not None:
-                    self.interchange.length = offset + len(text) + 1 - self.interchange.offset
             elif kind == HEADER:
                 self._isa(offset, text)
             elif kind == GARBAGE:
@@ -118,7 +122,7 @@ class _Reader:
             if ready:
                 yield from ready
                 ready.clear()
-        self._end_interchange()
+        self._end_interchange(offset + len(text))
         self._flush()
         yield from ready
         ready.clear()
@@ -126,10 +130,10 @@ class _Reader:
     # -- interchange --------------------------------------------------------------------------------------------
 
     def _isa(self, offset: int, text: str) -> None:
-        self._end_interchange()
+        self._end_interchange(offset)
         self._flush()
         separators = Separators.of(text)
-        report = InterchangeReport(InterchangeHeader.parse(text), separators, offset, len(text))
+        report = InterchangeReport(InterchangeHeader.parse(text), separators, offset)
         self.interchange, self.ended, self.isa_position = report, False, 1
         if self.choose_options is not None:
             self.options = self.choose_options(report.header)
@@ -144,7 +148,7 @@ class _Reader:
             report.refuse(code, "ISA", element={"027": 16, "024": 11}.get(code, 0))
             self.ended = code != "024"
             return
-        for code, element, good in _header_checks(report.header, self.options.usage):
+        for code, element, good in header_checks(report.header, self.options.usage):
             if not good:
                 report.refuse(code, "ISA", 1, element)
 
@@ -161,9 +165,8 @@ class _Reader:
     def _garbage(self, offset: int, length: int) -> None:
         report = self.interchange
         if report is not None and report.separators.fault() not in ("", "024"):
-            report.length = offset + length - report.offset
-            return
-        self._end_interchange()
+            return  # the rest of an interchange whose separators cannot be used
+        self._end_interchange(offset)
         before = self.quarantined
         if before is not None and before.offset + before.length == offset:
             self.quarantined = Quarantined(before.offset, before.length + length, before.reason)
@@ -180,7 +183,7 @@ class _Reader:
         if self.interchange is not None:
             self.interchange.refuse("024", "", self.isa_position)
             self.ended = True
-        self._end_interchange()
+        self._end_interchange(offset)
         self.ready.append(Quarantined(offset, 0, "a segment is longer than the limit; reading stopped"))
 
     def _iea(self, offset: int, text: str) -> None:
@@ -197,10 +200,12 @@ class _Reader:
         self.ended = True
         self._end_interchange()
 
-    def _end_interchange(self) -> None:
+    def _end_interchange(self, end: int = 0) -> None:
+        """`end` is the offset behind an interchange that has no IEA."""
         report = self.interchange
         if report is None:
             return
+        report.length = report.length or end - report.offset
         self._end_group(missing=True)
         if not self.ended:
             report.refuse("023", "IEA", self.isa_position)
@@ -224,6 +229,8 @@ class _Reader:
         self._end_group(missing=True)
         fields = self._fields(text, 9)
         group = GroupReport(fields[1], fields[2], fields[3], fields[6], fields[8], offset)
+        if len(group.group) != 2 or not group.group.isalnum() or not group.group.isascii():
+            report.refuse("024", "GS", self.isa_position, 1)
         self.guides = guides_of(group.group, group.version)
         known_groups = {code for codes in GROUPS.values() for code in codes}
         if not self.guides and group.group != "FA":
@@ -304,7 +311,9 @@ class _Reader:
         walker, report = self.walker, self.transaction
         if walker is not None and report is not None and self.group is not None and self.interchange is not None:
             guide = walker.program.guide
-            self.ready.append(Unit(loop, guide, self.interchange.header, self.group, report, walker.units))
+            self.ready.append(
+                Unit(loop, guide, self.interchange.header, self.group, report, walker.units, tuple(walker.recent))
+            )
 
     def _se(self, offset: int, text: str) -> None:  # noqa: ARG002
         report = self.transaction
@@ -372,25 +381,6 @@ class _Reader:
             )
             memory = self.memories[key] = Memory(compiled)
         return memory
-
-
-def _header_checks(header: InterchangeHeader, usage: str) -> tuple[tuple[str, int, bool], ...]:
-    """(TA105, ISA element, whether it is good), in the order they are reported."""
-    fields = header.fields
-    return (
-        ("017", 12, header.version in ENVELOPE_VERSIONS),
-        ("010", 1, fields[1] in ("00", "01", "02", "03", "04", "05", "06")),
-        ("012", 3, fields[3] in ("00", "01")),
-        ("005", 5, header.sender_qualifier in _QUALIFIERS),
-        ("006", 6, bool(header.sender)),
-        ("007", 7, header.receiver_qualifier in _QUALIFIERS),
-        ("008", 8, bool(header.receiver)),
-        ("014", 9, is_short_date(header.date)),
-        ("015", 10, len(header.time) == 4 and is_clock(header.time)),
-        ("018", 13, len(header.control_number) == 9 and header.control_number.isdecimal()),
-        ("019", 14, header.acknowledgement_requested in ("0", "1")),
-        ("020", 15, header.usage in ((usage,) if usage else ("P", "T", "I"))),
-    )
 
 
 def _name(text: str) -> str:

@@ -121,12 +121,12 @@ class _Splitter:
         """Yield what is complete."""
         progress = True
         while self.buffer and progress and not self.broken:
-            before = self.offset
+            before, state = self.offset, self.separators
             if self.separators is None:
                 yield from self._header(last=last)
             else:
                 yield from self._segments(self.separators, last=last)
-            progress = self.offset > before
+            progress = self.offset > before or self.separators is not state
 
     def _advance(self, count: int) -> None:
         self.buffer = self.buffer[count:]
@@ -167,8 +167,12 @@ class _Splitter:
     def _segments(self, separators: Separators, *, last: bool) -> Iterator[Token]:
         mark, terminator = separators.element, separators.segment
         end = self.buffer.rfind(terminator) + 1
+        special = [self.buffer.find(name, 0, end) for name in (f"BIN{mark}", f"BDS{mark}", f"IEA{mark}", "ISA")]
+        first = min((at for at in special if at >= 0), default=-1)
+        if first >= 0:  # the plain segments before it go the fast way
+            end = self.buffer.rfind(terminator, 0, first) + 1
         block = self.buffer[:end]
-        if f"BIN{mark}" in block or f"BDS{mark}" in block or f"IEA{mark}" in block or f"ISA{mark}" in block:
+        if first >= 0 and not block.strip(self.white + terminator):
             yield from self._careful(separators, last=last)
         elif block:
             offset, white = self.offset, self.white
@@ -188,7 +192,9 @@ class _Splitter:
             start = at
             while start < len(buffer) and buffer[start] in self.white:
                 start += 1
-            if buffer.startswith(f"ISA{mark}", start):
+            if not last and len(buffer) - start < ISA_LENGTH and buffer.startswith("ISA", start):
+                break
+            if readable(buffer[start : start + ISA_LENGTH]):
                 self.separators, at = None, start
                 break
             end = self._end(buffer, start, separators, last=last)
@@ -222,6 +228,10 @@ class _Splitter:
         """An unfinished segment: wait for more within the limits, or take it as it is at the end of the file."""
         text = self.buffer.lstrip(self.white)
         offset = self.offset + len(self.buffer) - len(text)
+        if readable(text[:ISA_LENGTH]):
+            self.separators = None
+            self._advance(len(self.buffer) - len(text))
+            return
         if last:
             self._advance(len(self.buffer))
             if text:

@@ -101,8 +101,8 @@ class Reader:
         token = self.token
         try:
             return date.fromisoformat(self.next("date", "a date YYYY-MM-DD"))
-        except ValueError:
-            raise self.fail("not a day of the calendar", token)
+        except ValueError as error:
+            raise self.fail("not a day of the calendar", token) from error
 
     def duration(self) -> Duration:
         """`12 months`."""
@@ -182,8 +182,8 @@ class Reader:
         self.at += 1
         try:
             instant = datetime.fromisoformat(token.text)
-        except ValueError:
-            raise self.fail("not an instant", token)
+        except ValueError as error:
+            raise self.fail("not an instant", token) from error
         if instant.tzinfo is None:
             raise self.fail("an instant needs its offset, such as Z", token)
         return Literal("dateTime", instant)

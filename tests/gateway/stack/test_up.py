@@ -165,9 +165,7 @@ with Stack(StackSettings(state=Path(sys.argv[1]))).up():
 @pytest.fixture
 def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that runs a stack."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path / "state")], stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "state")], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "up\n"
     yield child
@@ -175,9 +173,7 @@ def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     child.communicate()
 
 
-def test_killing_the_parent_leaves_no_orphan_and_no_data_is_lost(
-    tmp_path: Path, parent: subprocess.Popen[str]
-) -> None:
+def test_killing_the_parent_leaves_no_orphan_and_no_data_is_lost(tmp_path: Path, parent: subprocess.Popen[str]) -> None:
     state = tmp_path / "state"
     found = addresses_of(state)
     assert found is not None

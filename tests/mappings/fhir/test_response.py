@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.fhir import wire
@@ -311,6 +311,7 @@ def test_every_must_support_element_occurs_in_a_session() -> None:
     assert total == 72
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(["http", "urn"]), st.sampled_from(list(ACTIONS)))
 def test_echo_identity_and_closure_hold_for_any_subset_of_a_request(seed: int, scheme: str, action: str) -> None:
     pick = random.Random(seed)

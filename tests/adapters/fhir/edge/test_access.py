@@ -145,6 +145,22 @@ async def test_what_was_issued_to_one_client_is_404_for_another(world: World) ->
     assert (hidden.status_code, hidden.content) == (unknown.status_code, unknown.content) == (404, unknown.content)
 
 
+async def test_a_hook_takes_its_callers_own_jwt_once_and_for_this_service_only(world: World) -> None:
+    service = "http://gateway.example/cds-services/order-sign-crd"
+    path = "/cds-services/order-sign-crd"
+
+    async def attempt(signed: str, address: str = path) -> int:
+        return (await world.post(address, {}, authorization=f"Bearer {signed}")).status_code
+
+    good = assertion(CLOCK.now, aud=service, sub=None)
+    assert await attempt(good) == 400  # let in: the body is what is wrong
+    assert await attempt(good) == 401
+    for claims in ({"aud": "http://gateway.example/cds-services/order-select-crd"}, {"aud": service, "iss": "nobody"}):
+        assert await attempt(assertion(CLOCK.now, sub=None, **claims)) == 401
+    assert await attempt(assertion(CLOCK.now, ec_key("evil"), aud=service)) == 401
+    assert await attempt(assertion(CLOCK.now, aud=service, sub=None), SUBMIT) == 401
+
+
 async def test_a_forged_certificate_header_is_nothing(world: World) -> None:
     forged = {"x-client-cert": "-----BEGIN CERTIFICATE-----", "x-ssl-client-verify": "SUCCESS"}
     assert (await world.submit(request_bundle(), **forged)).status_code == 401

@@ -88,6 +88,7 @@ async def test_create_shakes_hands_and_becomes_active(world: World, receiver: Re
     assert read.json()["status"] == "active"
     status = (await world.http.get(f"{PATH}/{body['id']}/$status")).json()
     assert (status["type"], status["total"]) == ("searchset", 1)
+    assert (await world.post(f"{PATH}/{body['id']}/$status", {"resourceType": "Parameters"})).json() == status
     said = {row["name"]: row for row in status["entry"][0]["resource"]["parameter"]}
     assert said["status"]["valueCode"] == "active"
     assert said["events-since-subscription-start"]["valueString"] == "0"
@@ -173,7 +174,10 @@ async def test_what_we_cannot_serve_is_refused(world: World, resource: dict[str,
 
 
 async def test_plaintext_and_loopback_are_for_the_demo_profile_only() -> None:
-    async with running(profile="production") as world:
+    async with running(profile="production", private_hosts=frozenset({"hooks.internal"})) as world:
+        vouched = await world.post(PATH, subscription("https://hooks.internal/hook"))
+        assert vouched.status_code == 201
+        await asyncio.gather(*world.notifier.running)
         for endpoint in ("http://hooks.example/hook", "https://127.0.0.1/hook", "https://localhost/hook"):
             assert (await world.post(PATH, subscription(endpoint))).status_code == 422
         assert (await world.post(PATH, subscription("https://hooks.example/hook"))).status_code == 201
@@ -188,3 +192,4 @@ async def test_id_only_is_for_the_older_version(world: World, receiver: Receiver
 async def test_nothing_is_promised_when_the_handshake_cannot_be_queued(world: World) -> None:
     world.notifier.failure = Unavailable()
     assert (await world.post(PATH, subscription("http://127.0.0.1:9/hook"))).status_code == 503
+    assert world.subscriptions.rows == {}

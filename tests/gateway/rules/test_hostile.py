@@ -1,0 +1,156 @@
+"""Hostile rules are refused with a clear error, and no rule reaches anything outside its facts."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import socket
+import subprocess
+
+import pytest
+
+from gateway.core.errors import ConfigurationError
+from gateway.rules.check import check_condition
+from gateway.rules.documents import read_condition, read_ruleset
+from gateway.rules.dmn import read_model
+from gateway.rules.engine import evaluate
+from gateway.rules.feel.parser import compile_expression, run
+from gateway.rules.files import read_yaml
+from gateway.rules.language import compile_condition, parse_condition, parse_rules
+from gateway.rules.model import AllOf, Fact, Known, Not
+from gateway.rules.release import release
+from tests.gateway.rules.synthetic import policy, request
+
+DEEP = 10_000
+
+
+def nested(depth):
+    document = {"fact": "patient.age", "gte": 1}
+    for _ in range(depth):
+        document = {"not": document}
+    return document
+
+
+HOSTILE_TEXTS = {
+    "deep brackets": "(" * DEEP + "age is 1" + ")" * DEEP,
+    "deep not": "not " * DEEP + "age is 1",
+    "many parts": " and ".join(["age is 1"] * 5000),
+    "a megabyte": "age is 1 and " * 100_000 + "age is 1",
+    "dunder": "age.__class__ is 1",
+    "call": "__import__ is 1",
+    "unfinished string": 'age is "' + "\\" * 100_000,
+    "huge number": "age is " + "9" * 5000,
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS.keys())
+def test_hostile_text_is_refused_with_its_place(catalogue, text):
+    with pytest.raises(ConfigurationError) as caught:
+        compile_condition(text, catalogue)
+    assert caught.value.location
+    assert len(str(caught.value)) < 500
+
+
+HOSTILE_DOCUMENTS = {
+    "deep": nested(DEEP),
+    "wide": {"all": [{"fact": "patient.age", "gte": 1}] * 5000},
+    "attribute": {"fact": "patient.age.__class__", "eq": "x"},
+    "expression": {"expression": "1+1"},
+    "function node": {"type": "functionNode", "content": {"source": "http.get('http://example.org')"}},
+    "regular expression": {"fact": "patient.id", "matches": "(a+)+$"},
+    "infinite number": {"fact": "patient.age", "gte": float("inf")},
+    "long number": {"fact": "patient.age", "gte": 10**40},
+    "list for a fact": {"fact": ["patient.age"], "eq": 1},
+}
+
+
+@pytest.mark.parametrize("document", HOSTILE_DOCUMENTS.values(), ids=HOSTILE_DOCUMENTS.keys())
+def test_hostile_documents_are_refused(catalogue, document):
+    with pytest.raises(ConfigurationError):
+        rules = [{"id": "R", "category": "fraud", "condition": document, "action": {"type": "pend"}}]
+        release(read_ruleset({"id": "hostile", "rules": rules}), catalogue)
+
+
+def test_the_check_itself_does_not_recurse(catalogue):
+    condition = Known(Fact("patient.age"))
+    for _ in range(DEEP):
+        condition = Not(condition)
+    assert check_condition(condition, catalogue, {})[0].code == "limit"
+    wide = AllOf((Known(Fact("patient.age")),) * 5000)
+    assert check_condition(wide, catalogue, {})[0].code == "limit"
+
+
+BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
+HOSTILE_YAML = {
+    "aliases": BOMB,
+    "object": b"!!python/object/apply:os.system ['true']",
+    "depth": b"[" * DEEP,
+    "doubled key": b"a: 1\na: 2\n",
+    "not utf-8": b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE_YAML.values(), ids=HOSTILE_YAML.keys())
+def test_hostile_yaml_is_refused(data):
+    with pytest.raises(ConfigurationError):
+        read_yaml(data)
+
+
+HOSTILE_XML = {
+    "external entity": b'<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><definitions>&x;</definitions>',
+    "laughs": b'<!DOCTYPE d [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><definitions>&b;</definitions>',
+    "utf-16 entity": '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE d [<!ENTITY x "y">]><definitions/>'.encode("utf-16"),
+    "another root": b"<html/>",
+    "not xml": b"<definitions",
+    "deep": b"<definitions>" + b"<a>" * DEEP + b"</a>" * DEEP + b"</definitions>",
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE_XML.values(), ids=HOSTILE_XML.keys())
+def test_hostile_models_are_refused(data):
+    with pytest.raises(ConfigurationError):
+        read_model(data)
+
+
+RUNAWAY = {
+    "nested loops": "for a in 1..1000, b in 1..1000, c in 1..1000 return a*b*c",
+    "recursion": "{f: function(n) f(n+1), x: f(1)}.x",
+    "big list": "count(1..999999999)",
+    "big power": "10**999999",
+}
+
+
+@pytest.mark.parametrize("text", RUNAWAY.values(), ids=RUNAWAY.keys())
+def test_runaway_feel_ends_as_null(text):
+    names = frozenset({"f", "n", "x"})
+    try:
+        node = compile_expression(text, names)
+    except ConfigurationError:
+        return
+    assert run(node, {}) is None
+
+
+def test_foreign_functions_and_attributes_are_not_served():
+    with pytest.raises(ConfigurationError):
+        compile_expression("function(x) external {java: {class: \"java.lang.Math\"}}", frozenset())
+    for text in ('"a".__class__', "x.__globals__", "__import__", "string.__self__", "{}.keys"):
+        assert run(compile_expression(text, frozenset({"x"})), {"x": "value"}) is None
+
+
+def test_rules_touch_no_file_no_network_and_no_process(catalogue, now, monkeypatch):
+    def refuse(*_arguments, **_named):
+        raise AssertionError("a rule reached outside")
+
+    found = policy(catalogue)
+    for module, name in ((socket, "socket"), (subprocess, "Popen"), (os, "system"), (builtins, "open")):
+        monkeypatch.setattr(module, name, refuse)
+    pinned = release(found, catalogue)
+    import random
+
+    dice = random.Random(1)
+    for _ in range(20):
+        evaluate(pinned, request(dice), now=now)
+    parse_condition('service is in "x" and age at least 5', catalogue)
+    parse_rules("rule R category fraud when age is 5 then pend", catalogue)
+    read_condition({"fact": "patient.age", "gte": 1})

@@ -1,0 +1,67 @@
+"""The laws of three-valued logic, over random conditions and random requests."""
+
+from __future__ import annotations
+
+import copy
+import os
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.rules.leaves import Scope
+from gateway.rules.model import AllOf, AnyOf, Not
+from gateway.rules.program import compile_condition_tree
+from tests.gateway.rules.random_rules import VALUE_SETS, complete_facts, conditions
+
+EXAMPLES = int(os.environ.get("GATEWAY_HYPOTHESIS_EXAMPLES", "150"))
+relaxed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def truth(catalogue, condition, facts):
+    services = facts.get("services") or [{}]
+    return compile_condition_tree(Scope(catalogue, VALUE_SETS), condition)(facts, services[0], services[0])
+
+
+@st.composite
+def thinned(draw):
+    """Facts, and the same with some of them missing: a top-level fact, a field of a record, or a whole list."""
+    full = draw(complete_facts)
+    thin = copy.deepcopy(full)
+    for key in draw(st.sets(st.sampled_from(sorted(full)), max_size=4)):
+        del thin[key]
+    for name in ("services", "diagnoses", "observations"):
+        for record in thin.get(name, ()):
+            for key in list(record):
+                if draw(st.booleans()):
+                    del record[key]
+    return full, thin
+
+
+@relaxed
+@given(conditions, thinned())
+def test_a_decided_condition_stays_decided_when_missing_facts_arrive(catalogue, condition, facts):
+    full, thin = facts
+    before = truth(catalogue, condition, thin)
+    assert before is None or before is truth(catalogue, condition, full)
+
+
+@relaxed
+@given(conditions, conditions, thinned())
+def test_laws_of_de_morgan_commutation_and_double_negation(catalogue, a, b, facts):
+    _, thin = facts
+
+    def value(condition):
+        return truth(catalogue, condition, thin)
+
+    assert value(Not(AllOf((a, b)))) is value(AnyOf((Not(a), Not(b))))
+    assert value(Not(AnyOf((a, b)))) is value(AllOf((Not(a), Not(b))))
+    assert value(AllOf((a, b))) is value(AllOf((b, a)))
+    assert value(AnyOf((a, b))) is value(AnyOf((b, a)))
+    assert value(Not(Not(a))) is value(a)
+    assert value(AllOf((a, AnyOf((a, b))))) is value(a), "absorption"
+
+
+@relaxed
+@given(conditions)
+def test_nothing_known_decides_nothing(catalogue, condition):
+    assert truth(catalogue, condition, {}) is None

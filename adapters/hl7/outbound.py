@@ -77,14 +77,16 @@ class MllpSender:
                 raise
             finally:
                 link.rest()
-                if not known or not self.settings.persistent:
+                if not known:
                     self._drop(link)
+                elif not self.settings.persistent:
+                    self._leave(link)
 
     async def close(self) -> None:
         """Close the connection."""
         async with self._turn:
             if self._link is not None:
-                self._drop(self._link)
+                self._leave(self._link)
 
     async def __aenter__(self) -> MllpSender:
         return self
@@ -95,7 +97,13 @@ class MllpSender:
         await self.close()
 
     def _drop(self, link: _Link) -> None:
+        """Cut a connection whose state is not known."""
         link.abort()
+        self._link = None
+
+    def _leave(self, link: _Link) -> None:
+        """Close a connection in order: what was written still goes out."""
+        link.close()
         self._link = None
 
     async def _connected(self) -> _Link:
@@ -294,6 +302,11 @@ class _Link(asyncio.Protocol):
         """Send bytes; a lost connection shows in `events`."""
         if self._transport is not None:
             self._transport.write(data)
+
+    def close(self) -> None:
+        """Close after what was written is sent."""
+        if self._transport is not None:
+            self._transport.close()
 
     def abort(self) -> None:
         """Close without waiting."""

@@ -186,7 +186,7 @@ def verdict_of(error: GatewayError | None) -> tuple[str, str]:
 
 def release(header: Segment) -> tuple[int, ...]:
     """MSH-12 as numbers, (2, 5, 1); the default where it is missing or no number."""
-    return _numbers(header.get(12) or DEFAULT_VERSION)
+    return _numbers((header.get(12) or DEFAULT_VERSION)[:16])
 
 
 @lru_cache(maxsize=64)

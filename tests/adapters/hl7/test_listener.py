@@ -316,6 +316,19 @@ async def test_a_half_closed_peer_still_gets_its_answers(listen: Any, connect: A
     assert [await client.code(), await client.code()] == ["AA C1", ""]
 
 
+async def test_bytes_being_worked_on_are_bounded(listen: Any, connect: Any, adt: Any) -> None:
+    accept = GatedAccept()
+    listener = await listen(accept, buffered=65_536)
+    client = await connect(listener)
+    note = "NTE|1||" + "x" * 40_000
+    await client.send(adt("C1", extra=note), adt("C2", patient="P2", extra=note))
+    await until(lambda: accept.started == ["C1"])
+    accept.gate("C1").set()
+    assert [await client.code(), await client.code()] == ["AA C1", "AR C2"]
+    accept.gate("C3").set()
+    assert await client.ask(adt("C3", extra=note)) == "AA C3"
+
+
 async def test_held_bytes_are_bounded(listen: Any, connect: Any, adt: Any) -> None:
     listener = await listen(MemoryAccept(), buffered=65_536)
     one, two = await connect(listener), await connect(listener)

@@ -19,7 +19,20 @@ from typing import cast
 from adapters.hl7.settings import SenderSettings
 from adapters.hl7.wire import Segment, parse, read_header
 from adapters.hl7.wire.acknowledgement import acknowledge, plan
-from adapters.hl7.wire.mllp import POSITIVE, Commit, Event, Frame, Framer, Junk, Limits, Refused, Truncated, frame
+from adapters.hl7.wire.mllp import (
+    FS,
+    POSITIVE,
+    VT,
+    Commit,
+    Event,
+    Frame,
+    Framer,
+    Junk,
+    Limits,
+    Refused,
+    Truncated,
+    frame,
+)
 from adapters.hl7.wire.reply import Reply, action_for, read_reply
 from gateway.core.errors import EndpointRefused, EndpointUnavailable, GatewayError, Issue
 from gateway.core.ports import Clock, Outbound, Receipt
@@ -65,6 +78,8 @@ class MllpSender:
             header = read_header(outbound.data)
         except GatewayError as error:
             raise EndpointRefused("not an HL7 message", location=error.location) from error
+        if VT in outbound.data or FS in outbound.data:
+            raise EndpointRefused("a message with frame bytes inside cannot be sent", location=self.settings.name)
         async with self._turn:
             link = await self._connected()
             known = False

@@ -289,6 +289,7 @@ async def test_what_is_no_message_is_refused_on_the_wire(listen: Any, connect: A
     assert await client.ask(b"GET / HTTP/1.1\r\n") == "AR "
     assert await client.ask(b"") == "AR "
     assert await client.ask(adt("C1").replace(b"DOE", b"D" + FS + b"E")) == "AE C1"
+    assert await client.ask(adt("CX").replace(b"EHR", b"E" + FS + b"R")) == "AE CX"
     client.writer.write(VT + adt("LOST") + frame(adt("C2")))
     assert await client.code() == "AA C2"
     assert await client.ask(adt("BIG", extra="NTE|" + "x" * 3_000)) == "AR BIG"

@@ -288,6 +288,8 @@ async def test_nobody_listens(sender: Any, adt: Any) -> None:
 async def test_what_is_no_message_is_not_sent(sender: Any) -> None:
     with pytest.raises(EndpointRefused):
         await sender(1).send(outbound(b"hello"))
+    with pytest.raises(EndpointRefused):
+        await sender(1).send(outbound(b"MSH|^~\\&|A\rNTE|\x1c\r"))
 
 
 async def test_a_cancelled_send_leaves_no_answer_behind(endpoint: Any, sender: Any, adt: Any) -> None:

@@ -79,7 +79,7 @@ def _type_of(annotation: Any) -> tuple[str, bool]:
     if match:
         return match[1], "List[" in text
     primitive = re.search(r"(\w+)\(\)\]", text)
-    name = primitive[1] if primitive else "boolean"
+    name = primitive[1] if primitive else ("boolean" if "bool" in text else "other")
     return name[0].lower() + name[1:], "List[" in text
 
 

@@ -104,8 +104,8 @@ class Row:
 
     def _null(self, cursor: Cursor, resource: dict[str, Any]) -> None:
         """The sender says: delete what you know. The element says that its value is gone."""
-        if self.inner or self.type.name in {"XCN", "XON", "PL"} or self.steps[-1] in {"status", "intent", "class"}:
-            cursor.mark(self.number, "!explicit null of a reference or a required element")
+        if self.inner or self.steps[-1] == "extension" or self.type.name in {"XCN", "XON", "PL"} or self.steps[-1] in {"status", "intent", "class"}:
+            cursor.mark(self.number, "!explicit null of a reference, an extension or a required element")
             return
         primitive = self.type.name in PRIMITIVES or self.type.name == "code"
         steps = (*self.steps[:-1], "_" + self.steps[-1]) if primitive and not self.many else self.steps

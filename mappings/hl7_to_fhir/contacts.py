@@ -24,7 +24,9 @@ def xpn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
         if target and target[1].endswith("name-use"):
             result["use"] = target[0]
         else:
-            result.setdefault("extension", []).append({"url": "urn:gateway:hl7v2:XPN.7", "valueCode": " ".join(kind.split())})
+            result.setdefault("extension", []).append(
+                {"url": "urn:gateway:hl7v2:XPN.7", "valueCode": " ".join(kind.split())}
+            )
     if representation := primitives.code(part(parts, 8)):
         url = EXTENSION + "iso21090-EN-representation"
         known = {"A": "ABC", "I": "IDE", "P": "SYL"}.get(representation)

@@ -104,7 +104,12 @@ class Row:
 
     def _null(self, cursor: Cursor, resource: dict[str, Any]) -> None:
         """The sender says: delete what you know. The element says that its value is gone."""
-        if self.inner or self.steps[-1] == "extension" or self.type.name in {"XCN", "XON", "PL"} or self.steps[-1] in {"status", "intent", "class"}:
+        if (
+            self.inner
+            or self.steps[-1] == "extension"
+            or self.type.name in {"XCN", "XON", "PL"}
+            or self.steps[-1] in {"status", "intent", "class"}
+        ):
             cursor.mark(self.number, "!explicit null of a reference, an extension or a required element")
             return
         primitive = self.type.name in PRIMITIVES or self.type.name == "code"

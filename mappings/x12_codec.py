@@ -24,11 +24,11 @@ from adapters.x12.wire.tree import Loop
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import GatewayError, Issue, MessageConflict
 from gateway.core.ports import Reading
-from mappings.x12_278_to_fhir import Transmission
+from mappings.x12_bundle import Transmission
 from mappings.x12_intakes import READERS, Message, parked
 from mappings.x12_trace import KEPT, path_to
 
-WHOLE_TREES_UP_TO = 8 << 20
+WHOLE_TREES_UP_TO = 256 << 10
 """Bytes of a file up to which whole transaction sets are held while they are mapped; beyond it, unit by unit."""
 
 
@@ -98,10 +98,16 @@ class X12Codec:
 
     def messages(self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]) -> Iterator[Intake]:
         """The second pass: every message of the accepted transaction sets, in file order."""
-        whole = len(data) <= WHOLE_TREES_UP_TO
-        for event in read([data], self._options("trees" if whole else "units")):
-            if isinstance(event, Unit | Transaction) and event.report.offset in accepted:
-                yield from _intakes_of(event, reception)
+        if len(data) <= WHOLE_TREES_UP_TO:
+            passes = [("trees", set(accepted))]
+        else:
+            # A set without units (a rejection above them) comes from a pass of its own, if there is any.
+            bare = {offset for offset, report in accepted.items() if not report.units}
+            passes = [("units", set(accepted) - bare)] + ([("trees", bare)] if bare else [])
+        for mode, wanted in passes:
+            for event in read([data], self._options(mode)):
+                if isinstance(event, Unit | Transaction) and event.report.offset in wanted:
+                    yield from _intakes_of(event, reception)
 
     def _options(self, mode: Any) -> Options:
         own = self.options
@@ -165,7 +171,7 @@ def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Int
         for part, (path, unit) in enumerate(_persons(loop, PERSON.get(event.guide.transaction, ""))):
             number = f"{ordinal}.{part}" if part else str(ordinal)
             transmission = _transmission(event.header, event.group, event.report, number)
-            yield _mapped(event.guide, Message(event.guide.name, path, unit, transmission, _text(path), reception))
+            yield _mapped(event.guide, Message(event.guide.id, path, unit, transmission, _text(path), reception))
 
 
 def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:
@@ -187,7 +193,7 @@ def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:
 
 
 def _mapped(guide: Guide, message: Message) -> Intake:
-    reader = READERS.get((guide.transaction, guide.when[2] if guide.when else ""))
+    reader = READERS.get((guide.id, guide.when[2] if guide.when else guide.transaction))
     if reader is None:
         return parked(message, guide.transaction, "no-mapping")
     try:

@@ -28,6 +28,7 @@ from adapters.x12.wire import (
     acknowledge,
     read,
 )
+from gateway.cli import x12_fhir
 from gateway.core.errors import MalformedMessage
 
 app = typer.Typer(
@@ -277,3 +278,6 @@ def _element_json(segment: Segment, element: int) -> Any:
     repetitions = [segment.components(element, at + 1) for at in range(len(segment.repetitions(element)))]
     values: list[Any] = [parts[0] if len(parts) == 1 else parts for parts in repetitions]
     return "" if not values else values[0] if len(values) == 1 else {"repeats": values}
+
+
+x12_fhir.join(app)

@@ -11,7 +11,8 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from mappings.claim_to_x12_278 import request
-from mappings.x12_278_to_fhir import Transmission, request_bundle
+from mappings.x12_278_to_fhir import request_bundle
+from mappings.x12_bundle import Transmission
 from tests.mappings.x12.bench import CASES, NOW, plain, read_bytes, read_case, segments, transaction, written
 
 DATA = Path(os.environ.get("GATEWAY_OUTSIDE_DATA", "")) / "x12" / "derived" / "278"

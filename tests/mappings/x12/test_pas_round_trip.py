@@ -16,7 +16,8 @@ from adapters.fhir.wire import terms
 from adapters.fhir.wire.elements import extension_value
 from mappings.claim_to_x12_278 import Rendering, request
 from mappings.fhir_claim import view_claim
-from mappings.x12_278_to_fhir import Transmission, request_bundle
+from mappings.x12_278_to_fhir import request_bundle
+from mappings.x12_bundle import Transmission
 from mappings.x12_tables import X12
 from tests.mappings.x12.bench import CASES, NOW, plain, read_case, segments, transaction, written
 

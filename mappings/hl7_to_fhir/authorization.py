@@ -42,7 +42,7 @@ def referral(cursor: Cursor, scope: Scope) -> None:
     resource["intent"] = "order"
     resource["priority"] = {"S": "stat", "A": "asap", "U": "urgent"}.get(cursor.get(2), "routine")
     for number_, path in ((1, "ServiceRequest.status"), (2, "ServiceRequest.priority")):
-        cursor.mark(number_, path, {1: "", 2: "text of the code", 3: "table of the code"}, 1)
+        cursor.mark(number_, path, {1: "", 2: "", 3: ""}, 1)
     scope.link(resource)
     if cursor.get(25):
         cursor.mark(25, "!segment action: the message says what changes")
@@ -298,7 +298,7 @@ def _response(job: Job, autos: list[Cursor], insurer: Resource | None, key: str)
         response["identifier"] = list(referrals[0][1].get("identifier", [])) or []
         if not response["identifier"]:
             del response["identifier"]
-        referrals[0][0].mark(1, "ClaimResponse.outcome", {1: "", 2: "text of the code", 3: "table of the code"}, 1)
+        referrals[0][0].mark(1, "ClaimResponse.outcome", {1: "", 2: "", 3: ""}, 1)
         if text := referrals[0][0].get(1, 2):
             response["disposition"] = text
     if outcomes:

@@ -224,7 +224,7 @@ def cwe_coding(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
     return best | ({"display": display} if display and "display" not in best else {})
 
 
-@datatype("code", {1: "", 2: "text of the code", 3: "table of the code"})
+@datatype("code", {1: "", 2: "", 3: ""})
 def cwe_code(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
     """ID, IS or CWE → a code of a required binding; None where the map does not know it."""
     value = primitives.code(part(parts, 1)) or ""

@@ -197,7 +197,7 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
             text = cursor.parts[place]
             if not text or number in reasons or (cursor.offset and number == 2):
                 continue
-            if number not in cursor.marks or _incomplete(cursor, number):
+            if number not in cursor.marks or (cursor.syntax.repetition in text and _incomplete(cursor, number)):
                 value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": text}
                 owner.setdefault("extension", []).append(value)
                 cursor.mark(number, f"~{owner['resourceType']}.extension")

@@ -49,12 +49,7 @@ def common_order(cursor: Cursor, scope: Scope) -> None:
         scope.medication = _request("MedicationRequest", cursor, scope)
         scope.medication["status"] = {"revoked": "cancelled"}.get(status := _status(cursor), status)
         return
-    if (
-        scope.order is not None
-        and scope.group.name == "ORDER_OBSERVATION"
-        and names & {"OBR"}
-        and "ORC" not in scope.order
-    ):
+    if scope.order is not None and scope.group.name == "ORDER_OBSERVATION":
         scope.apply(cursor, scope.order)  # OUL: the order's ORC follows its OBR
         return
     scope.order = _request("ServiceRequest", cursor, scope)
@@ -121,8 +116,7 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
         or bool(cursor.get(25))
         or (scope.job.code in {"REF", "RQA", "RPA", "RRI"} and scope.group.find("OBX") is not None)
     )
-    own = any(child is cursor or (isinstance(child, Cursor) and child.name == "ORC") for child in scope.group.children)
-    order = scope.order if own or scope.group.name == "DETAIL" else None
+    order = scope.order
     if order is None or order.get("code") or not _same_group(scope):
         order = scope.env.graph.add("ServiceRequest", _order_key(cursor, scope))
         scope.link(order)

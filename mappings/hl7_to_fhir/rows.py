@@ -28,7 +28,7 @@ from gateway.core.errors import ConfigurationError
 from . import primitives
 from .cursor import Cursor, put
 from .datatypes import REGISTRY, DataType
-from .environment import Env, Parts
+from .environment import Env
 from .graph import absent
 from .vocabulary import Vocabulary, overlaid, vocabulary
 
@@ -179,8 +179,3 @@ def apply(compiled: Compiled, cursor: Cursor, resource: dict[str, Any], env: Env
             if rows:
                 for row in rows:
                     row.apply(cursor, resource, env)
-
-
-def leaf(parts: Parts) -> str:
-    """The first leaf of a repetition."""
-    return parts[0][0]

@@ -143,12 +143,7 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
 
 def _callback(cursor: Cursor, order: Resource, scope: Scope) -> None:
     """OBR-17: how to reach the requester."""
-    target = order.get("requester", {}).get("reference")
-    person = (
-        next((held for held in scope.env.graph.resources if f"urn:uuid:{held['id']}" == target), None)
-        if target
-        else None
-    )
+    person = scope.env.graph.find(order.get("requester"))
     if person is None:
         return
     for number, parts in enumerate(cursor.repetitions(17), 1):
@@ -186,7 +181,7 @@ def _collection(cursor: Cursor, order: Resource, scope: Scope) -> None:
 
 def _join(order: Resource, specimen: Resource) -> None:
     held = reference(specimen)
-    if held not in order.setdefault("specimen", []):
+    if order.setdefault("specimen", [])[-1:] != [held]:
         order["specimen"].append(held)
 
 
@@ -228,8 +223,8 @@ def specimen(cursor: Cursor, scope: Scope) -> None:
     scope.specimen = resource
     if scope.order is not None:
         _join(scope.order, resource)
-    if scope.report is not None and reference(resource) not in scope.report.setdefault("specimen", []):
-        scope.report["specimen"].append(reference(resource))
+    if scope.report is not None:
+        _join(scope.report, resource)
 
 
 @handles("RXO", "RXE")

@@ -113,6 +113,7 @@ async def generate(port: int, connections: int, seconds: float) -> dict[str, Any
     times.sort()
     return {
         "rate": round(count / elapsed),
+        "count": len(times),
         "p50": round(times[len(times) // 2] * 1000, 2) if times else None,
         "p99": round(times[len(times) * 99 // 100] * 1000, 2) if times else None,
         "faults": len(faults),
@@ -140,7 +141,8 @@ async def serve(kind: str, port: int, kafka: str) -> None:
 
 
 async def create_topics(kafka: str) -> None:
-    """The topics written to, with as many partitions as the catalogue's clinical one has at least."""
+    """The topics written to. One partition each: keys spread ours over partitions and Camel's not, and each partition
+    of a request costs, so more of them would measure the keys."""
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
     from aiokafka.errors import TopicAlreadyExistsError
 
@@ -148,7 +150,7 @@ async def create_topics(kafka: str) -> None:
     await admin.start()
     for name in (TOPIC, "intake.clinical.v1", "intake.parked.v1"):
         try:
-            await admin.create_topics([NewTopic(name, num_partitions=4, replication_factor=1)])
+            await admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
         except TopicAlreadyExistsError:
             continue
     await admin.close()
@@ -275,8 +277,8 @@ def camel_libraries() -> Path:
 
 
 @contextmanager
-def running(system: str, kafka: str, processes: int) -> Iterator[int]:
-    """One system on a free port."""
+def running(system: str, kafka: str, processes: int) -> Iterator[tuple[int, list[int]]]:
+    """One system on a free port: the port, and the ids of its processes."""
     port = free_port()
     if system in OURS:
         program = [sys.executable, __file__, "--serve", system, "--port", str(port), "--kafka", kafka]
@@ -291,7 +293,7 @@ def running(system: str, kafka: str, processes: int) -> Iterator[int]:
         started = [subprocess.Popen(command, stdout=log, stderr=log) for command in commands]
         try:
             _await(port, started[0])
-            yield port
+            yield port, [process.pid for process in started]
         finally:
             for process in started:
                 process.kill()
@@ -311,6 +313,12 @@ def _await(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(1.5)  # the other processes of a shared port
             return
     raise SystemExit("a system did not serve within a minute")
+
+
+def cpu(process: int) -> float:
+    """Seconds of processor time a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def load(port: int, connections: int, seconds: float) -> dict[str, Any]:
@@ -334,14 +342,17 @@ def compare(kafka: str, options: argparse.Namespace) -> dict[str, dict[int, dict
     """Measure each system at each number of connections."""
     results: dict[str, dict[int, dict[str, Any]]] = {}
     for system in options.systems:
-        with running(system, kafka, options.processes) as port:
+        with running(system, kafka, options.processes) as (port, ids):
             load(port, 8, options.warm)
             results[system] = {}
             for connections in options.connections:
-                results[system][connections] = load(port, connections, options.seconds)
-                found = results[system][connections]
+                before = sum(map(cpu, ids))
+                found = load(port, connections, options.seconds)
+                found["cpu"] = round((sum(map(cpu, ids)) - before) / max(found["count"], 1) * 1e6)
+                results[system][connections] = found
                 print(
-                    f"{system:12} {connections:3} {found['rate']:7}/s p50 {found['p50']} p99 {found['p99']} ms",
+                    f"{system:12} {connections:3} {found['rate']:7}/s  p50 {found['p50']} p99 {found['p99']} ms  "
+                    f"{found['cpu']} µs of processor time each",
                     flush=True,
                 )
                 if found["faults"]:
@@ -353,8 +364,12 @@ def ratios(results: dict[str, dict[int, dict[str, Any]]]) -> None:
     """The comparison that matters."""
     for ours, other in (("bare", "camel"), ("full", "camel-hapi"), ("bare", "limit")):
         if ours in results and other in results:
-            pairs = [(n, results[ours][n]["rate"] / max(results[other][n]["rate"], 1)) for n in results[ours]]
-            print(f"{ours} / {other}: " + ", ".join(f"{n} connections {ratio:.2f}" for n, ratio in pairs))
+            for what, over in (("rate", False), ("cpu", True)):
+                pairs = [(n, results[ours][n][what], results[other][n][what]) for n in results[ours]]
+                told = ", ".join(
+                    f"{n} connections {(b / max(a, 1) if over else a / max(b, 1)):.2f}" for n, a, b in pairs
+                )
+                print(f"{ours} / {other}, by {'processor time' if over else 'rate'}: {told}")
 
 
 def main() -> None:

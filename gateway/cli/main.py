@@ -19,11 +19,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-GROUPS = ("stack", "topics", "lag", "x12", "hl7", "fhir", "rules")
+GROUPS = ("stack", "topics", "lag", "x12", "hl7", "fhir", "rules", "send")
 """Modules of this package that hold an `app` of their own."""
 
 
-VERBS = ("run",)
+VERBS = ("run", "demo", "trace")
 """Modules of this package that hold one command, a function of the same name."""
 
 

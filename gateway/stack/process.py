@@ -83,7 +83,14 @@ class Server:
         pid: int = json.loads(line)["pid"]
         write_json(
             self.launch.record,
-            {"name": self.launch.name, "pid": pid, "guard": self._guard.pid, "born": born(pid), "at": time.time()},
+            {
+                "name": self.launch.name,
+                "pid": pid,
+                "guard": self._guard.pid,
+                "born": born(pid),
+                "at": time.time(),
+                "stop_signal": int(self.launch.stop_signal),
+            },
         )
         return pid
 
@@ -190,7 +197,8 @@ def running(record: dict[str, Any]) -> bool:
 def end_orphan(path: Path, patience: float = 15.0) -> None:
     """End a server that outlived its guard, so that its files are free."""
     record = read_json(path)
-    for signal_number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+    asking = record.get("stop_signal", signal.SIGTERM)
+    for signal_number, wait in ((asking, patience), (signal.SIGKILL, 5.0)):
         if not running(record):
             break
         with contextlib.suppress(ProcessLookupError):

@@ -21,12 +21,12 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gateway.core.errors import ConfigurationError, GatewayError, Unavailable
+from gateway.core.errors import ConfigurationError, GatewayError
 from gateway.stack import kafka, postgres, temporal
 from gateway.stack.cache import cache_folder
 from gateway.stack.ports import HOST, Ports
@@ -127,14 +127,27 @@ class Stack:
         }
 
         def start(part: Part) -> dict[str, str]:
-            progress.doing(part, "looking for it")
-            found = starters[part](lambda text: progress.doing(part, text))
+            def tell(text: str) -> None:
+                if self._closing:
+                    raise _Closing
+                progress.doing(part, text)
+
+            tell("looking for it")
+            try:
+                found = starters[part](tell)
+            except GatewayError:
+                progress.done(part, "failed")
+                raise
             progress.done(part, f"at {found[part].rpartition('@')[2]}")
             return found
 
         with ThreadPoolExecutor(max_workers=len(PARTS)) as pool:
             futures = [pool.submit(start, part) for part in self._parts]
-        errors = [error for future in futures if (error := future.exception())]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:  # one failed, or Ctrl-C: the others end too; what they have fetched is kept
+                self._closing = any(not future.done() or future.exception() for future in futures)
+        errors = [error for future in futures if (error := future.exception()) and not isinstance(error, _Closing)]
         for error in errors:
             if not isinstance(error, GatewayError):
                 raise error
@@ -143,11 +156,13 @@ class Stack:
         return {name: value for future in futures for name, value in future.result().items()}
 
     def _serve(self, part: Part, launch: Launch, answers: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        def answers_or_closing() -> bool:
+            tell("starting")
+            return answers()
+
         tell("starting")
-        if self._closing:
-            raise Unavailable(f"{launch.name} was not started: the stack is closing")
         self._servers[part] = Server(launch, inherit=(self._lock,))
-        self._servers[part].wait_until(answers, self._settings.start_timeout)
+        self._servers[part].wait_until(answers_or_closing, self._settings.start_timeout)
 
     def _start_kafka(self, tell: Callable[[str], None]) -> dict[str, str]:
         if (address := self._settings.kafka) is not None:
@@ -197,6 +212,10 @@ class Stack:
     def _write_run_file(self) -> None:
         body: dict[str, Any] = {"pid": os.getpid(), "born": born(os.getpid()), "at": time.time()}
         write_json(self._state / "run" / "stack.json", body | {"addresses": self.addresses.as_json()})
+
+
+class _Closing(Exception):
+    """The stack is being taken down; a part that is still starting gives up."""
 
 
 def _try_lock(descriptor: int) -> bool:

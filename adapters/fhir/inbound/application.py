@@ -199,6 +199,7 @@ class Door:
                 response = await self._answer(handler, request)
             finally:
                 self.inside -= 1
+                self.edge.held.release(request)
             response.headers["x-request-id"] = str(uuid.uuid4())
             principal = getattr(request.state, "principal", None)
             seconds = time.perf_counter() - begun
@@ -235,8 +236,7 @@ class Door:
             if settings.hosts and request.headers.get("host", "") not in settings.hosts:
                 raise Failure(421, Issue("invalid", "", "this host is not served here"))
             if self.inside > settings.max_connections:
-                busy = Issue("unavailable", "", "too much at once")
-                raise Failure(503, busy, headers={"retry-after": str(settings.retry_after)})
+                raise self.edge.busy()
             return await handler(self.edge, request)
         except Failure as failure:
             return refuse(request, failure.status, failure.issues, failure.headers)

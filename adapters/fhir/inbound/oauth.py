@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adapters.fhir.inbound.answers import ALWAYS
 from adapters.fhir.inbound.reading import Edge
 from gateway.core.errors import UnauthorizedSender
+
+log = structlog.get_logger("adapters.fhir")
 
 MAX_FORM = 16 * 1024
 TOKEN_PATH = "/fhir/token"  # noqa: S105 - a path
@@ -55,6 +58,8 @@ async def token(edge: Edge, request: Request) -> Response:
     try:
         answer = await edge.services.tokens.token(form)
     except UnauthorizedSender as error:
+        # The caller learns nothing of it; whoever runs this must.
+        log.warning("token refused", code=error.code, reason=getattr(error, "reason", ""))
         return _error(error.code if error.code in {"invalid_client", "invalid_scope"} else "invalid_client")
     body = {
         "access_token": answer.token,

@@ -50,6 +50,17 @@ class Received:
     """Profile rules are errors: by setting unless the partner is lenient, or asked for (`Prefer: handling=strict`)."""
 
 
+@dataclass(slots=True)
+class Held:
+    """How many bytes of bodies all running requests hold together."""
+
+    total: int = 0
+
+    def release(self, request: Request) -> None:
+        """The request has ended."""
+        self.total -= getattr(request.state, "held", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """What every handler gets: services, settings, and the clock that measures the 12 seconds."""
@@ -58,6 +69,7 @@ class Edge:
     settings: FhirSettings
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     """Work that outlives a client's disconnect."""
+    held: Held = field(default_factory=Held)
     timer: Callable[[], float] = time.monotonic
 
     async def sender(self, request: Request, *needs: tuple[str, str], audience: str = "") -> Principal:
@@ -90,7 +102,7 @@ class Edge:
         )
 
     async def body(self, request: Request, limit: int) -> bytes:
-        """The whole body, at most `limit` bytes. Raises Failure: 413 too large, 408 too slow."""
+        """The whole body, at most `limit` bytes. Raises Failure: 413 too large, 408 too slow, 503 too much at once."""
         announced = request.headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced) > limit * DRAIN:
             raise _too_large(limit)
@@ -101,6 +113,7 @@ class Edge:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size <= limit:
+                        self._hold(request, len(chunk))
                         data += chunk
                     elif size > limit * DRAIN:
                         break
@@ -111,6 +124,18 @@ class Edge:
         if size > limit:
             raise _too_large(limit)
         return bytes(data)
+
+    def _hold(self, request: Request, size: int) -> None:
+        """Count bytes that are kept until the request ends, so that many large bodies cannot take all memory."""
+        if self.held.total + size > self.settings.max_held:
+            raise self.busy()
+        self.held.total += size
+        request.state.held = getattr(request.state, "held", 0) + size
+
+    def busy(self) -> Failure:
+        """Too much at once: come again."""
+        headers = {"retry-after": str(self.settings.retry_after), **_CLOSE}
+        return Failure(503, Issue("unavailable", "", "too much at once"), headers=headers)
 
     async def received(self, request: Request, principal: Principal, operation: str, version: str) -> Received:
         """Read the body and stamp its receipt. Raises Failure: 406, 415, 413, 408, 400.

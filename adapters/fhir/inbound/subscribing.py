@@ -64,11 +64,9 @@ async def update(edge: Edge, request: Request, version: str) -> Response:
 
 
 async def read(edge: Edge, request: Request, version: str) -> Response:  # noqa: ARG001 - one shape for all handlers
-    """`GET Subscription/{id}`."""
+    """`GET Subscription/{id}`. Never 304: the status changes without a new version."""
     principal = await edge.sender(request, *edge.operation_needs("Subscription", "r"))
     stored = await _own(edge, principal, request.path_params["id"])
-    if request.headers.get("if-none-match") == etag(stored.version):
-        return empty(304, versioned(stored.version, stored.updated))
     return reply(request, shown(stored), headers=versioned(stored.version, stored.updated))
 
 

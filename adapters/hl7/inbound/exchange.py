@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapters.hl7.settings import ListenerSettings, PartnerSettings
 from adapters.hl7.wire import Segment, read_header
@@ -30,6 +30,9 @@ from gateway.core.ports import Accept, Clock, Codec, Reading
 
 from .duplicates import Key, Outcome, Window
 
+_KNOWN = 64
+"""Senders remembered for one connection: a partner allowed by `*` may name any number."""
+
 MEDIA_TYPE = "application/hl7-v2"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -48,6 +51,8 @@ class Peer:
     partners: tuple[PartnerSettings, ...] = ()
     """Those it may speak for, under the settings `of`."""
     of: ListenerSettings | None = None
+    known: dict[tuple[str, str], PartnerSettings] = field(default_factory=dict)
+    """MSH-3 and MSH-4 as written → partner, for those seen; bounded."""
 
 
 class Exchange:
@@ -83,6 +88,7 @@ class Exchange:
         """Partners this connection may speak for: by certificate where one is bound, by network where one is set."""
         if peer.of is not self.settings:
             peer.of = self.settings
+            peer.known.clear()
             peer.partners = tuple(
                 partner
                 for partner in self.settings.partners
@@ -138,7 +144,7 @@ class Exchange:
 
     def _admit(self, payload: bytes, header: Segment, peer: Peer) -> tuple[PartnerSettings | None, Segment]:
         """The partner that sent this, and the header read with its character set."""
-        partner = _first_allowing(self.partners_of(peer), header)
+        partner = self._partner(header, peer)
         if partner is None and not self._unknown(header):
             raise self._not_bound(peer)
         stream = split(payload)
@@ -152,6 +158,15 @@ class Exchange:
         if partner is not None and partner.charset is not None:
             header = read_header(payload, charset=partner.charset)
         return partner, header
+
+    def _partner(self, header: Segment, peer: Peer) -> PartnerSettings | None:
+        candidates, sender = self.partners_of(peer), (header.raw(3), header.raw(4))
+        partner = peer.known.get(sender)
+        if partner is None:
+            partner = _first_allowing(candidates, header)
+            if partner is not None and len(peer.known) < _KNOWN:
+                peer.known[sender] = partner
+        return partner
 
     def _unknown(self, header: Segment) -> bool:
         """Whether a sender no partner has claimed may come in anyhow."""

@@ -84,11 +84,15 @@ class Plan:
     application: str
 
 
+_ORIGINAL = Plan(enhanced=False, accept="NE", application="AL")
+
+
 def plan(header: Segment) -> Plan:
     """Read MSH-15 and MSH-16; both blank is original mode."""
-    accept, application = header.get(15).upper(), header.get(16).upper()
+    accept, application = header.raw(15), header.raw(16)
     if not accept and not application:
-        return Plan(enhanced=False, accept="NE", application="AL")
+        return _ORIGINAL
+    accept, application = header.get(15).upper(), header.get(16).upper()
     return Plan(enhanced=True, accept=accept or "NE", application=application or "NE")
 
 
@@ -229,11 +233,10 @@ def _header(header: Segment, version: tuple[int, ...], control_id: str, at: date
     elif trigger and version >= (2, 3):
         kind = syntax.component.join(("ACK", trigger))
     conditions = "NE" if enhanced else ""
-    parts = (
-        ("MSH", syntax.encoding_characters, raw(5), raw(6), raw(3), raw(4), timestamp(at), "", kind)
-        + (escape(control_id, syntax), raw(11) or "P", raw(12) or DEFAULT_VERSION)
-        + ("", "", conditions, conditions, "", raw(18))
-    )
+    turned = (raw(5), raw(6), raw(3), raw(4))
+    identity = (escape(control_id, syntax), raw(11) or "P", raw(12) or DEFAULT_VERSION)
+    last = ("", "", conditions, conditions, "", raw(18))
+    parts = ("MSH", syntax.encoding_characters, *turned, timestamp(at), "", kind, *identity, *last)
     return syntax.field.join(parts)
 
 

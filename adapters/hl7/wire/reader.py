@@ -15,7 +15,6 @@ from .syntax import Syntax
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2}", re.ASCII)
-_LINE_END = re.compile(rb"[\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,10 @@ def _strip(raw: bytes) -> bytes:
 
 def _header(body: bytes, charset: str | None) -> tuple[Segment, bool]:
     """The header segment, and whether its character set is known."""
-    end = _LINE_END.search(body)
-    line = body[: end.start()] if end else body
+    end = body.find(b"\r")
+    line = body[:end] if end >= 0 else body
+    if b"\n" in line:
+        line = line[: line.find(b"\n")]
     if line[:3] not in (b"MSH", b"FHS", b"BHS"):
         raise MalformedMessage("a message starts with MSH", location="segment 1")
     ascii_line = line.decode("latin-1")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from adapters.x12.wire.faults import Effect
+from adapters.x12.wire.faults import Effect, Fault
 from adapters.x12.wire.guide import Guide
 from adapters.x12.wire.header_checks import header_checks
 from adapters.x12.wire.program import CodeSets, Program, program
@@ -64,6 +64,8 @@ class Unit:
     report: TransactionReport
     ordinal: int
     """Its number in the transaction set, from 1."""
+    faults: tuple[Fault, ...] = ()
+    """What was found in it and in what introduces it."""
 
 
 Event = InterchangeReport | Quarantined | Transaction | Unit
@@ -309,7 +311,9 @@ class _Reader:
         walker, report = self.walker, self.transaction
         if walker is not None and report is not None and self.group is not None and self.interchange is not None:
             guide = walker.program.guide
-            self.ready.append(Unit(loop, guide, self.interchange.header, self.group, report, walker.units))
+            self.ready.append(
+                Unit(loop, guide, self.interchange.header, self.group, report, walker.units, tuple(walker.recent))
+            )
 
     def _se(self, offset: int, text: str) -> None:  # noqa: ARG002
         report = self.transaction

@@ -21,7 +21,7 @@ MEMO_SIZE = 1000
 """Texts remembered per node; then forgotten and learnt anew."""
 
 MAX_FAULTS = 1000
-"""Faults kept per transaction set; more would not help the sender and would fill the memory."""
+"""Faults kept per transaction set and effect; more would not help the sender and would fill the memory."""
 
 DEFAULT_EFFECTS: Mapping[int, Effect] = {1: "reject", 2: "reject", 3: "error", 4: "reject", 5: "report", 7: "report"}
 """SNIP type → effect, where the partner's profile says nothing else."""
@@ -75,6 +75,9 @@ class Walker:
         self.keep = keep
         self.on_unit = on_unit
         self.faults: list[Fault] = []
+        self.kept: dict[str, int] = {}
+        self.recent: list[Fault] = []
+        """Faults since the last unit ended: those of the next one and of what introduces it."""
         self.units = 0
         self.tally: dict[str, Any] = {}
         """Sums that rules carry across units."""
@@ -188,6 +191,7 @@ class Walker:
             self.units += 1
             if self.on_unit is not None:
                 self.on_unit(loop)
+            self.recent.clear()
         if node.transient and not self.keep and self.frames:
             above = self.frames[-1].loop
             above.items.pop()
@@ -273,21 +277,25 @@ class Walker:
         effect: Effect | None = None,
         **rest: object,
     ) -> None:
-        if len(self.faults) >= MAX_FAULTS:
+        effect = effect or self.effects.get(snip, "reject")
+        kept = self.kept[effect] = self.kept.get(effect, 0) + 1
+        if kept > MAX_FAULTS and len(self.recent) >= MAX_FAULTS:
             return
-        self.faults.append(
-            Fault(
-                level=level,  # type: ignore[arg-type]
-                code=code,
-                segment=segment,
-                segment_position=position or self.position,
-                loop="" if loop == self.program.guide.transaction else loop,
-                snip=snip,
-                effect=effect or self.effects.get(snip, "reject"),
-                business_unit=self._business_unit(),
-                **rest,  # type: ignore[arg-type]
-            )
+        fault = Fault(
+            level=level,  # type: ignore[arg-type]
+            code=code,
+            segment=segment,
+            segment_position=position or self.position,
+            loop="" if loop == self.program.guide.transaction else loop,
+            snip=snip,
+            effect=effect,
+            business_unit=self._business_unit(),
+            **rest,  # type: ignore[arg-type]
         )
+        if kept <= MAX_FAULTS:
+            self.faults.append(fault)
+        if len(self.recent) < MAX_FAULTS:
+            self.recent.append(fault)
 
     def _business_unit(self) -> tuple[str, str] | None:
         """What names the claim or request a fault is in."""

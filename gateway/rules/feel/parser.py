@@ -1,7 +1,7 @@
 """FEEL text → closures `(environment) -> value`. Names may hold spaces: the longest known name wins.
 
 Standard: DMN 1.5, 10.3.1.2 (grammar). Precedence, loosest first: if/for/some/every, or, and, comparison and
-between/in, + -, * /, ** (left to right as the standard's test cases have it), unary minus, postfix (filter, path, call).
+between/in, + -, * /, ** (left to right, as the standard's test cases have it), unary minus, filter, path and call.
 """
 
 from __future__ import annotations

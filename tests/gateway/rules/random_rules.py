@@ -53,6 +53,8 @@ sums = st.lists(number_facts | totals | spans, min_size=2, max_size=3).map(lambd
 choices = st.lists(strings, min_size=1, max_size=3).map(lambda values: Choice(tuple(values)))
 sets = st.sampled_from(["alpha", "beta"]).map(SetName)
 
+shifted = st.builds(Shifted, day_facts, durations, st.sampled_from(["after", "before"]))
+
 leaves = st.one_of(
     st.builds(Compare, number_facts | totals | spans | sums, orders, numbers | number_facts),
     st.builds(Compare, number_facts, st.just("between"), st.tuples(numbers, numbers).map(Choice)),
@@ -60,7 +62,7 @@ leaves = st.one_of(
     st.builds(Compare, st.sampled_from(CODES).map(Fact), st.sampled_from(["in", "notin"]), choices | sets),
     st.builds(Compare, st.sampled_from(CODES).map(Fact), st.just("under"), strings | sets | choices),
     st.builds(Compare, day_facts, orders, days.map(lambda day: Literal("date", day)) | day_facts),
-    st.builds(Compare, day_facts, orders, st.builds(Shifted, day_facts, durations, st.sampled_from(["after", "before"]))),
+    st.builds(Compare, day_facts, orders, shifted),
     st.builds(Compare, st.just(Fact("coverage.active")), st.sampled_from(["eq", "ne"]),
               st.booleans().map(lambda value: Literal("boolean", value))),
     st.builds(Known, st.sampled_from([*NUMBERS, *DATES, *CODES]).map(Fact)),
@@ -119,7 +121,9 @@ rules = st.builds(
     expiration=st.none() | days,
     author=texts,
     source=texts,
-    notifications=st.lists(st.builds(Notification, st.sampled_from(["provider", "nurse"]), texts), max_size=2).map(tuple),
+    notifications=st.lists(st.builds(Notification, st.sampled_from(["provider", "nurse"]), texts), max_size=2).map(
+        tuple
+    ),
 )
 
 _records = st.fixed_dictionaries(

@@ -8,6 +8,7 @@ comes without.
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 from gateway.rules.catalogue import Catalogue
@@ -21,6 +22,10 @@ SERVICES = {
 DIAGNOSES = {
     "hypoxemia": ("J44.9", "J96.11", "R09.02"), "apnea": ("G47.33",), "back-pain": ("M54.50", "M51.26"),
     "arthritis": ("M17.11", "M16.12"), "rheumatoid": ("M05.79", "M06.9"), "cancer": ("C79.51",),
+}  # fmt: skip
+FITTING = {
+    "oxygen": "hypoxemia", "pap": "apnea", "imaging": "back-pain", "joint": "arthritis", "spine": "back-pain",
+    "biologic": "rheumatoid",
 }  # fmt: skip
 _NUMBERS = {
     "obs.spo2": ("oxygen saturation", "%"), "obs.pao2": ("arterial oxygen", "mm[Hg]"), "obs.ahi": ("apnea index", ""),
@@ -43,51 +48,12 @@ FACTS = {
 CLINICAL = (*[path for path in _NUMBERS if path.startswith("obs")], "answers.weeks", "answers.failed",
             "answers.redflag", "answers.xray", "answers.smoker", "diagnoses")  # fmt: skip
 
-_RULES: tuple[tuple[str, str, int, str, str], ...] = (
-    ("EL-1", "eligibility", 90, "coverage active is false", "deny"),
-    ("EL-2", "eligibility", 80, "coverage start after first day of service", "deny"),
-    ("EL-3", "eligibility", 80, "coverage end before first day of service", "deny"),
-    ("EL-4", "eligibility", 10, "coverage active is true and age at most 120 a", "approve"),
-    ("NW-1", "network", 70, "provider in network is false and not emergency is true and requested cost more than 500 USD", "pend"),
-    ("NW-2", "network", 75, "provider sanctioned is true", "deny"),
-    ("NW-3", "network", 60, "provider credentialed is false and emergency is false", "escalate"),
-    ("NW-4", "network", 10, "provider in network is true or emergency is true", "approve"),
-    ("CO-1", "compliance", 70, "filing days more than 365 d", "deny"),
-    ("CO-2", "compliance", 60, "disclosure consent is false and any diagnosis \"cancer\"", "pend"),
-    ("CO-3", "compliance", 50, "request type is \"AR\" and priority is \"urgent\" and filing days more than 30 d", "pend"),
-    ("FR-1", "fraud", 90, "duplicate request is true", "deny"),
-    ("FR-2", "fraud", 60, "upcoding flag is true and requested cost at least 5000 USD", "escalate"),
-    ("FR-3", "fraud", 50, "requested cost more than 40000 USD and not gold card is true", "escalate"),
-    ("MN-1", "medical_necessity", 50, 'service is in "oxygen" and any diagnosis "hypoxemia" and (oxygen saturation at most 88 % or arterial oxygen at most 55 mm[Hg])', "approve"),
-    ("MN-2", "medical_necessity", 40, 'service is in "oxygen" and oxygen saturation at least 92 % and arterial oxygen more than 60 mm[Hg]', "deny"),
-    ("MN-3", "medical_necessity", 30, 'service is in "oxygen" and smoker is true', "escalate"),
-    ("MN-4", "medical_necessity", 50, 'service is in "pap" and any diagnosis "apnea" and (apnea index at least 15 or (apnea index between 5 and 15 and body mass index at least 35 kg/m2))', "approve"),
-    ("MN-5", "medical_necessity", 40, 'service is in "pap" and apnea index less than 5', "deny"),
-    ("MN-6", "medical_necessity", 60, 'service is in "imaging" and red flag is true', "approve"),
-    ("MN-7", "medical_necessity", 50, 'service is in "imaging" and any diagnosis "back-pain" and conservative weeks at least 6 wk', "approve"),
-    ("MN-8", "medical_necessity", 40, 'service is in "imaging" and red flag is false and conservative weeks less than 6 wk', "deny"),
-    ("MN-9", "medical_necessity", 50, 'service is in "joint" and any diagnosis "arthritis" and recent radiograph is true and conservative weeks at least 12 wk and pain score at least 6', "approve"),
-    ("MN-10", "medical_necessity", 40, 'service is in "joint" and (body mass index more than 45 kg/m2 or smoker is true)', "escalate"),
-    ("MN-11", "medical_necessity", 30, 'service is in "joint" and recent radiograph is false', "deny"),
-    ("MN-12", "medical_necessity", 50, 'service is in "spine" and any diagnosis "back-pain" and conservative weeks at least 24 wk and not smoker is true', "approve"),
-    ("MN-13", "medical_necessity", 40, 'service is in "spine" and conservative weeks less than 6 wk and not red flag is true', "deny"),
-    ("MN-14", "medical_necessity", 50, 'service is in "biologic" and any diagnosis "rheumatoid" and failed therapies at least 2 and reactive protein more than 10 mg/L', "approve"),
-    ("MN-15", "medical_necessity", 40, 'service is in "biologic" and failed therapies less than 1', "deny"),
-    ("MN-16", "medical_necessity", 20, "gold card is true and any service with (service quantity at most 5)", "approve"),
-)  # fmt: skip
-
-
-def text_of(rule: tuple[str, str, int, str, str]) -> str:
-    """One rule in the rule language."""
-    rule_id, category, priority, when, action = rule
-    head = f"rule {rule_id}\n  category {category.replace('_', ' ')}\n  priority {priority}\n"
-    return f'{head}when {when}\nthen {action} because "Synthetic rule {rule_id}."\n'
-
 
 def policy(catalogue: Catalogue, combine: str = "deny-overrides") -> RuleSet:
     """The thirty rules."""
     sets = {name: ValueSet(name=name, codes=frozenset(codes)) for name, codes in {**SERVICES, **DIAGNOSES}.items()}
-    rules = parse_rules("\n".join(text_of(rule) for rule in _RULES), catalogue.extended(FACTS))
+    text = Path(__file__).with_name("synthetic.rule").read_text(encoding="utf-8")
+    rules = parse_rules(text, catalogue.extended(FACTS))
     return RuleSet(
         id="synthetic",
         version=1,
@@ -104,8 +70,7 @@ def request(random_: random.Random) -> dict[str, Any]:
     """One complete request."""
     line = random_.choice([code for codes in SERVICES.values() for code in codes])
     topic = next(name for name, codes in SERVICES.items() if line in codes)
-    fitting = {"oxygen": "hypoxemia", "pap": "apnea", "imaging": "back-pain", "joint": "arthritis", "spine": "back-pain",
-               "biologic": "rheumatoid"}[topic]  # fmt: skip
+    fitting = FITTING[topic]
     group = fitting if random_.random() < 0.8 else random_.choice(list(DIAGNOSES))
 
     def flag(share: float) -> bool:

@@ -51,7 +51,8 @@ def ruleset(*found, **rest):
     st.lists(rules, min_size=1, max_size=5, unique_by=lambda each: each.id),
     st.sampled_from(STRATEGIES),
     complete_facts,
-    st.none() | st.builds(Reviewer, st.sampled_from(["", " ", "md-1"]), st.sampled_from(["", "  ", "criteria not met"])),
+    st.none()
+    | st.builds(Reviewer, st.sampled_from(["", " ", "md-1"]), st.sampled_from(["", "  ", "criteria not met"])),
 )
 def test_no_rule_set_and_no_input_finalizes_an_adverse_necessity_decision_alone(
     catalogue, now, found, combine, facts, reviewer
@@ -128,9 +129,7 @@ STRATEGY_TABLE = [
 
 @pytest.mark.parametrize(("combine", "actions", "expected"), STRATEGY_TABLE)
 def test_strategy_whatever_the_order_of_files(catalogue, now, combine, actions, expected):
-    found = [
-        rule(f"R{index}", action, "compliance", priority=100 - index) for index, action in enumerate(actions)
-    ]
+    found = [rule(f"R{index}", action, "compliance", priority=100 - index) for index, action in enumerate(actions)]
     order = tuple(each.id for each in found) if combine == "first-applicable" else ()
     hashes = set()
     for shuffled in itertools.permutations(found):
@@ -304,4 +303,4 @@ def test_requests_beyond_the_limits_or_no_json_are_refused(catalogue, now):
     with pytest.raises(InvalidMessage):
         evaluate(pinned, {"patient.age": object()}, now=now)
     with pytest.raises(GatewayError):
-        evaluate(pinned, KNOWN, now=datetime(2026, 1, 1))  # noqa: DTZ001 - a naive clock is the point
+        evaluate(pinned, KNOWN, now=datetime(2026, 1, 1))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from gateway.core.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.stack import Addresses, Stack, StackSettings, java, kafka, postgres, temporal
-from gateway.stack.progress import Silent
+from gateway.stack.progress import Display, Lines, Silent
 
 
 def quiet(_text: str) -> None:
@@ -209,3 +211,40 @@ def test_a_password_is_not_shown() -> None:
     shown = Addresses(postgres="postgresql://me:secret@h:1/d", kafka="h:2").without_password
     assert shown["postgres"] == "postgresql://me:…@h:1/d"
     assert shown["kafka"] == "h:2"
+
+
+def test_a_part_that_fails_does_not_let_the_others_go_on_for_minutes(
+    bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temporal, "_download", lambda *_: None)
+    go = bin_folder / "go"
+    go.write_text('#!/bin/sh\n[ "$1" = env ] && echo go1.27.3 && exit 0\nexec sleep 600\n')
+    go.chmod(0o755)
+    (bin_folder / "sleep").symlink_to("/bin/sleep")
+    settings = StackSettings(state=tmp_path / "state", cache=tmp_path / "cache", kafka="127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="Kafka address"):
+        Stack(settings, {"kafka", "temporal"}, Silent()).up()
+    records = list((tmp_path / "cache" / "work").rglob("build.json"))
+    assert records == []
+
+
+def test_what_is_said_on_a_terminal_and_elsewhere() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    plain, live = io.StringIO(), Terminal()
+    lines = Lines(Console(file=plain))
+    display = Display(Console(file=live, force_terminal=True))
+    for progress in (lines, display):
+        for number in range(5):
+            progress.doing("temporal", f"downloading {number}")
+        progress.doing("temporal", "starting")
+        progress.done("temporal", "at 127.0.0.1:1")
+        progress.close()
+    assert [line.rpartition(" (")[0] or line for line in plain.getvalue().splitlines()] == [
+        "temporal: downloading 0",
+        "temporal: starting",
+        "temporal: at 127.0.0.1:1",
+    ]
+    assert "at 127.0.0.1:1" in live.getvalue()

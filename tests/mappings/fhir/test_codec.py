@@ -218,6 +218,6 @@ def test_odd_shapes_are_refused_or_answered_soundly(pick: random.Random) -> None
         reading = read(wire.serialize(bundle), operation=operation, strict=False)
         given_answer = wire.parse(reading.answer(None) or b"", "json")
         assert wire.validate_resource(given_answer) == []
-        assert not wire.closure(given_answer).dangling
+        assert not wire.closure(given_answer, skip=frozenset({"request"})).dangling
         for intake in reading.intakes:
             orjson.dumps(intake.facts)

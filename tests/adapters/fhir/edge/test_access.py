@@ -70,13 +70,16 @@ async def test_the_token_endpoint_gives_short_lived_tokens(world: World) -> None
 async def test_every_refusal_of_the_token_endpoint_looks_alike(world: World) -> None:
     used = assertion(CLOCK.now)
     assert (await token(world, signed=used)).status_code == 200
-    refused = [
-        await token(world, signed=used),
-        await token(world, signed=assertion(CLOCK.now, aud="https://other.example")),
-        await token(world, signed=assertion(CLOCK.now, ec_key("evil"))),
-        await token(world, signed=assertion(CLOCK.now, iss="nobody", sub="nobody")),
-        await token(world, signed="x.y.z"),
-    ]
+    with structlog.testing.capture_logs() as captured:
+        refused = [
+            await token(world, signed=used),
+            await token(world, signed=assertion(CLOCK.now, aud="https://other.example")),
+            await token(world, signed=assertion(CLOCK.now, ec_key("evil"))),
+            await token(world, signed=assertion(CLOCK.now, iss="nobody", sub="nobody")),
+            await token(world, signed="x.y.z"),
+        ]
+    lines = [line for line in captured if line["event"] == "token refused"]
+    assert [line["reason"] for line in lines] == ["replay", "audience", "signature", "unknown client", "not a JWT"]
     assert {(r.status_code, r.text) for r in refused} == {(400, '{"error":"invalid_client"}')}
     assert (await token(world, "patient/*.rs")).json() == {"error": "invalid_scope"}
     assert (await token(world, grant_type="password")).json() == {"error": "unsupported_grant_type"}

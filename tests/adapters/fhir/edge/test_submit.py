@@ -170,6 +170,13 @@ async def test_a_client_that_disconnects_changes_nothing(world: World) -> None:
     assert any(key[2] == "ClaimResponse" for key in world.issued.rows)
 
 
+async def test_the_older_version_is_served_by_the_same_core(world: World) -> None:
+    response = await world.post("/fhir/pas/2.0.1/Claim/$submit", request_bundle("SVC-A1"))
+    assert response.status_code == 200
+    assert actions(response.json()) == ["A1"]
+    assert world.accept.accepted[0][0].reply["version"] == "2.0.1"
+
+
 async def test_xml_in_and_xml_out(world: World) -> None:
     body = to_xml(request_bundle("SVC-A1"))
     headers = {"content-type": "application/fhir+xml", "accept": "application/fhir+xml"}

@@ -1,0 +1,244 @@
+"""Rule evaluations a second, ours beside the registry's engines, on one policy in one run.
+
+    python benchmarks/rules.py [--seconds 3]
+
+The thirty-rule policy of tests/gateway/rules/synthetic.py is translated mechanically into the expression languages of
+zen-engine and a CEL engine (both optional: `pip install zen-engine common-expression-language`; an absent one is said
+to be absent). On complete requests all of them must name the same matches, else the run fails. Then each evaluates all
+thirty rules on every request, the index on service codes switched off; ours records every leaf (traced), and once more
+with the whole decision: strategy, guard, questions and canonical record. A last part measures 5,000 indexed rules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gateway.rules.catalogue import Catalogue, catalogue_of
+from gateway.rules.engine import Reviewer, evaluate
+from gateway.rules.files import read_yaml
+from gateway.rules.model import (
+    AllOf,
+    AnyOf,
+    Choice,
+    Compare,
+    Condition,
+    Fact,
+    Literal,
+    Not,
+    Quantified,
+    RuleSet,
+    SetName,
+)
+from gateway.rules.release import release
+from tests.gateway.rules.synthetic import policy, request, without
+
+ROOT = Path(__file__).resolve().parents[1]
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+DAY = date(2026, 1, 15)
+SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+
+class Writer:
+    """Conditions in another expression language."""
+
+    def __init__(self, ruleset: RuleSet, words: dict[str, str], some: Callable[[str, str], str], item: str) -> None:
+        self.ruleset, self.words, self.some, self.item = ruleset, words, some, item
+
+    def condition(self, node: Condition, scope: str = "") -> str:
+        """One condition as text."""
+        if isinstance(node, AllOf | AnyOf):
+            word = self.words["and" if isinstance(node, AllOf) else "or"]
+            return "(" + f" {word} ".join(self.condition(part, scope) for part in node.parts) + ")"
+        if isinstance(node, Not):
+            return f"{self.words['not']}({self.condition(node.part, scope)})"
+        if isinstance(node, Quantified):
+            if node.concept:
+                return self.some(node.list, f"{self.item}.code in {self.codes(node.concept)}")
+            assert node.test is not None
+            return self.some(node.list, self.condition(node.test, node.list))
+        assert isinstance(node, Compare)
+        return self.compare(node, scope)
+
+    def codes(self, name: str) -> str:
+        """A list literal."""
+        return "[" + ", ".join(f'"{code}"' for code in sorted(self.ruleset.value_sets[name].codes)) + "]"
+
+    def compare(self, node: Compare, scope: str) -> str:
+        """One comparison as text."""
+        left = self.operand(node.left, scope)
+        if isinstance(node.right, SetName):
+            return f"{left} in {self.codes(node.right.name)}"
+        if node.operator == "between" and isinstance(node.right, Choice):
+            low, high = (self.operand(value, scope) for value in node.right.values)
+            return f"({left} >= {low} {self.words['and']} {left} <= {high})"
+        dates = isinstance(node.left, Fact) and node.left.path.split(".")[1] in ("start", "end", "serviceStart")
+        around = self.words["date"] if dates and isinstance(node.right, Fact) else "{}"
+        return f"{around.format(left)} {SIGNS[node.operator]} {around.format(self.operand(node.right, scope))}"
+
+    def operand(self, operand: Any, scope: str) -> str:
+        """A fact or a value."""
+        if isinstance(operand, Fact):
+            return f"{self.item}.{operand.path.split('.')[1]}" if scope else operand.path
+        assert isinstance(operand, Literal)
+        value = operand.value
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return str(value) if isinstance(value, Decimal) else f'"{value}"'
+
+
+def nest(facts: dict[str, Any]) -> dict[str, Any]:
+    """Dotted names as nested contexts, which is what the other engines read."""
+    found: dict[str, Any] = {}
+    for key, value in facts.items():
+        head, _, tail = key.partition(".")
+        if tail:
+            found.setdefault(head, {})[tail] = value
+        else:
+            found[key] = value
+    found["service"] = facts["services"][0]
+    return found
+
+
+def zen_engine(ruleset: RuleSet) -> Callable[[dict[str, Any]], list[bool]] | None:
+    """All rules compiled by zen-engine."""
+    try:
+        import zen
+    except ImportError:
+        return None
+    words = {"and": "and", "or": "or", "not": "not ", "date": "date({})"}
+    writer = Writer(ruleset, words, lambda name, test: f"some({name}, {test})", "#")
+    compiled = [zen.compile_expression(writer.condition(rule.condition)) for rule in ruleset.rules]
+    return lambda context: [expression.evaluate(context) for expression in compiled]
+
+
+def cel_engine(ruleset: RuleSet) -> Callable[[dict[str, Any]], list[bool]] | None:
+    """All rules compiled by the CEL engine."""
+    try:
+        import cel
+    except ImportError:
+        return None
+    words = {"and": "&&", "or": "||", "not": "!", "date": "{}"}
+    writer = Writer(ruleset, words, lambda name, test: f"{name}.exists(each, {test})", "each")
+    compiled = [cel.compile(writer.condition(rule.condition)) for rule in ruleset.rules]
+    return lambda context: [program.execute(context) for program in compiled]
+
+
+def measure(work: Callable[[Any], object], items: list[Any], seconds: float) -> tuple[float, float]:
+    """Items a second, and the 99th percentile of one in microseconds."""
+    for item in items[:50]:
+        work(item)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for item in items:
+            start = time.perf_counter()
+            work(item)
+            times.append(time.perf_counter() - start)
+    times.sort()
+    return len(times) / sum(times), times[int(len(times) * 0.99)] * 1e6
+
+
+def report(name: str, rate: float, p99: float, rules: int) -> None:
+    """One line."""
+    print(f"{name:<52}{rate:>12,.0f}{rate * rules:>16,.0f}{p99:>12,.0f}")
+
+
+def compare_engines(catalogue: Catalogue, seconds: float) -> None:
+    """The thirty-rule policy on every engine."""
+    ruleset = policy(catalogue)
+    pinned = release(ruleset, catalogue)
+    dice = random.Random(1)
+    complete = [request(dice) for _ in range(300)]
+    plan = pinned.program.plan(DAY, None)
+    ids = [rule.id for rule in ruleset.rules]
+
+    def ours(facts: dict[str, Any]) -> object:
+        return plan.run(facts, facts["services"][0])
+
+    others = {"zen-engine": zen_engine(ruleset), "CEL (common-expression-language)": cel_engine(ruleset)}
+    contexts = [nest(facts) for facts in complete]
+    print(f"{'30 rules, all evaluated, one core':<52}{'requests/s':>12}{'rules/s':>16}{'p99 µs':>12}")
+    for name, engine in others.items():
+        if engine is None:
+            print(f"{name:<52}{'not installed':>12}")
+            continue
+        for facts, context in zip(complete, contexts, strict=True):
+            truths = dict(zip([rule.id for rule in plan.rules], plan.run(facts, facts["services"][0])[1], strict=True))
+            assert [truths[rule_id] for rule_id in ids] == engine(context), "the engines disagree"
+        report(f"{name}, no trace, same matches on 300 requests", *measure(engine, contexts, seconds), len(ids))
+    report("ours, every leaf traced, complete facts", *measure(ours, complete, seconds), len(ids))
+    partial = [without(dice, facts) for facts in complete]
+    report("ours, every leaf traced, 25 % of facts missing", *measure(ours, partial, seconds), len(ids))
+    signer = Reviewer("md-1", "benchmark")
+
+    def untraced(facts: dict[str, Any]) -> object:
+        indexed = pinned.program.plan(DAY, facts["services"][0]["code"])
+        return indexed.run(facts, facts["services"][0])[1]
+
+    def decide(facts: dict[str, Any]) -> object:
+        return evaluate(pinned, facts, now=NOW, reviewer=signer).record.canonical()
+
+    report("ours, index on: only the rules that can match", *measure(untraced, complete, seconds), len(ids))
+    report("ours, whole decision with canonical record", *measure(decide, complete, seconds), len(ids))
+    report("ours, whole decision, 25 % of facts missing", *measure(decide, partial, seconds), len(ids))
+
+
+def many_rules(catalogue: Catalogue, seconds: float) -> None:
+    """5,000 rules of as many service codes: the policy above, copied for other codes."""
+    base = policy(catalogue)
+    necessity = [rule for rule in base.rules if rule.id.startswith("MN") and rule.id != "MN-16"]
+    rules, sets = list(base.rules), dict(base.value_sets)
+    for copy in range(1, 5000 // len(necessity) + 1):
+        for name in ("oxygen", "pap", "imaging", "joint", "spine", "biologic"):
+            fresh = f"{name}-{copy}"
+            sets[fresh] = replace(base.value_sets[name], name=fresh, codes=frozenset({f"{name}.{copy}"}))
+        for rule in necessity:
+            rules.append(replace(rule, id=f"{rule.id}-{copy}", condition=renamed(rule.condition, copy)))
+    start = time.perf_counter()
+    pinned = release(replace(base, rules=tuple(rules), value_sets=sets), catalogue)
+    print(f"\n{len(rules)} rules checked, hashed and compiled in {time.perf_counter() - start:.2f} s")
+    dice = random.Random(2)
+    requests = []
+    for number in range(1, 331):
+        facts = request(dice)
+        facts["services"][0]["code"] = f"{dice.choice(['oxygen', 'pap', 'imaging'])}.{number}"
+        requests.append(facts)
+    rate, p99 = measure(lambda facts: evaluate(pinned, facts, now=NOW), requests, seconds)
+    print(f"whole decision: mean {1e3 / rate:.3f} ms, p99 {p99 / 1e3:.3f} ms a request (goal: below 1 ms)")
+    blind = [{**facts, "services": [{"sequence": 1}]} for facts in requests[:10]]
+    rate, p99 = measure(lambda facts: evaluate(pinned, facts, now=NOW), blind, min(seconds, 1))
+    print(f"without a service code, so without the index: mean {1e3 / rate:.1f} ms, p99 {p99 / 1e3:.1f} ms")
+
+
+def renamed(condition: Condition, copy: int) -> Condition:
+    """The condition for another set of service codes."""
+    if isinstance(condition, AllOf):
+        return AllOf(tuple(renamed(part, copy) for part in condition.parts))
+    if isinstance(condition, Compare) and isinstance(condition.right, SetName):
+        return replace(condition, right=SetName(f"{condition.right.name}-{copy}"))
+    return condition
+
+
+def main() -> None:
+    """Both parts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="per figure")
+    seconds = parser.parse_args().seconds
+    catalogue = catalogue_of(read_yaml((ROOT / "mappings" / "facts.yaml").read_bytes()))
+    compare_engines(catalogue, seconds)
+    many_rules(catalogue, seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -45,7 +45,7 @@ def test_nothing_is_lost_or_doubled(bench: Bench, tmp_path: Path) -> None:
     key, log = tmp_path / "key", tmp_path / "log"
     key.write_bytes(bench.secret(""))
     settings = bench.endpoint(ready="rename", poll_seconds=0.05, longest_pause=0.1, concurrency=2).model_dump_json()
-    files = [message(number, "x" * 500) for number in range(12)]
+    files = [message(number, "x" * 500) for number in range(8)]
     for number, data in enumerate(files):
         bench.put(f"f{number:02d}.x12", data)
     chance, kills = random.Random(7), 0

@@ -23,7 +23,7 @@ GROUPS = ("stack", "topics", "x12", "hl7", "fhir", "rules", "send")
 """Modules of this package that hold an `app` of their own."""
 
 
-VERBS = ("run", "demo", "trace", "lag")
+VERBS = ("run", "demo", "trace", "lag", "doctor")
 """Modules of this package that hold one command, a function of the same name."""
 
 

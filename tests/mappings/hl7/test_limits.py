@@ -49,6 +49,15 @@ def test_thousands_of_procedures_with_authorizations() -> None:
     assert len(of_kind(bundle, "Claim")[0]["item"]) == 2_000
 
 
+def test_thousands_of_lines_of_a_document() -> None:
+    text = "x" * 1_000
+    body = "PID|1||7^^^C^MR\nTXA|1|11506-3^Note^LN|TX\n" + f"OBX|1|TX|11506-3^Note^LN||{text}||||||F\n" * 9_000
+    bundle, _ = converted("MDM^T02", body)
+    content = of_kind(bundle, "DocumentReference")[0]["content"]
+    assert len(content) == 1
+    assert len(content[0]["attachment"]["data"]) > 9_000_000
+
+
 def test_too_many_segments_are_parked() -> None:
     with pytest.raises(Unmappable):
         converted("ADT^A08", "PID|1||7^^^C^MR\n" + "NTE|1||x\n" * 10_000)

@@ -126,6 +126,8 @@ class Hl7Codec:
         if kind.startswith("authorization.") and kind != "authorization.request":
             names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
             reply["parents"] = [[name, str(facts[fact])] for name, fact in names if facts.get(fact)]
+        elif kind.startswith("clinical."):
+            reply["parents"] = _patient_keys(conversion)
         return Intake(
             type=kind,
             format=FORMAT,
@@ -192,6 +194,20 @@ def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
     if patient is None or message.trigger in routing()["coarse"]:
         return ("facility", facility)
     return ("patient", facility, patient["id"])
+
+
+def _patient_keys(conversion: Conversion) -> list[list[str]]:
+    """The lookup keys under which open cases of the patient are found: member numbers first, then all others."""
+    patient = conversion.job.patient if conversion.job else None
+    keys: list[list[str]] = []
+    for held in (patient or {}).get("identifier", ())[:20]:
+        kinds = {coding.get("code") for coding in held.get("type", {}).get("coding", ())}
+        value = str(held.get("value", ""))
+        if value and not kinds & {"SS", "DL"}:
+            keys.append(["patient", value])
+            if "MB" in kinds:
+                keys.insert(0, ["member", value])
+    return keys
 
 
 def _control_id(raw: Raw, number: int) -> str:

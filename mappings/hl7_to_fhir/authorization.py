@@ -69,8 +69,7 @@ def _of_kind(job: Job, kind: str) -> list[Resource]:
 def _insurer(job: Job, cursors: list[Cursor]) -> Resource | None:
     """The payer: of IN1, else AUT-2 and AUT-3."""
     for coverage in _of_kind(job, "Coverage"):
-        target = coverage["payor"][0].get("reference")
-        found = next((held for held in _of_kind(job, "Organization") if f"urn:uuid:{held['id']}" == target), None)
+        found = job.env.graph.find(coverage["payor"][0])
         if found:
             return found
     for cursor in cursors:

@@ -18,6 +18,7 @@ from .job import Job, Scope, carry, join_visit, settle, walk
 from .ledger import build as build_ledger
 from .primitives import instant, zone_of
 from .program import Program, default_program
+from .results import finish_documents
 from .structure import group
 from .visits import finish_conditions
 
@@ -70,6 +71,7 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     finish_authorization(job)
     finish_conditions(job)
     finish_appointments(job)
+    finish_documents(job)
     join_visit(job)
     carry(job, cursors)
     settle(job)

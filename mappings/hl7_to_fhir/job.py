@@ -36,6 +36,8 @@ class Job:
     account: Resource | None = None
     """The patient's account (PID-18): guarantors belong to it."""
     header: Resource | None = None
+    texts: list[tuple[dict[str, Any], list[str]]] = field(default_factory=list)
+    """Attachments whose text is still being collected, with its lines."""
     made: dict[str, list[tuple[Cursor, Resource]]] = field(default_factory=dict)
     """Segment name → what was made of each, for those that look back at the end."""
 

@@ -56,32 +56,48 @@ def _nested(
     text: str, syntax: Syntax, place: tuple[str, int, int], marks: list[Mark], reason: str
 ) -> list[LedgerEntry]:
     """The entries of a field with repetitions or components."""
+    if syntax.repetition not in text or not syntax.repetition:
+        return _repetition(text, syntax, (*place, 1), [mark for mark in marks if mark[2] < 2], reason)
     entries: list[LedgerEntry] = []
     of_repetition: dict[int, list[Mark]] = {}
     for mark in marks:
         of_repetition.setdefault(mark[2], []).append(mark)
     of_all = of_repetition.get(0, [])
-    for repetition, written in enumerate(_split(text, syntax.repetition), 1):
-        own = of_repetition.get(repetition)
-        told = own + of_all if own else of_all
-        for position, component in enumerate(_split(written, syntax.component), 1):
-            if not component:
-                continue
-            fate = _fate(position, told, reason)
-            for sub, leaf in enumerate(_split(component, syntax.subcomponent), 1):
-                if leaf == NULL and written != NULL:
-                    gone: tuple[Fate, str] = ("ignored", "explicit null of a component: left out")
-                    entries.append(_made((*place, repetition, position, sub), *gone))
-                elif leaf:
-                    entries.append(_made((*place, repetition, position, sub), *fate))
+    for number, written in enumerate(text.split(syntax.repetition), 1):
+        own = of_repetition.get(number)
+        entries += _repetition(written, syntax, (*place, number), own + of_all if own else of_all, reason)
     return entries
+
+
+def _repetition(
+    text: str, syntax: Syntax, place: tuple[str, int, int, int], marks: list[Mark], reason: str
+) -> list[LedgerEntry]:
+    """The entries of one repetition."""
+    entries: list[LedgerEntry] = []
+    nested = syntax.subcomponent
+    for position, component in enumerate(_split(text, syntax.component), 1):
+        if not component:
+            continue
+        fate = _fate(position, marks, reason)
+        if component == NULL and text != NULL:
+            fate = _GONE
+        if not nested or nested not in component:
+            entries.append(_made((*place, position, 1), *fate))
+            continue
+        for sub, leaf in enumerate(component.split(nested), 1):
+            if leaf:
+                entries.append(_made((*place, position, sub), *(_GONE if leaf == NULL else fate)))
+    return entries
+
+
+_GONE: tuple[Fate, str] = ("ignored", "explicit null of a component: left out")
 
 
 def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEntry]:
     """The entries of one segment, in the order of its leaves."""
     entries: list[LedgerEntry] = []
     syntax, name, index = cursor.syntax, cursor.name, cursor.index
-    delimiters = [one for one in (syntax.component, syntax.repetition, syntax.subcomponent) if one]
+    component, repetition, sub = (mark or "\0" for mark in (syntax.component, syntax.repetition, syntax.subcomponent))
     whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
     for place in range(1, len(cursor.parts)):
         text = cursor.parts[place]
@@ -90,7 +106,7 @@ def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEn
             continue
         marks = cursor.marks.get(number) or []
         reason = reasons.get(number, "") or whole
-        if any(one in text for one in delimiters):
+        if component in text or repetition in text or sub in text:
             entries += _nested(text, syntax, (name, index, number), marks, reason)
         else:
             entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason)))

@@ -157,6 +157,11 @@ def test_merges_use_the_coarser_key() -> None:
     assert merge.type == "clinical.adt"
 
 
+def test_clinical_messages_name_the_patient_whose_cases_they_concern() -> None:
+    text = adt("A03").replace("7^^^CLINIC^MR", "7^^^CLINIC^MR~M7^^^ACME^MB~123456789^^^^SS")
+    assert read(text).intakes[0].reply["parents"] == [["member", "M7"], ["patient", "7"], ["patient", "M7"]]
+
+
 def test_a_batch_is_answered_message_by_message() -> None:
     batch = (
         "BHS|^~\\&|EHR|CLINIC|GW|PAYER|20260301||||B1\n"

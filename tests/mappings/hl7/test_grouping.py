@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -130,6 +131,20 @@ def test_authorizations_belong_to_their_procedures() -> None:
         ("97110", 12),
     ]
     assert [item["servicedPeriod"]["end"] for item in items] == ["2026-04-01", "2026-06-01"]
+
+
+def test_a_document_keeps_texts_and_files_apart() -> None:
+    bundle = bundle_of(
+        "MDM^T02^MDM_T02",
+        PATIENT + "TXA|1|11506-3^Note^LN|TX\nOBX|1|RP|1^File^L||https://ehr.example/1^^text^plain||||||F\n"
+        "OBX|2|TX|2^Text^L||one||||||F\nOBX|3|TX|2^Text^L||two||||||F\nOBX|4|ED|3^Other^L||^text^plain^^three||||||F\n",
+    )
+    attachments = [row["attachment"] for row in of_kind(bundle, "DocumentReference")[0]["content"]]
+    assert [row.get("url") or base64.b64decode(row["data"]).decode() for row in attachments] == [
+        "https://ehr.example/1",
+        "one\ntwo",
+        "three",
+    ]
 
 
 def test_merges_link_both_patients() -> None:

@@ -79,7 +79,7 @@ class _Claim:
         """(person or organization, specialties): a PractitionerRole is followed to who it is about."""
         found = self.resource(reference)
         if found.get("resourceType") != "PractitionerRole":
-            return found, rows(found, "qualification")
+            return found, rows(found, "type")
         specialty = rows(found, "specialty")
         return self.resource(found.get("practitioner")) or self.resource(found.get("organization")), specialty
 
@@ -202,7 +202,7 @@ def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
     traces: dict[str, int] = {}
     for line in lines:
         loop = event.add_loop("2000F")
-        write_line(line, loop, kind=code(claim.get("type")), is_first=line is first)
+        write_line(line, loop, kind=code(claim.get("type")), event_place=place)
         traces |= {trace[1]: line.sequence for trace in line.traces if trace[1]}
         _line_providers(source, line.element, loop)
     return traces
@@ -350,7 +350,7 @@ def _care_team(source: _Claim, event: Loop) -> None:
             path = f"Claim.careTeam[{row.get('sequence')}]"
             source.left_out.add(path, "ignored", f"the 278 carries {MAXIMUM_EVENT_PROVIDERS} event providers")
             continue
-        _provider(source, row, event.add_loop("2010EA"))
+        _provider(source, row, event, "2010EA")
 
 
 def _line_providers(source: _Claim, item: Element, loop: Loop) -> None:
@@ -362,13 +362,14 @@ def _line_providers(source: _Claim, item: Element, loop: Loop) -> None:
         path = f"Claim.careTeam[{row.get('sequence')}]"
         source.left_out.add(path, "ignored", f"the 278 carries {MAXIMUM_SERVICE_PROVIDERS} providers a line")
     for row in members[:MAXIMUM_SERVICE_PROVIDERS]:
-        _provider(source, row, loop.add_loop("2010F"))
+        _provider(source, row, loop, "2010F")
 
 
-def _provider(source: _Claim, row: Element, loop: Loop) -> None:
+def _provider(source: _Claim, row: Element, holder: Loop, name: str) -> None:
     resource, specialty = source.party(row.get("provider"))
     if not resource:
-        raise Unmappable("a care team member is not a resource of the Bundle")
+        source.left_out.add(f"Claim.careTeam[{row.get('sequence')}]", "ignored", "who it is stands not in the Bundle")
+        return
     entity = code(row.get("role"), X12_ENTITY) or "SJ"
     qualification = [row["qualification"]] if isinstance(row.get("qualification"), dict) else specialty
-    write_party(loop, entity, resource, qualification)
+    write_party(holder.add_loop(name), entity, resource, qualification)

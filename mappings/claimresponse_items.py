@@ -7,6 +7,7 @@ byte-equal, requested dates come back beside the authorized ones, and the number
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from mappings.review_actions import ACTIONS, ReviewAction
 
 Element = dict[str, Any]
 
+SUBMITTED: Element = {"coding": [{"system": terms.ADJUDICATION, "code": "submitted"}]}
+"""The one adjudication category of the profile."""
 CARRIED = (
     terms.ITEM_TRACE_NUMBER,
     terms.EPSDT,
@@ -31,8 +34,6 @@ CARRIED = (
     terms.AUTHORIZATION_NUMBER,
 )
 """Extensions of Claim.item that come back on addItem as they were sent."""
-DETAILED = (terms.CODE_END, terms.EPSDT, terms.NURSING_HOME_LEVEL, terms.REVENUE_UNIT_RATE_LIMIT)
-"""Extensions of Claim.item that belong into authorizedItemDetail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +42,15 @@ class ItemContext:
 
     decision: Decision
     version: str
-    providers: dict[int, list[tuple[str, str, str]]] = field(default_factory=dict)
-    """itemSequence → (absolute reference, entity type code X12 98, resource type) of who may perform it."""
+    providers: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    """itemSequence (0: the whole claim) → (absolute reference, entity type code X12 98) of who may perform it."""
     admission: Any = None
     """`{"valueDate": …}` or `{"valuePeriod": …}` requested."""
     discharge: Any = None
     diagnoses: dict[int, Element] = field(default_factory=dict)
     """Diagnosis sequence → concept."""
-    absolute: Any = None
-    """Function from an element to a copy with absolute references."""
+    absolute: Callable[[Element], Any]
+    """An element → its copy with absolute references, whose targets are then echoed."""
 
     @property
     def issued(self) -> str:
@@ -99,6 +100,13 @@ def response_item(item: Element, decided: ItemDecision, context: ItemContext, no
     return element | {"adjudication": [adjudication(decided, context.decision)]}
 
 
+def undecided_item(item: Element, sequence: int) -> Element:
+    """An item a business rejection is about: it is answered (spec-46), but by `error`, not by a review action."""
+    traces = [_copy(row) for row in extensions(item, terms.ITEM_TRACE_NUMBER)]
+    element: Element = {"extension": traces} if traces else {}
+    return element | {"itemSequence": sequence, "adjudication": [{"category": SUBMITTED}]}
+
+
 def added_item(item: Element, decided: ItemDecision, context: ItemContext) -> Element:
     """One ClaimResponse.addItem: what is authorized instead of the requested item, or beside all of them."""
     found = [context.absolute(row) for url in CARRIED for row in extensions(item, url)]
@@ -108,10 +116,12 @@ def added_item(item: Element, decided: ItemDecision, context: ItemContext) -> El
     category = item.get("category")
     found += [{"url": terms.ITEM_CATEGORY, "valueCodeableConcept": category}] if category else []
     found += _stay(context)
-    element: Element = {"extension": found, "itemSequence": [decided.sequence]}
+    element: Element = {"itemSequence": [decided.sequence]}
     providers = context.providers.get(decided.sequence, [])
     if providers:
-        element["provider"] = [_provider(reference, kind) for reference, kind, _ in providers]
+        element["provider"] = [_provider(reference, kind) for reference, kind in providers]
+    if context.version != "2.0.1":
+        element = {"extension": found} | element  # 2.0.1 knows none of these on addItem
     element |= _authorized(item, decided)
     approved = ItemDecision(sequence=decided.sequence, action="A1", authorization_number=decided.authorization_number)
     return element | {"adjudication": [adjudication(approved, context.decision)]}
@@ -119,6 +129,14 @@ def added_item(item: Element, decided: ItemDecision, context: ItemContext) -> El
 
 def adjudication(decided: ItemDecision, decision: Decision) -> Element:
     """One adjudication with its reviewAction: HCR01 code, HCR02 number, HCR03 reasons."""
+    coding = {"system": terms.X12_ACTION, "code": decided.action, "display": ACTIONS[decided.action].words}
+    parts = numbers_and_reasons(decided, decision)
+    parts.append({"url": terms.REVIEW_ACTION_CODE, "valueCodeableConcept": {"coding": [coding]}})
+    return reviewed(parts)
+
+
+def numbers_and_reasons(decided: ItemDecision, decision: Decision) -> list[Element]:
+    """The parts of a reviewAction beside its code."""
     action = ACTIONS[decided.action]
     parts: list[Element] = []
     number = decided.authorization_number or decision.authorization_number
@@ -127,20 +145,23 @@ def adjudication(decided: ItemDecision, decision: Decision) -> Element:
     for reason in decided.reasons:
         concept = {"coding": [{"system": terms.X12_REASON, "code": reason}]}
         parts.append({"url": "reasonCode", "valueCodeableConcept": concept})
-    coding = {"system": terms.X12_ACTION, "code": decided.action, "display": action.words}
-    parts.append({"url": terms.REVIEW_ACTION_CODE, "valueCodeableConcept": {"coding": [coding]}})
+    return parts
+
+
+def reviewed(parts: list[Element]) -> Element:
+    """An adjudication that holds a reviewAction of these parts."""
     return {
         "extension": [{"extension": parts, "url": terms.REVIEW_ACTION}],
-        "category": {"coding": [{"system": terms.ADJUDICATION, "code": "submitted"}]},
+        "category": SUBMITTED,
     }
 
 
 def authorized_providers(context: ItemContext, sequence: int) -> list[Element]:
     """The itemAuthorizedProvider extensions of an item (0: of the whole claim)."""
     found = []
-    for reference, kind, _ in context.providers.get(sequence, []):
+    for reference, kind in context.providers.get(sequence, []):
         parts: list[Element] = [{"url": "provider", "valueReference": {"reference": reference}}]
-        if context.version != "2.0.1":
+        if context.version != "2.0.1" and sequence:  # on the whole claim the extension's context forbids the type
             parts.append({"url": terms.AUTHORIZED_PROVIDER_TYPE, "valueCodeableConcept": _entity(kind)})
         found.append({"extension": parts, "url": terms.AUTHORIZED_PROVIDER})
     return found
@@ -200,7 +221,6 @@ def _authorized_detail(item: Element, decided: ItemDecision) -> Element:
         parts.append({"url": "unitPrice", "valueMoney": granted["unitPrice"]})
     if "quantity" in granted:
         parts.append({"url": "quantity", "valueQuantity": granted["quantity"]})
-    parts += [_copy(row) for url in DETAILED for row in extensions(item, url)]
     return {"extension": parts, "url": terms.AUTHORIZED_DETAIL}
 
 

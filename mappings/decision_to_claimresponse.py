@@ -8,11 +8,12 @@ Ids are UUIDv5 of the case and the decision's version: rendering twice gives the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from adapters.fhir.wire import entries, terms
-from adapters.fhir.wire.elements import cancelled, code, extension, extension_value, rows, value_of
+from adapters.fhir.wire.elements import cancelled, certification_type, code, extension, extension_value, rows, value_of
 from gateway.core.errors import Unmappable
 from gateway.core.ports import Decision, ItemDecision
 from mappings.bundle_echo import Echo, derived_uuid
@@ -20,10 +21,12 @@ from mappings.claimresponse_items import (
     ItemContext,
     action_of,
     added_item,
-    adjudication,
     authorized_providers,
     entity_code,
+    numbers_and_reasons,
     response_item,
+    reviewed,
+    undecided_item,
     validity,
 )
 from mappings.fhir_claim import party
@@ -37,6 +40,8 @@ INQUIRY_PROFILE = f"{terms.PAS}/StructureDefinition/profile-claiminquiryresponse
 INQUIRY_BUNDLE_PROFILE = f"{terms.PAS}/StructureDefinition/profile-pas-inquiry-response-bundle"
 SERVICE_PROVIDER = "SJ"
 """X12 98 entity code of a provider whose role the request does not name."""
+NOT_NAMEABLE = "unsupported"
+"""data-absent-reason of a Claim that has no address we could name."""
 SWAPPED = {
     "applicationSenderCode": "applicationReceiverCode",
     "applicationReceiverCode": "applicationSenderCode",
@@ -98,26 +103,37 @@ def render(
 
 
 def pended(case_id: str, version: int, request_bundle: Element, decided_at: datetime) -> Decision:
-    """The answer when no decision came in time: every item A4 (spec-7; a notification must follow)."""
-    claim = entries(request_bundle)[0]["resource"]
-    items = [ItemDecision(sequence=int(item["sequence"]), action="A4") for item in rows(claim, "item")]
-    return Decision(case_id=case_id, version=version, decided_at=decided_at, action="A4", items=tuple(items))
+    """The answer when no decision came in time: every item A4 (spec-7; a notification must follow).
+
+    What the sender withdrew is C at once: there is nothing to decide. An empty `request_bundle` (a case of another
+    rail) gives a decision without items: A4 as a whole.
+    """
+    claim = next(iter(entries(request_bundle)), {}).get("resource") or {}
+    undecided = Decision(case_id=case_id, version=version, decided_at=decided_at, action="A4")
+    items = tuple(decided_items(claim, undecided).values())
+    return replace(undecided, items=items, action=roll_up([item.action for item in items]))
 
 
-def decided_items(claim: Element, decision: Decision) -> list[ItemDecision]:
-    """A decision for every submitted item (spec-46): its own; C for a cancelled one; else the case's roll-up."""
+def decided_items(claim: Element, decision: Decision) -> dict[int, ItemDecision]:
+    """A decision for every submitted item (spec-46), by its sequence.
+
+    C for what the sender withdrew, whatever the policy says of it; else the item's own decision; else the one on the
+    request as a whole (sequence 0, or a decision without items). Items a business rejection is about have none.
+    """
     own = {item.sequence: item for item in decision.items}
-    found = []
+    whole = own.get(0) or (None if decision.items else ItemDecision(sequence=0, action=decision.action))
+    all_withdrawn = certification_type(claim) == "3"
+    found: dict[int, ItemDecision] = {}
     for item in rows(claim, "item"):
         sequence = int(item["sequence"])
-        if sequence in own:
-            found.append(own[sequence])
-        elif cancelled(item):
-            found.append(ItemDecision(sequence=sequence, action="C"))
-        elif decision.items:
+        if all_withdrawn or cancelled(item):
+            found[sequence] = ItemDecision(sequence=sequence, action="C")
+        elif sequence in own:
+            found[sequence] = own[sequence]
+        elif whole is not None:
+            found[sequence] = replace(whole, sequence=sequence)
+        elif not decision.errors:
             raise Unmappable("a submitted item has no decision", location=f"item {sequence}")
-        else:
-            found.append(ItemDecision(sequence=sequence, action=decision.action))
     return found
 
 
@@ -134,29 +150,40 @@ def _results(claim: Element, decision: Decision, context: ItemContext, notes: li
     if decision.errors and not decision.items:
         return {"outcome": "error", "error": [_error(row, context.version) for row in decision.errors]}
     requested = {int(item["sequence"]): item for item in rows(claim, "item")}
-    answered = decided_items(claim, decision)
+    by_sequence = decided_items(claim, decision)
+    answered = list(by_sequence.values())
     for item in answered:
         action_of(item)
-    actions = [item.action for item in answered] or [decision.action]
+    actions = [item.action for item in answered] or [decision.action if decision.action in ACTIONS else "A4"]
     result: Element = {"outcome": outcome_of_items(actions, errors=bool(decision.errors))}
     approved = any(ACTIONS[action].approved for action in actions)
     if decision.authorization_number and approved:
         result["preAuthRef"] = decision.authorization_number
     if validity(decision) and approved:
         result["preAuthPeriod"] = validity(decision)
-    items = [response_item(requested[item.sequence], item, context, _note(item.note, notes)) for item in answered]
+    items = []
+    for sequence, element in requested.items():
+        decided = by_sequence.get(sequence)
+        note = _note(decided.note, notes) if decided else None
+        items.append(response_item(element, decided, context, note) if decided else undecided_item(element, sequence))
     if items:
         result["item"] = items
     added = list(_added(requested, decision, answered, context))
     if added:
         result["addItem"] = added
-    overall = decision.action if decision.action in ACTIONS else roll_up(actions)
-    reasons = tuple(dict.fromkeys(reason for item in answered for reason in item.reasons))
-    summary = ItemDecision(sequence=0, action=overall, reasons=reasons if ACTIONS[overall].needs_reason else ())
-    result["adjudication"] = [adjudication(summary, decision)]
+    summary = _summary(decision, answered)
+    if summary:
+        result["adjudication"] = [reviewed(summary)]
     if decision.errors:
         result["error"] = [_error(row, context.version) for row in decision.errors]
     return result
+
+
+def _summary(decision: Decision, answered: list[ItemDecision]) -> list[Element]:
+    """The reviewAction of the whole claim: number and reasons. The code stands on items only (its context)."""
+    overall = decision.action if decision.action in ACTIONS else roll_up([item.action for item in answered])
+    reasons = tuple(dict.fromkeys(reason for item in answered for reason in item.reasons))
+    return numbers_and_reasons(ItemDecision(sequence=0, action=overall, reasons=reasons), decision)
 
 
 def _added(
@@ -166,7 +193,7 @@ def _added(
         if ACTIONS[item.action].replaces:
             yield added_item(requested[item.sequence], item, context)
     for item in decision.items:
-        if item.sequence in requested:
+        if item.sequence in requested or not item.sequence:
             continue
         if not action_of(item).approved or not item.changes.get("code"):
             raise Unmappable("a decision on an item that was not requested", location=f"item {item.sequence}")
@@ -196,9 +223,13 @@ def _head(claim: Element, decision: Decision, echo: Echo, ids: Callable[[str], s
     }
     if absent:
         return head | {"request": {"extension": [{"url": terms.DATA_ABSENT, "valueCode": absent}]}}
-    if echo.claim_fits():
-        echo.want(0)
+    echoed = echo.claim_fits() and not rows(claim, "related")
+    if echoed:
+        echo.want(0)  # not an update: `request` may mean a profile-claim only, which forbids `related`
     request: Element = {"reference": echo.url(0)}
+    if not echoed and request["reference"].startswith("urn:"):
+        # Outside of the Bundle that defines it a urn means nothing to anyone.
+        request = {"extension": [{"url": terms.DATA_ABSENT, "valueCode": NOT_NAMEABLE}]}
     if rows(claim, "identifier"):
         request["identifier"] = rows(claim, "identifier")[0]
     return head | {"request": request}
@@ -233,16 +264,16 @@ def _wanting(element: Element, echo: Echo) -> Any:
     return echo.absolute(element)
 
 
-def _providers(claim: Element, echo: Echo) -> dict[int, list[tuple[str, str, str]]]:
+def _providers(claim: Element, echo: Echo) -> dict[int, list[tuple[str, str]]]:
     """Who may perform which item: care team members of the claim (key 0 and all items) and of single items."""
-    scoped: dict[int, list[tuple[str, str, str]]] = {0: []}
+    scoped: dict[int, list[tuple[str, str]]] = {0: []}
     for item in rows(claim, "item"):
         scoped[int(item["sequence"])] = []
     for row in rows(claim, "careTeam"):
         found = _performer(echo, row.get("provider"))
         if found is None:
             continue
-        entity = (echo.url(found), entity_code(row, SERVICE_PROVIDER), "")
+        entity = (echo.url(found), entity_code(row, SERVICE_PROVIDER))
         for_all = extension_value(row, terms.CARE_TEAM_SCOPE) is not False
         for item in rows(claim, "item"):
             if for_all or row.get("sequence") in item.get("careTeamSequence", []):
@@ -253,7 +284,7 @@ def _providers(claim: Element, echo: Echo) -> dict[int, list[tuple[str, str, str
     if requester is not None:
         for sequence, listed in scoped.items():
             if not listed and sequence:
-                listed.append((echo.url(requester), SERVICE_PROVIDER, ""))
+                listed.append((echo.url(requester), SERVICE_PROVIDER))
     return scoped
 
 

@@ -205,18 +205,19 @@ def _repeat(
     source: Loop, target: Loop, names: tuple[str, ...], changes: dict[str, Any], *, drop_reference: bool = False
 ) -> None:
     """Repeat the request's segments, with what was authorized instead where that differs."""
+    holder = _quantity_holder(source, changes)
     for segment in source.segments():
-        if segment.id not in names:
+        if segment.id not in names or (segment.id == "REF" and drop_reference and segment.get(1) == "NT"):
             continue
-        if segment.id == "REF" and (drop_reference and segment.get(1) == "NT"):
-            continue
-        target.items.append(_changed(segment, changes))
+        if segment.id == "HSD" and holder not in ("", "HSD"):
+            continue  # it would contradict the quantity authorized in the service segment
+        target.items.append(_changed(segment, changes, holder))
     period = changes.get("servicedPeriod") or {}
     if period and source.id == "2000F":
         target.items[:] = [item for item in target.items if not _is_service_date(item)]
         start, end = x12_day(str(period.get("start", ""))), x12_day(str(period.get("end", "")))
         target.add("DTP", "472", "RD8" if end else "D8", f"{start}-{end}" if end else start)
-    if changes.get("quantity") is not None and not _holds_quantity(source):
+    if holder == "HSD" and target.segment("HSD") is None:
         target.add("HSD", str(changes.get("unit") or "VS"), str(changes["quantity"]))
 
 
@@ -229,21 +230,32 @@ QUANTITY_AT = {"SV1": (3, 4), "SV2": (4, 5), "SV3": (0, 6), "HSD": (1, 2)}
 CODE_AT = {"SV1": 1, "SV2": 2, "SV3": 1}
 
 
-def _holds_quantity(loop: Loop) -> bool:
-    return any(item.id in QUANTITY_AT and item.get(QUANTITY_AT[item.id][1]) for item in loop.segments())
+def _quantity_holder(source: Loop, changes: dict[str, Any]) -> str:
+    """Which segment says the authorized quantity: HSD for visits and days, else the service segment; "" for none."""
+    if changes.get("quantity") is None:
+        return ""
+    service = next((item.id for item in source.segments() if item.id in CODE_AT), "")
+    if not service or str(changes.get("unit", "")) in table("codes")["visit_units"]:
+        return "HSD"
+    counted = next((item for item in source.segments() if item.id in CODE_AT), None)
+    is_silent = counted is not None and not counted.get(QUANTITY_AT[service][1])
+    return "HSD" if is_silent and source.segment("HSD") is not None and not changes.get("unit") else service
 
 
-def _changed(segment: Segment, changes: dict[str, Any]) -> Segment:
-    if segment.id not in QUANTITY_AT or not ({"quantity", "code"} & set(changes)):
+def _changed(segment: Segment, changes: dict[str, Any], holder: str) -> Segment:
+    unit_at, quantity_at = QUANTITY_AT.get(segment.id, (0, 0))
+    code_at = CODE_AT.get(segment.id, 0)
+    takes_quantity, takes_code = segment.id == holder, bool(changes.get("code")) and code_at > 0
+    if not takes_quantity and not takes_code:
         return segment
-    values: list[Any] = [_values(segment, at) for at in range(1, len(segment.fields))]
-    unit_at, quantity_at = QUANTITY_AT[segment.id]
-    if changes.get("quantity") is not None and segment.get(quantity_at):
+    values: list[Any] = [_values(segment, at) for at in range(1, max(len(segment.fields), quantity_at + 1))]
+    if takes_quantity:
         values[quantity_at - 1] = str(changes["quantity"])
-        if changes.get("unit") and unit_at:
-            values[unit_at - 1] = str(changes["unit"])
-    code_at = CODE_AT.get(segment.id)
-    if changes.get("code") and code_at:
+        if unit_at:
+            values[unit_at - 1] = str(
+                changes.get("unit") or segment.get(unit_at) or ("VS" if holder == "HSD" else "UN")
+            )
+    if takes_code:
         system = str(changes.get("system", ""))
         qualifier = procedure_qualifier(system) if system else segment.get(code_at, 1)
         values[code_at - 1] = (qualifier, str(changes["code"]))

@@ -1,13 +1,15 @@
 """FHIR resources → facts (mappings/facts.yaml): the flat, typed view rules and search read.
 
-Numbers are int where whole, else Decimal; dates are ISO strings as sent; a fact that is not there is left out, so
-that rules see it as unknown, never as false.
+Numbers are int where whole, else the float whose shortest form is what was sent: facts are what JSON can carry, the
+same in the fast lane as from Kafka. Dates are ISO strings as sent. A fact that is not there is left out, so that
+rules see it as unknown, never as false.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from adapters.fhir.wire import BundleIndex, entries
@@ -96,7 +98,7 @@ def clinical_facts(resources: list[dict[str, Any]]) -> Facts:
 
 def document_fact(document: dict[str, Any]) -> Facts:
     """The fact record of one DocumentReference."""
-    return _filled({"type": code(document.get("type")), "date": str(document.get("date", ""))[:10]})
+    return filled({"type": code(document.get("type")), "date": str(document.get("date", ""))[:10]})
 
 
 def _number(claim: dict[str, Any], view: ClaimView) -> str:
@@ -118,7 +120,7 @@ def _event_dates(claim: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _service(line: ServiceLine) -> Facts:
-    return _filled(
+    return filled(
         {
             "sequence": line.sequence,
             "code": line.code,
@@ -139,7 +141,7 @@ def _service(line: ServiceLine) -> Facts:
 
 def _diagnosis(row: dict[str, Any]) -> Facts:
     found = coding(row.get("diagnosisCodeableConcept"))
-    return _filled(
+    return filled(
         {
             "code": found.get("code", ""),
             "system": found.get("system", ""),
@@ -153,7 +155,7 @@ def _observation(row: dict[str, Any]) -> Facts:
     found = coding(row.get("code"))
     quantity = row.get("valueQuantity") or {}
     text = row.get("valueString") or (row.get("valueCodeableConcept") or {}).get("text")
-    return _filled(
+    return filled(
         {
             "code": found.get("code", ""),
             "name": found.get("display") or (row.get("code") or {}).get("text"),
@@ -169,7 +171,7 @@ def _therapy(row: dict[str, Any]) -> Facts:
     period = row.get("performedPeriod") or {}
     start = period.get("start") or row.get("performedDateTime") or row.get("authoredOn") or ""
     kind = row.get("code") or row.get("medicationCodeableConcept")
-    return _filled(
+    return filled(
         {
             "type": code(kind),
             "start": str(start)[:10],
@@ -192,7 +194,7 @@ def _attached(index: BundleIndex, claim: dict[str, Any]) -> Iterator[Facts]:
         }
         types = [code(value_of(extension(information, "reportTypeCode"))), code(document.get("type"))]
         for kind in dict.fromkeys(kind for kind in types if kind):
-            yield _filled({"type": kind} | said)
+            yield filled({"type": kind} | said)
 
 
 def _unattached(index: BundleIndex, claim: dict[str, Any], resources: list[dict[str, Any]]) -> Iterator[Facts]:
@@ -202,5 +204,7 @@ def _unattached(index: BundleIndex, claim: dict[str, Any], resources: list[dict[
             yield document_fact(resource)
 
 
-def _filled(record: Facts) -> Facts:
-    return {name: value for name, value in record.items() if value not in ("", None, [])}
+def filled(record: Facts) -> Facts:
+    """A record without what is empty; decimals as floats."""
+    filled = {name: value for name, value in record.items() if value not in ("", None, [])}
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in filled.items()}

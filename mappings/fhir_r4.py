@@ -9,7 +9,7 @@ from adapters.fhir.wire import BundleIndex, entries
 from adapters.fhir.wire.elements import code, coding, identifier, rows
 from gateway.core.envelope import Reception
 from mappings.fhir_claim import number, party, view_claim
-from mappings.fhir_facts import clinical_facts, coverage_facts, document_fact, facts_of, patient_facts
+from mappings.fhir_facts import clinical_facts, coverage_facts, document_fact, facts_of, filled, patient_facts
 
 Facts = dict[str, Any]
 
@@ -68,7 +68,7 @@ def patient_key(bundle: dict[str, Any]) -> tuple[str, ...]:
 
 def facts_of_bundle(bundle: dict[str, Any], reception: Reception) -> Facts:
     """The facts a plain R4 message carries, under the names every rail uses."""
-    resources = [entry.get("resource") or {} for entry in entries(bundle)]
+    resources = _flattened(bundle)
     first = resources[0] if resources else {}
     if first.get("resourceType") == "Claim":
         return facts_of(bundle, view_claim(bundle), reception)
@@ -96,6 +96,15 @@ def facts_of_bundle(bundle: dict[str, Any], reception: Reception) -> Facts:
     return {name: value for name, value in facts.items() if value not in ("", None)}
 
 
+def _flattened(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    """The resources of a Bundle and of the Bundles in it: prefetched search results come as such."""
+    found: list[dict[str, Any]] = []
+    for entry in entries(bundle):
+        resource = entry.get("resource") or {}
+        found += _flattened(resource) if resource.get("resourceType") == "Bundle" else [resource]
+    return found
+
+
 def _eligibility(index: BundleIndex, request: dict[str, Any]) -> Facts:
     period = request.get("servicedPeriod") or {}
     day = request.get("servicedDate", "")
@@ -119,7 +128,7 @@ def _asked(item: dict[str, Any], sequence: int) -> Facts:
         "category": code(item.get("category")),
         "quantity": number((item.get("quantity") or {}).get("value")),
     }
-    return {name: value for name, value in record.items() if value not in ("", None)}
+    return filled(record)
 
 
 def _order(order: dict[str, Any], sequence: int) -> Facts:
@@ -134,13 +143,13 @@ def _order(order: dict[str, Any], sequence: int) -> Facts:
         "start": str(period.get("start") or day)[:10],
         "end": str(period.get("end") or day)[:10],
     }
-    return {name: value for name, value in record.items() if value not in ("", None)}
+    return filled(record)
 
 
 def _condition(row: dict[str, Any]) -> Facts:
     found = coding(row.get("code"))
     record = {"code": found.get("code"), "system": found.get("system"), "date": str(row.get("recordedDate", ""))[:10]}
-    return {name: value for name, value in record.items() if value}
+    return filled(record)
 
 
 def _patient(patient: dict[str, Any]) -> tuple[str, ...]:

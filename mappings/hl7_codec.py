@@ -20,9 +20,10 @@ from typing import Any
 
 from adapters.hl7.wire import Message, Segment, parse, read_header
 from adapters.hl7.wire.acknowledgement import acknowledge, is_answer, plan, refuse, wanted
-from adapters.hl7.wire.batch import pointer, reply_batch, split
+from adapters.hl7.wire.batch import reply_batch, split
+from adapters.hl7.wire.check import check
 from gateway.core.envelope import Intake, Raw, Reception
-from gateway.core.errors import GatewayError, InvalidMessage, Issue, MalformedMessage, Unmappable
+from gateway.core.errors import GatewayError, Issue, Unmappable
 from gateway.core.ports import Decision, Reading
 from mappings.fhir_to_hl7 import render_answer
 from mappings.hl7_to_fhir import Conversion, Program, build, convert, default_program
@@ -30,7 +31,6 @@ from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
 
 FORMAT = "hl7v2"
-MEDIA_TYPE = "application/hl7-v2"
 REQUESTS = frozenset({"RQA", "REF"})
 Answer = Callable[[GatewayError | None], bytes | None]
 
@@ -54,7 +54,7 @@ class Hl7Codec:
     partners: Mapping[str, Program] = field(default_factory=dict)
     """Programs by partner id (`Reception.client`, or the part of `Reception.source` after the slash)."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    """Partner id → endpoint that answers are delivered to; default: the source itself."""
+    """Partner id → endpoint that answers are delivered to; default: `mllp/<partner>`."""
 
     def read(self, raw: Raw, reception: Reception) -> Reading:
         """Read one frame: a message or a batch of them."""
@@ -85,10 +85,8 @@ class Hl7Codec:
     def _message(self, data: bytes, raw: Raw, program: Program, reception: Reception) -> Reading:
         try:
             message = parse(data, charset=_charset(program, reception))
-            if pointer(message):
-                raise InvalidMessage("continued messages are not joined here", location="DSC-1")
-            if not message.control_id:
-                raise MalformedMessage("no control id", location="MSH-10")
+            if (refusal := check(message)) is not None:
+                raise refusal
         except GatewayError as error:
             return _refused(data, error, reception, raw)
         kind = _type_of(message)
@@ -147,7 +145,7 @@ class Hl7Codec:
         header = message.header
         reply: dict[str, Any] = {
             "rail": FORMAT,
-            "endpoint": self.endpoints.get(partner, reception.source),
+            "endpoint": self.endpoints.get(partner, f"mllp/{partner}"),
             "format": FORMAT,
             "client": reception.client,
             "message": f"{message.code}^{message.trigger}",

@@ -20,7 +20,7 @@ from gateway.core.errors import Issue
 from gateway.core.ports import Decision
 from mappings.bundle_echo import derived_uuid
 from mappings.claim_model import ClaimView
-from mappings.decision_to_claimresponse import render
+from mappings.decision_to_claimresponse import NOT_NAMEABLE, render
 from mappings.fhir_claim import view_claim
 from mappings.fhir_pas import LookupKey, number_keys, provider_npis
 
@@ -149,7 +149,7 @@ def _answer(query_bundle: Element, case: FoundCase, now: datetime, version: str,
         version=version,
         base_url=base_url,
         inquiry=True,
-        request_absent="unsupported",
+        request_absent=NOT_NAMEABLE,
     )
 
 

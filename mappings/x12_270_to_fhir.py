@@ -17,7 +17,7 @@ from adapters.x12.wire.tree import Loop
 from gateway.core.ledger import Ledger
 from mappings.bundle_echo import derived_uuid
 from mappings.x12_278_terms import RELATIONSHIP
-from mappings.x12_278_to_fhir import Transmission
+from mappings.x12_bundle import Transmission
 from mappings.x12_dates import iso_day, iso_moment, timed, x12_day, x12_moment
 from mappings.x12_parties import read_organization, read_patient, read_practitioner
 from mappings.x12_tables import X12, concept, procedure_system, table

@@ -68,7 +68,7 @@ def _item(line: Loop, event: Loop, sequence: int, tracer: Tracer) -> Element:
     category = tracer.take(review, 3, f"{target}.category") or tracer.take(whole, 3, f"{target}.category")
     if category:
         item["category"] = concept(CATEGORY_ELEMENT, category)
-    item |= _service(line, extensions, tracer)
+    item |= read_service(line, extensions, tracer)
     item.setdefault("productOrService", {"coding": [{"system": DATA_ABSENT_CODES, "code": "not-applicable"}]})
     for segment in line.segments("DTP", "472"):
         tracer.take(segment, 1, f"{target}.serviced")
@@ -132,7 +132,7 @@ def location(review: Segment | None, tracer: Tracer) -> Element | None:
     return {"coding": [{"system": BILL_TYPE if qualifier == "A" else PLACE_OF_SERVICE, "code": place}]}
 
 
-def _service(line: Loop, extensions: list[Element], tracer: Tracer) -> Element:
+def read_service(line: Loop, extensions: list[Element], tracer: Tracer) -> Element:
     """SV1, SV2 or SV3 → productOrService, modifier, revenue, quantity, unitPrice and their extensions."""
     for name, code_at, price_at, unit_at, quantity_at in (
         ("SV1", 1, 2, 3, 4),

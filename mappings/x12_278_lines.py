@@ -26,10 +26,10 @@ def names_service(line: ServiceLine) -> bool:
     return (line.code not in ("", "not-applicable")) or bool(line.traces or line.element.get("revenue"))
 
 
-def write_line(line: ServiceLine, loop: Loop, *, kind: str, is_first: bool) -> None:
+def write_line(line: ServiceLine, loop: Loop, *, kind: str, event_place: Any) -> None:
     """Write one item of a claim of this kind (professional, institutional, oral).
 
-    UM04 is written for later lines only, because the event has the first one's.
+    UM04 is written only where it differs from the event's.
     """
     item = line.element
     loop.add("HL", "SS")
@@ -38,8 +38,14 @@ def write_line(line: ServiceLine, loop: Loop, *, kind: str, is_first: bool) -> N
         loop.add("TRN", "1", value[:50], (assigner or "0000000000")[:10])
     place = coding(item.get("locationCodeableConcept"))
     qualifier = "A" if "nubc" in str(place.get("system", "")).lower() else "B"
-    where: Any = (str(place["code"]), qualifier) if place and not is_first else ""
-    loop.add("UM", line.request_type or "HS", line.certification_type or "I", line.category, where)
+    where: Any = (str(place["code"]), qualifier) if place else ""
+    loop.add(
+        "UM",
+        line.request_type or "HS",
+        line.certification_type or "I",
+        line.category,
+        "" if where == event_place else where,
+    )
     for qualifier, number in (("BB", line.authorization_number), ("NT", line.administration_reference)):
         if number:
             loop.add("REF", qualifier, number[:50])

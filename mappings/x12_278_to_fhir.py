@@ -7,8 +7,6 @@ lost. Ids are UUIDv5 of the message's natural key: mapping the same bytes twice 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from adapters.fhir.wire.elements import identifier
@@ -27,9 +25,8 @@ from adapters.fhir.wire.terms import (
     SUB_DEPARTMENT,
     TRANSMISSION_IDENTIFIERS,
 )
-from adapters.x12.wire.tree import Loop
+from adapters.x12.wire.tree import Loop, Segment
 from gateway.core.ledger import Ledger
-from mappings.bundle_echo import derived_uuid
 from mappings.x12_278_items import read_items, reference, trace_identifier
 from mappings.x12_278_terms import (
     CAUSE_ELEMENT,
@@ -48,82 +45,25 @@ from mappings.x12_278_terms import (
     RELATIONSHIP,
     RELATIONSHIP_ELEMENT,
     REPORT_ELEMENT,
-    SUBMITTER,
     TIMING,
     TRANSMISSION_ELEMENT,
 )
+from mappings.x12_bundle import Build, Transmission
 from mappings.x12_dates import iso_day, iso_moment, period_of, timed
 from mappings.x12_parties import read_organization, read_patient, read_practitioner, read_specialty
 from mappings.x12_tables import X12, concept, dotted, table
-from mappings.x12_trace import Tracer
+from mappings.x12_trace import Tracer, root_of
 
 MAPPING = "x12_278_to_fhir@1"
 Element = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transmission:
-    """The envelope a transaction came in: ISA06, ISA08, ISA13, GS02, GS03, GS06, ST02, and its ordinal inside ST."""
-
-    sender: str = ""
-    receiver: str = ""
-    interchange: str = ""
-    application_sender: str = ""
-    application_receiver: str = ""
-    group: str = ""
-    transaction: str = ""
-    ordinal: int = 1
-    sender_qualifier: str = "ZZ"
-    receiver_qualifier: str = "ZZ"
-    usage: str = "P"
-
-    def as_json(self) -> dict[str, Any]:
-        """For `reply`: what the way back needs to address its answer."""
-        return asdict(self)
-
-    @property
-    def natural_key(self) -> tuple[str, ...]:
-        """What makes a resend the same message."""
-        return (
-            self.sender,
-            self.receiver,
-            self.interchange,
-            self.group,
-            self.transaction,
-            str(self.ordinal),
-        )
-
-
-class _Build:
-    """The Bundle under construction: entries in order, each with a derived address."""
-
-    def __init__(self, transmission: Transmission) -> None:
-        self.entries: list[Element] = []
-        self._name: Callable[[str], str] = lambda name: derived_uuid(*transmission.natural_key, name)
-
-    def add(self, resource: Element, name: str) -> Element:
-        """Append a resource and return a reference to it. An equal one already there is used again."""
-        for entry in self.entries:
-            if {k: v for k, v in entry["resource"].items() if k != "id"} == resource:
-                return {"reference": entry["fullUrl"]}
-        id_ = self._name(name)
-        url = f"urn:uuid:{id_}"
-        self.entries.append(
-            {"fullUrl": url, "resource": {"resourceType": resource["resourceType"], "id": id_} | resource}
-        )
-        return {"reference": url}
-
-    def name(self, name: str) -> str:
-        """The derived UUID of a name."""
-        return self._name(name)
-
-
 def request_bundle(event: Loop, transmission: Transmission, received_at: str) -> tuple[Element, Ledger]:
     """One 2000E (with its ancestors) → (PAS request Bundle, ledger). `received_at` stands in for a missing BHT04."""
     ledger = Ledger(MAPPING)
-    root = _root(event)
+    root = root_of(event)
     tracer = Tracer(root, ledger)
-    build = _Build(transmission)
+    build = Build(transmission)
     beginning = root.segment("BHT")
     for at in (1, 2, 6):
         tracer.take(beginning, at, "Bundle")
@@ -131,27 +71,11 @@ def request_bundle(event: Loop, transmission: Transmission, received_at: str) ->
     created = iso_moment(tracer.take(beginning, 4, "Claim.created"), tracer.take(beginning, 5, "Claim.created"))
     created = created or received_at
     claim = _claim(event, build, tracer, transmission) | {"created": created}
-    id_ = build.name("Claim")
-    head = {"fullUrl": f"urn:uuid:{id_}", "resource": {"resourceType": "Claim", "id": id_} | claim}
     tracer.finish()
-    bundle: Element = {
-        "resourceType": "Bundle",
-        "id": build.name("Bundle"),
-        "identifier": {"system": SUBMITTER, "value": number},
-        "type": "collection",
-        "timestamp": created,
-        "entry": [head, *build.entries],
-    }
-    return bundle, ledger
+    return build.bundle({"resourceType": "Claim"} | claim, "Claim", number, created), ledger
 
 
-def _root(loop: Loop) -> Loop:
-    while loop.parent is not None:
-        loop = loop.parent
-    return loop
-
-
-def _claim(event: Loop, build: _Build, tracer: Tracer, transmission: Transmission) -> Element:
+def _claim(event: Loop, build: Build, tracer: Tracer, transmission: Transmission) -> Element:
     review = event.segment("UM")
     urgent = tracer.take(review, 6, "Claim.extension(levelOfService)")
     patient, coverage = _people(event, build, tracer)
@@ -173,7 +97,7 @@ def _claim(event: Loop, build: _Build, tracer: Tracer, transmission: Transmissio
     information = _supporting_information(event, tracer)
     if information:
         claim["supportingInfo"] = information
-    diagnoses = _diagnoses(event, tracer)
+    diagnoses = read_diagnoses(list(event.segments("HI")), tracer)
     if diagnoses:
         claim["diagnosis"] = diagnoses
     claim["insurance"] = [{"sequence": 1, "focal": True, "coverage": coverage["reference"]}]
@@ -256,7 +180,7 @@ def _event_review(event: Loop, tracer: Tracer) -> list[Element]:
     return found
 
 
-def _people(event: Loop, build: _Build, tracer: Tracer) -> tuple[Element, Element]:
+def _people(event: Loop, build: Build, tracer: Tracer) -> tuple[Element, Element]:
     """(reference to the patient, {reference: to the coverage, insurer: to the payer})."""
     payer, subscriber, dependent = event.up("2000A"), event.up("2000C"), event.up("2000D")
     payer_name = payer.loop("2010A") if payer else None
@@ -293,19 +217,20 @@ def _people(event: Loop, build: _Build, tracer: Tracer) -> tuple[Element, Elemen
     return patient, {"reference": build.add(coverage, "coverage"), "insurer": insurer}
 
 
-def _requester(event: Loop, build: _Build, tracer: Tracer) -> Element:
+def _requester(event: Loop, build: Build, tracer: Tracer) -> Element:
     loop = event.up("2000B")
     name = loop.loop("2010B") if loop else None
     if name is None:
         return build.add({"resourceType": "Organization", "active": True, "name": "unnamed"}, "requester")
-    return _provider(name, "requester", build, tracer)
+    return read_provider(name, "requester", build, tracer)
 
 
-def _provider(loop: Loop, name: str, build: _Build, tracer: Tracer) -> Element:
+def read_provider(loop: Loop, name: str, build: Build, tracer: Tracer) -> Element:
     """A name loop → Organization, or Practitioner behind a PractitionerRole that has the specialty."""
     specialty = read_specialty(loop, tracer, "PractitionerRole")
     if loop.get("NM1", 2) != "1":
         organization = read_organization(loop, tracer, "Organization")
+        organization["type"] += specialty
         return build.add(organization, name)
     tracer.take(loop.segment("NM1"), 1, "Claim.careTeam.role")
     person = build.add(read_practitioner(loop, tracer, "Practitioner"), f"{name}-person")
@@ -313,7 +238,7 @@ def _provider(loop: Loop, name: str, build: _Build, tracer: Tracer) -> Element:
     return build.add(role | ({"specialty": specialty} if specialty else {}), name)
 
 
-def _care_team(event: Loop, build: _Build, tracer: Tracer) -> tuple[list[Element], dict[int, list[int]]]:
+def _care_team(event: Loop, build: Build, tracer: Tracer) -> tuple[list[Element], dict[int, list[int]]]:
     """(careTeam, item sequence → careTeam sequences): event providers for the whole claim, others for their line."""
     team: list[Element] = []
     scopes: dict[int, list[int]] = {}
@@ -321,7 +246,7 @@ def _care_team(event: Loop, build: _Build, tracer: Tracer) -> tuple[list[Element
     def member(loop: Loop, *, is_whole: bool) -> int:
         number = len(team) + 1
         entity = loop.get("NM1", 1)
-        reference_ = _provider(loop, f"provider-{number}", build, tracer)
+        reference_ = read_provider(loop, f"provider-{number}", build, tracer)
         row: Element = {"extension": [{"url": CARE_TEAM_SCOPE, "valueBoolean": is_whole}], "sequence": number}
         row |= {"provider": reference_, "role": concept("98", entity)}
         specialty = read_specialty(loop, tracer, "Claim.careTeam.qualification")
@@ -353,7 +278,7 @@ def _supporting_information(event: Loop, tracer: Tracer) -> list[Element]:
         rows.append({"category": {"coding": [{"system": system, "code": code}]}} | timing)
     for holder in (event, *event.loops("2000F")):
         for segment in holder.segments("PWK"):
-            rows.append(_document(segment, tracer))
+            rows.append(read_document(segment, tracer))
     message = tracer.take(event.segment("MSG"), 1, target)
     if message:
         category = {"coding": [{"system": PAS_CODES, "code": "freeFormMessage"}]}
@@ -361,7 +286,7 @@ def _supporting_information(event: Loop, tracer: Tracer) -> list[Element]:
     return [{"sequence": number} | row for number, row in enumerate(rows, 1)]
 
 
-def _document(segment: Any, tracer: Tracer) -> Element:
+def read_document(segment: Any, tracer: Tracer) -> Element:
     """PWK: what will come, how, and under which control number."""
     target = "Claim.supportingInfo.extension(documentInformation)"
     report, means = tracer.take(segment, 1, target), tracer.take(segment, 2, target)
@@ -378,27 +303,24 @@ def _document(segment: Any, tracer: Tracer) -> Element:
     return {"extension": [{"url": DOCUMENT_INFORMATION, "extension": parts}], "category": category}
 
 
-def _diagnoses(event: Loop, tracer: Tracer) -> list[Element]:
-    """HI: code, role and date of up to twelve diagnoses."""
+def read_diagnoses(segments: list[Segment], tracer: Tracer) -> list[Element]:
+    """HI: code, role and date of each diagnosis. Composites of other lists (procedures, conditions) are left alone."""
     known = table("codes")
     rows: list[Element] = []
-    segment = event.segment("HI")
-    for at in range(1, len(segment.fields) if segment else 0):
+    for segment, at in ((each, at) for each in segments for at in range(1, len(each.fields))):
         target = "Claim.diagnosis"
-        qualifier = tracer.take(segment, at, target, 1)
-        code = tracer.take(segment, at, target, 2)
-        if not code:
+        kind = known["diagnoses"].get(segment.get(at, 1))
+        if kind is None or not segment.get(at, 2):
             continue
-        kind = known["diagnoses"].get(qualifier, {})
-        family = kind.get("system", "")
-        system = known["systems"].get(family, f"urn:x12:005010:1270:{qualifier}")
-        value = dotted(code, family) if family else code
+        tracer.take(segment, at, target, 1)
+        code = tracer.take(segment, at, target, 2)
         row: Element = {}
         days = period_of(tracer.take(segment, at, target, 3), tracer.take(segment, at, target, 4))
         if days:
             row["extension"] = [{"url": DIAGNOSIS_RECORDED, "valueDate": days["start"]}]
         row["sequence"] = len(rows) + 1
-        row["diagnosisCodeableConcept"] = {"coding": [{"system": system, "code": value}]}
+        coding = {"system": known["systems"][kind["system"]], "code": dotted(code, kind["system"])}
+        row["diagnosisCodeableConcept"] = {"coding": [coding]}
         if kind.get("type"):
             row["type"] = [{"coding": [{"system": DIAGNOSIS_TYPE, "code": kind["type"]}]}]
         rows.append(row)
@@ -427,7 +349,7 @@ def _accident(event: Loop, tracer: Tracer) -> Element:
     return found
 
 
-def _encounter(event: Loop, build: _Build, tracer: Tracer, patient: Element) -> Element | None:
+def _encounter(event: Loop, build: Build, tracer: Tracer, patient: Element) -> Element | None:
     """CL1: admission type and source, patient status."""
     stay = event.segment("CL1")
     if stay is None:

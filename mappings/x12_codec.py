@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, overload
 
 from adapters.x12.wire.acknowledge import AckPolicy, Numbers, acknowledge
@@ -23,11 +24,11 @@ from adapters.x12.wire.tree import Loop
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import GatewayError, Issue, MessageConflict
 from gateway.core.ports import Reading
-from mappings.x12_278_to_fhir import Transmission
+from mappings.x12_bundle import Transmission
 from mappings.x12_intakes import READERS, Message, parked
 from mappings.x12_trace import KEPT, path_to
 
-WHOLE_TREES_UP_TO = 8 << 20
+WHOLE_TREES_UP_TO = 256 << 10
 """Bytes of a file up to which whole transaction sets are held while they are mapped; beyond it, unit by unit."""
 
 
@@ -86,7 +87,7 @@ class X12Codec:
             one.offset: one
             for report in reports
             for _, one in report.transactions()
-            if not report.faults and one.outcome != "rejected"
+            if not report.faults and one.outcome != "rejected" and one.guide
         }
         intakes = Intakes(self, data, reception, accepted)
 
@@ -97,10 +98,23 @@ class X12Codec:
 
     def messages(self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]) -> Iterator[Intake]:
         """The second pass: every message of the accepted transaction sets, in file order."""
-        whole = len(data) <= WHOLE_TREES_UP_TO
-        for event in read([data], self._options("trees" if whole else "units")):
-            if isinstance(event, Unit | Transaction) and event.report.offset in accepted:
-                yield from _intakes_of(event, reception)
+        for guide, message in self.units(data, reception, accepted):
+            yield _mapped(guide, message)
+
+    def units(
+        self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
+    ) -> Iterator[tuple[Guide, Message]]:
+        """What `messages` maps, not yet mapped."""
+        if len(data) <= WHOLE_TREES_UP_TO:
+            passes = [("trees", set(accepted))]
+        else:
+            # A set without units (a rejection above them) comes from a pass of its own, if there is any.
+            bare = {offset for offset, report in accepted.items() if not report.units}
+            passes = [("units", set(accepted) - bare)] + ([("trees", bare)] if bare else [])
+        for mode, wanted in passes:
+            for event in read([data], self._options(mode)):
+                if isinstance(event, Unit | Transaction) and event.report.offset in wanted:
+                    yield from _messages_of(event, reception)
 
     def _options(self, mode: Any) -> Options:
         own = self.options
@@ -129,7 +143,8 @@ class Intakes(Sequence[Intake]):
     def __init__(
         self, codec: X12Codec, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
     ) -> None:
-        self._read = lambda: codec.messages(data, reception, accepted)
+        self._read = partial(codec.messages, data, reception, accepted)
+        self._units = partial(codec.units, data, reception, accepted)
         self._is_empty = not accepted
         self._count: int | None = None
 
@@ -138,7 +153,7 @@ class Intakes(Sequence[Intake]):
 
     def __len__(self) -> int:
         if self._count is None:
-            self._count = sum(1 for _ in self)
+            self._count = sum(1 for _ in self._units())
         return self._count
 
     @overload
@@ -149,21 +164,44 @@ class Intakes(Sequence[Intake]):
         return list(self)[index]
 
 
-def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Intake]:
+PERSON = {"270": "2000D", "271": "2000D"}
+"""Loop below the unit that is a message of its own: the dependents of one subscriber are asked about separately."""
+
+
+def _messages_of(event: Unit | Transaction, reception: Reception) -> Iterator[tuple[Guide, Message]]:
     if isinstance(event, Unit):
-        units = [(event.ordinal, event.loop)]
+        units = [event.loop]
     else:
-        units = list(enumerate(event.tree.descendants(event.guide.unit), 1)) if event.guide.unit else []
-        units = units or [(1, event.tree)]
-    for ordinal, loop in units:
-        transmission = _transmission(event.header, event.group, event.report, ordinal)
+        units = list(event.tree.descendants(event.guide.unit)) if event.guide.unit else []
+        units = units or [event.tree]
+    first = event.ordinal if isinstance(event, Unit) else 1
+    for ordinal, loop in enumerate(units, first):
+        for part, (path, unit) in enumerate(_persons(loop, PERSON.get(event.guide.transaction, ""))):
+            number = f"{ordinal}.{part}" if part else str(ordinal)
+            transmission = _transmission(event.header, event.group, event.report, number)
+            yield event.guide, Message(event.guide.id, path, unit, transmission, _text(path), reception)
+
+
+def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:
+    """(copied path, unit in it): the unit itself, or one per person below; the subscriber too where asked about."""
+    people = list(loop.loops(below)) if below else []
+    if not people:
         path = path_to(loop)
-        message = Message(event.guide.name, path, _same(path, loop.id), transmission, _text(path), reception)
-        yield _mapped(event.guide, message)
+        yield path, _same(path, loop.id)
+        return
+    own = next(loop.loops("2100C"), None)
+    if own is not None and next(own.loops(), None) is not None:
+        path = path_to(loop)
+        unit = _same(path, loop.id)
+        unit.items = [item for item in unit.items if not (isinstance(item, Loop) and item.id == below)]
+        yield path, unit
+    for person in people:
+        path = path_to(person)
+        yield path, _same(path, loop.id)
 
 
 def _mapped(guide: Guide, message: Message) -> Intake:
-    reader = READERS.get((guide.transaction, guide.when[2] if guide.when else ""))
+    reader = READERS.get((guide.id, guide.when[2] if guide.when else guide.transaction))
     if reader is None:
         return parked(message, guide.transaction, "no-mapping")
     try:
@@ -185,7 +223,7 @@ def _text(path: Loop) -> bytes:
 
 
 def _transmission(
-    header: InterchangeHeader, group: GroupReport, report: TransactionReport, ordinal: int
+    header: InterchangeHeader, group: GroupReport, report: TransactionReport, ordinal: str
 ) -> Transmission:
     return Transmission(
         sender=header.sender,

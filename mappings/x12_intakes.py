@@ -13,7 +13,12 @@ from gateway.core.ledger import Ledger
 from mappings.fhir_claim import view_claim
 from mappings.fhir_facts import facts_of
 from mappings.x12_270_to_fhir import inquiry_bundle
-from mappings.x12_278_to_fhir import Transmission, request_bundle
+from mappings.x12_275_to_fhir import attachment_bundle
+from mappings.x12_276_to_fhir import status_bundle
+from mappings.x12_278_to_fhir import request_bundle
+from mappings.x12_835_to_fhir import payment_bundle
+from mappings.x12_837_to_fhir import claim_bundle
+from mappings.x12_bundle import Transmission
 from mappings.x12_trace import Tracer, freeze
 
 MEDIA_TYPE = "application/edi-x12"
@@ -25,7 +30,8 @@ CANCEL, UPDATES = "3", ("S", "4", "R")
 class Message:
     """One unit below its parents."""
 
-    name: str
+    guide: str
+    """Identifier of its guide, e.g. 005010X222A1."""
     tree: Loop
     """The copied path, from the transaction set down."""
     unit: Loop
@@ -140,7 +146,8 @@ def eligibility_request(message: Message) -> Intake:
 
 def eligibility_response(message: Message) -> Intake:
     """A 271 of a payer we asked."""
-    trace = message.unit.segment("TRN", "2") or message.unit.segment("TRN")
+    holder = message.unit.loop("2000D") or message.unit
+    trace = holder.segment("TRN", "2") or holder.segment("TRN")
     number = trace.get(2) if trace else message.tree.get("BHT", 3)
     return Intake(
         type="eligibility.response",
@@ -182,11 +189,100 @@ def _name_key(holder: Loop | None, name: str) -> tuple[str, str]:
     return (loop.get("NM1", 8), loop.get("NM1", 9)) if loop else ("", "")
 
 
+def claim(message: Message) -> Intake:
+    """One claim of an 837."""
+    received = message.reception.received_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    bundle, ledger = claim_bundle(message.unit, CLAIM_KINDS[message.guide], message.transmission, received)
+    facts = facts_of(bundle, view_claim(bundle), message.reception)
+    facts["request.submitter"] = message.transmission.sender
+    control = message.unit.get("CLM", 1)
+    facts["request.traceNumber"] = control
+    for service, item in zip(facts["services"], bundle["entry"][0]["resource"]["item"], strict=True):
+        if "net" in item:
+            service["amount"] = item["net"]["value"]
+    provider = _name_key(message.unit.up("2000A"), "2010AA")
+    return Intake(
+        type="claim.submission",
+        format="x12",
+        natural_key=message.natural_key,
+        case_key=("x12-837", *provider, control, message.unit.get("CLM", 2)),
+        ordering_key=("x12-837", *provider, control),
+        raw=message.raw,
+        resource=bundle,
+        facts=facts,
+        ledger=ledger,
+        reply=message.reply("277CA"),
+    )
+
+
+def payment(message: Message) -> Intake:
+    """One claim payment of an 835."""
+    bundle, facts, ledger = payment_bundle(message.unit, message.transmission, message.reception.received_at)
+    return Intake(
+        type="claim.payment",
+        format="x12",
+        natural_key=message.natural_key,
+        case_key=("x12-835", message.transmission.sender, message.unit.get("CLP", 7) or message.unit.get("CLP", 1)),
+        ordering_key=("x12-835", message.transmission.sender, message.unit.get("CLP", 1)),
+        raw=message.raw,
+        resource=bundle,
+        facts=facts,
+        ledger=ledger,
+        reply=message.reply(""),
+    )
+
+
+def status(message: Message) -> Intake:
+    """A 276 asks for, a 277 tells, the status of claims."""
+    is_answer = message.tree.id == "277"
+    bundle, facts, ledger = status_bundle(message.unit, message.transmission, message.reception.received_at)
+    return Intake(
+        type="claimstatus.response" if is_answer else "claimstatus.request",
+        format="x12",
+        natural_key=message.natural_key,
+        case_key=("x12-276", *message.transmission.natural_key),
+        ordering_key=("x12-276", message.transmission.sender, str(facts.get("coverage.memberId", ""))),
+        raw=message.raw,
+        resource=bundle,
+        facts=facts,
+        ledger=ledger,
+        reply=message.reply("" if is_answer else "277"),
+    )
+
+
+def attachment(message: Message) -> Intake:
+    """A 275: documents for an authorization or a claim, found by its control number."""
+    bundle, facts, ledger = attachment_bundle(message.unit, message.transmission, message.reception.received_at)
+    number = next((row.get("controlNumber", "") for row in facts["documents"]), "")
+    return Intake(
+        type="attachment.received",
+        format="x12",
+        natural_key=message.natural_key,
+        case_key=("attachment", number or message.transmission.transaction),
+        ordering_key=("attachment", number or message.transmission.transaction),
+        raw=message.raw,
+        resource=bundle,
+        facts=facts,
+        ledger=ledger,
+        reply=message.reply("", aliases=[["attachment", number]] if number else []),
+    )
+
+
+CLAIM_KINDS = {"005010X222A1": "professional", "005010X223A2": "institutional", "005010X224A2": "oral"}
+
 READERS: dict[tuple[str, str], Callable[[Message], Intake]] = {
-    ("278", "13"): authorization_request,
-    ("278", "11"): authorization_response,
-    ("270", ""): eligibility_request,
-    ("271", ""): eligibility_response,
-    ("999", ""): acknowledgement,
+    ("005010X217", "13"): authorization_request,
+    ("005010X217", "11"): authorization_response,
+    ("005010X279A1", "270"): eligibility_request,
+    ("005010X279A1", "271"): eligibility_response,
+    ("005010X222A1", "837"): claim,
+    ("005010X223A2", "837"): claim,
+    ("005010X224A2", "837"): claim,
+    ("005010X221A1", "835"): payment,
+    ("005010X212", "276"): status,
+    ("005010X212", "277"): status,
+    ("005010X210", "275"): attachment,
+    ("005010X214", "277"): acknowledgement,
+    ("005010X231A1", "999"): acknowledgement,
 }
-"""Reader by transaction set and the value that tells guides with one identifier apart (BHT02)."""
+"""Reader by guide and the transaction set, or the value of BHT02 where it tells two guides apart."""

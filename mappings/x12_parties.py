@@ -143,6 +143,8 @@ def _whereabouts(loop: Loop, tracer: Tracer, target: str) -> Element:
         address["line"] = lines
     for part, at in {"city": 1, "state": 2, "postalCode": 3, "country": 4, "district": 6}.items():
         value = tracer.take(city, at, f"{target}.address.{part}")
+        if part == "postalCode" and len(value) == 9 and value.isdecimal():
+            value = f"{value[:5]}-{value[5:]}"
         if value:
             address[part] = value
     if address:

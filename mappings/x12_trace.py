@@ -72,6 +72,13 @@ class Tracer:
         return found
 
 
+def root_of(loop: Loop) -> Loop:
+    """The transaction set a loop stands in."""
+    while loop.parent is not None:
+        loop = loop.parent
+    return loop
+
+
 def freeze(loop: Loop) -> list[Any]:
     """A loop as JSON: [id, items…], a segment being its text with `KEPT` separators."""
     items = [freeze(item) if isinstance(item, Loop) else item.rendered(KEPT) for item in loop.items]
@@ -102,13 +109,18 @@ def _branch(chain: list[Loop], parent: Loop | None) -> Loop:
     if len(chain) == 1:
         return _adopted(original, parent)
     here = Loop(original.id, parent)
+    is_placed = False
     for item in original.items:
         if item is chain[1]:
             here.items.append(_branch(chain[1:], here))
+            is_placed = True
         elif isinstance(item, Segment):
             here.items.append(item)
         elif item.id != chain[1].id and item.segment("HL") is None:
             here.items.append(_adopted(item, here))
+    if not is_placed:
+        # A unit of a large file: its parents know it no longer. What follows it there has not been read yet.
+        here.items.append(_branch(chain[1:], here))
     return here
 
 

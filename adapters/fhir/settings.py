@@ -21,6 +21,9 @@ class FhirSettings(BaseModel):
     hosts: tuple[str, ...] = Field(
         (), description="Host header values that are served, with port where not the default; empty: any"
     )
+    private_hosts: frozenset[str] = Field(
+        frozenset(), description="names of Subscription endpoints that may resolve to private addresses"
+    )
     strict: bool = Field(
         default=True, description="refuse what breaks a profile rule (but from partners registered as lenient)"
     )
@@ -28,6 +31,9 @@ class FhirSettings(BaseModel):
         default=False, description="a PAS operation needs the create scope; otherwise the read scopes suffice as well"
     )
     max_body: int = Field(16 * 1024 * 1024, gt=0, description="largest body in bytes; beyond it 413")
+    max_held: int = Field(
+        128 * 1024 * 1024, gt=0, description="bytes of all bodies held at once; beyond it 503 (parsed, they take more)"
+    )
     body_seconds: float = Field(30, gt=0, description="longest time for a client to send its body; then 408")
     answer_seconds: float = Field(
         12, gt=0, description="longest time from receipt to the answer of $submit; then pended (PAS: 15 s door to door)"

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from temporalio.client import Client
 
-from adapters.fhir.inbound import Advice, FhirServices, Subscription
+from adapters.fhir.inbound import TOKEN_PATH, Advice, FhirServices, Subscription
 from adapters.fhir.settings import FhirSettings
 from gateway.app.core import App, now
 from gateway.app.deliveries import guarded_client
@@ -32,8 +32,6 @@ from mappings import inquire, subscription_notification
 from mappings.decision_to_claimresponse import pended, render
 from mappings.fhir_codec import FhirCodec
 from mappings.fhir_r4 import facts_of_bundle
-
-TOKEN_PATHS = ("/oauth/token", "/token")
 
 
 def codec(operation: str, *, version: str, strict: bool, base_url: str) -> Codec:
@@ -89,39 +87,45 @@ def settings_of(app: App) -> FhirSettings:
     )
 
 
-def smart(app: App, signing_pem: bytes | None) -> Smart | None:
-    """The authorization server, where clients are registered and a signing key is set."""
-    if app.settings.clients is None or signing_pem is None:
+def registered(app: App) -> ClientRegistry | None:
+    """The registered clients, by id and by certificate. Raises ConfigurationError."""
+    if app.settings.clients is None:
         return None
-    registry = ClientRegistry.load(yaml.safe_load(app.settings.clients.read_text(encoding="utf-8")) or {})
+    return ClientRegistry.load(yaml.safe_load(app.settings.clients.read_text(encoding="utf-8")) or {})
+
+
+def smart(app: App, registry: ClientRegistry | None) -> Smart | None:
+    """The authorization server, where clients are registered and a signing key is set."""
+    if registry is None or not app.settings.signing_key:
+        return None
     url = app.settings.public_url.rstrip("/")
     return Smart(
         clients=registry,
         keys=KeyCache(fetch_with(guarded_client(app)), now),
         replay=PostgresUsedOnce(app.database),
-        signing=SigningKeys.load({"s1": signing_pem}),
+        signing=SigningKeys.load({"s1": secret(app.settings.signing_key)}),
         issuer=url,
-        audiences=[url + path for path in TOKEN_PATHS],
+        audiences=[url + TOKEN_PATH],
         clock=now,
     )
 
 
-def authenticator(app: App, server: Smart | None) -> Authenticator:
+def authenticator(app: App, registry: ClientRegistry | None, server: Smart | None) -> Authenticator:
     """Who may come in: registered clients; in the demo profile also the static token."""
     demo = None
     if app.settings.profile == "demo" and app.settings.bearer_token:
         token = secret(app.settings.bearer_token).decode()
         demo = DemoToken.create(app.settings.profile, token=token, tenant=app.settings.tenant)
-    return Authenticator(smart=server, clients=server.clients if server else None, demo=demo)
+    return Authenticator(smart=server, clients=registry, demo=demo)
 
 
 def services(app: App, lane: Decide, client: Client) -> FhirServices:
     """Everything the FHIR edge is given."""
-    key = app.settings.signing_key
-    server = smart(app, secret(key) if key else None)
+    registry = registered(app)
+    server = smart(app, registry)
 
     return FhirServices(
-        authenticate=authenticator(app, server),
+        authenticate=authenticator(app, registry, server),
         tokens=server,
         codecs=codec,
         accept=app.accept,

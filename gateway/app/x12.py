@@ -38,7 +38,8 @@ AT_ONCE = 64
 """Produces in flight for one file: order per key is kept, the broker's round trips overlap."""
 CHUNK = 1 << 20
 
-_HEAD = re.compile(rb"ISA(.).{99}(.)", re.DOTALL)
+_HEAD = re.compile(rb"ISA(.).{101}(.)", re.DOTALL)
+"""106 bytes: the element separator is byte 4, the segment terminator the last."""
 
 
 def is_complete(head: bytes, tail: bytes) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -17,24 +18,22 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape as markup
 from rich.progress import Progress
-from rich.tree import Tree
 
 from adapters.hl7.inbound import Listener
 from adapters.hl7.outbound import MllpSender
 from adapters.hl7.settings import ListenerSettings, SenderSettings, TlsSettings
-from adapters.hl7.wire import Message, Segment, parse
+from adapters.hl7.wire import Message, parse
 from adapters.hl7.wire.batch import split
 from adapters.hl7.wire.check import check, warnings
-from adapters.hl7.wire.message import HEADERS
 from adapters.hl7.wire.mllp import Frame, Framer, Limits, Refused, Truncated, frame
-from adapters.hl7.wire.names import SEGMENTS, field_name
 from gateway.cli import hl7_fhir
+from gateway.cli.hl7_explain import as_json_tree, fates_of, tree
 from gateway.cli.hl7_local import Folder, LocalCodec
 from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import DeliveryError, GatewayError, Issue, MalformedMessage
 from gateway.core.ports import Outbound
+from mappings.hl7_codec import Hl7Codec
 
 app = typer.Typer(no_args_is_help=True, help="HL7 v2 messages: validate, explain, ack, send, listen.")
 console = Console(stderr=True)
@@ -129,74 +128,37 @@ def _row(file: str, message: Message | None, problems: list[Issue]) -> dict[str,
 def explain(
     file: File,
     charset: Charset = None,
+    ledger: Annotated[bool, typer.Option(help="Say what the mapping to FHIR does with each field.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Print messages as a tree, with the names of segments and fields.
+    """Print messages as a tree: segments and fields by name, and what becomes of each in FHIR.
 
     Example: gateway hl7 explain request.hl7
     """
     explained = []
     for data in _messages(_read(file)):
         message = parse(data, charset=charset)
+        fates = fates_of(message) if ledger else {}
         if as_json:
-            explained.append(_as_json(message))
+            explained.append(as_json_tree(message, fates))
         else:
-            Console(soft_wrap=True, highlight=False).print(_tree(message))
+            # Piped, a line stays a line; on a terminal it wraps.
+            Console(highlight=False, width=None if sys.stdout.isatty() else 2_000).print(tree(message, fates))
     if as_json:
         print(json.dumps(explained, indent=2, ensure_ascii=False))
-
-
-def _as_json(message: Message) -> dict[str, Any]:
-    fields = [
-        {"path": path, "name": field_name(segment.name, int(path.split("-")[1].split("[")[0])), "value": value}
-        for segment in message.segments
-        for path, value in segment.leaves()
-    ]
-    return {
-        "type": message.structure,
-        "controlId": message.control_id,
-        "version": message.version,
-        "encoding": message.syntax.encoding,
-        "notes": list(message.notes),
-        "leaves": fields,
-    }
-
-
-def _tree(message: Message) -> Tree:
-    told = f" [yellow]{', '.join(message.notes)}[/yellow]" if message.notes else ""
-    root = Tree(
-        f"[bold]{markup(message.structure)}[/bold] {markup(message.control_id)} "
-        f"[dim]{markup(message.version)}, {message.syntax.encoding}[/dim]{told}"
-    )
-    for segment in message.segments:
-        name = SEGMENTS.get(segment.name, "local" if segment.name.startswith("Z") else "")
-        branch = root.add(f"[bold cyan]{segment.name}[/bold cyan] [dim]{name}[/dim]")
-        for n in range(3 if segment.name in HEADERS else 1, len(segment) + 1):
-            for number, text in enumerate(_repetitions(segment, n), 1):
-                label = f"{segment.name}-{n}" + (f"[{number}]" if number > 1 else "")
-                branch.add(f"{markup(label)} [dim]{field_name(segment.name, n)}[/dim] {markup(text)}")
-    return root
-
-
-def _repetitions(segment: Segment, n: int) -> list[str]:
-    """A field's repetitions for reading: components by `·`, sub-components by `/`."""
-    return [" · ".join("/".join(component) for component in repetition.components) for repetition in segment.field(n)]
 
 
 @app.command()
 def ack(
     file: File,
     charset: Charset = None,
-    control_id: Annotated[str | None, typer.Option(help="Control id of the first answer; default a new one.")] = None,
     framed: Annotated[bool, typer.Option("--framed", help="With MLLP frames around each answer.")] = False,
 ) -> None:
     """Write the acknowledgement that would be sent to standard output, as its bytes. Exit 1 when it is negative.
 
     Example: gateway hl7 ack request.hl7 | gateway hl7 explain -
     """
-    numbers = iter([control_id] if control_id else [])
-    codec = LocalCodec(identify=lambda: next(numbers, None) or uuid.uuid4().hex[:20], clock=lambda: datetime.now(UTC))
-    refused = False
+    codec, refused = Hl7Codec(), False
     for payload in _payloads(_read(file)):
         reading = codec.read(Raw.of(payload, MEDIA_TYPE), _reception(charset))
         answer = reading.answer(None)
@@ -308,6 +270,15 @@ def listen(
         asyncio.run(_serve(settings, Folder(save, as_json=as_json)))
 
 
+async def _interrupted() -> None:
+    """Wait for Ctrl-C or SIGTERM; then the listener finishes what it received."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: KeyboardInterrupt ends the run
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
 async def _serve(settings: ListenerSettings, folder: Folder) -> None:
     def now() -> datetime:
         return datetime.now(UTC)
@@ -323,7 +294,8 @@ async def _serve(settings: ListenerSettings, folder: Folder) -> None:
     listener = Listener(settings, codec=codec, accept=folder, clock=now, identify=identify, observe=tell)
     async with listener:
         console.print(f"listening on {settings.host}:{listener.port}", markup=False, highlight=False)
-        await asyncio.get_running_loop().create_future()
+        await _interrupted()
+    console.print("stopped", markup=False)
 
 
 hl7_fhir.join(app)

@@ -43,9 +43,6 @@ def to_fhir(
         Path,
         typer.Argument(
             help="HL7 v2 file: one message, several, or a batch; - reads standard input.",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
         ),
     ],
     ledger: Annotated[Path | None, typer.Option(help="Write the fate of every field to this CSV file.")] = None,
@@ -55,8 +52,7 @@ def to_fhir(
 ) -> None:
     """Write one FHIR R4 Bundle (JSON) for each message to standard output, one on each line."""
     program = build(load_yaml(partner)) if partner else default_program()
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    messages = split(content, charset=program.charset).messages
+    messages = split(_content(file), charset=program.charset).messages
     failed = 0
     rows: TextIO | None = None
     try:
@@ -85,6 +81,13 @@ def to_fhir(
             rows.close()
     if failed:
         raise typer.Exit(1)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read it: {type(error).__name__}", param_hint="FILE") from error
 
 
 def _convert(raw: bytes, program: Program, source: str) -> Conversion:

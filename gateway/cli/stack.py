@@ -126,9 +126,8 @@ def status(state: State = STATE, as_json: AsJson = False) -> None:
     elif found["running"]:
         table = Table("server", "process", "address", box=None, header_style="dim")
         for part, server in found["servers"].items():
-            table.add_row(
-                part, str(server["pid"] or "elsewhere"), found["addresses"].get(part, "[dim]not asked for[/dim]")
-            )
+            address = found["addresses"].get(part)
+            table.add_row(part, str(server["pid"] or ("elsewhere" if address else "–")), address or "not asked for")
         if page := found["addresses"].get("temporal_ui"):
             table.add_row("temporal_ui", "", page)
         Console().print(table)
@@ -167,7 +166,8 @@ def reset(
     found = report(state)
     if found["running"] or any(server["running"] for server in found["servers"].values()):
         raise ConfigurationError("it is running: `gateway stack stop` first")
-    ours = [folder / name for name in ("data", "logs", "secrets", "run", "ports.json") if (folder / name).exists()]
+    names = ("data", "logs", "secrets", "ports.json", "run") if (folder / "run" / "lock").exists() else ()
+    ours = [folder / name for name in names if (folder / name).exists()]
     if not ours:
         errors.print("nothing to delete")
         return

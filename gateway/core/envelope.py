@@ -15,12 +15,10 @@ import base64
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import MalformedMessage
+from gateway.core.exact_json import dumps, loads
 from gateway.core.ledger import Ledger
 
 SPEC_VERSION = "1.0"
@@ -154,15 +152,14 @@ class Envelope:
 
     def body(self) -> bytes:
         """The JSON value: facts, resource, ledger, raw, reply."""
-        return orjson.dumps(
+        return dumps(
             {
                 "facts": self.facts,
                 "resource": self.resource,
                 "ledger": self.ledger,
                 "raw": self.raw.as_json(),
                 "reply": self.reply,
-            },
-            default=_exact,
+            }
         )
 
     def with_raw(self, raw: Raw) -> Envelope:
@@ -176,7 +173,7 @@ class Envelope:
         Raises MalformedMessage when an attribute or a part of the body is missing.
         """
         try:
-            body = orjson.loads(value)
+            body = loads(value)
             return cls(
                 id=headers["ce_id"],
                 type=headers["ce_type"],
@@ -200,10 +197,3 @@ class Envelope:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedMessage(f"not an envelope: {type(error).__name__}") from error
-
-
-def _exact(value: object) -> orjson.Fragment:
-    # Amounts are Decimal up to here; JSON takes their digits as they are (100.00 stays 100.00).
-    if isinstance(value, Decimal):
-        return orjson.Fragment(str(value))
-    raise TypeError(f"no JSON form for {type(value).__name__}")

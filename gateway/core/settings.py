@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     public_url: str = Field("http://127.0.0.1:8080", description="How clients reach the HTTP edge: scheme, host, port.")
     strict: bool = Field(False, description="Refuse requests that break a profile rule, for every client.")
     http: str = Field("127.0.0.1:8080", description="Address of the HTTP edge (FHIR, SOAP, REST).")
+    tls_certificate: Path | None = Field(
+        None, description="PEM chain of the HTTP edge; unset: plaintext (loopback, proxy)."
+    )
+    tls_key: Path | None = Field(None, description="PEM key of that certificate; unset: in the same file.")
+    tls_authorities: Path | None = Field(None, description="PEM authorities of client certificates (mutual TLS).")
     mllp: str = Field("127.0.0.1:2575", description="Address of the MLLP listener.")
     metrics: str | None = Field(None, description="Address of the Prometheus endpoint; unset: a free port per role.")
     node_name: str = Field("node-1", pattern=r"^[A-Za-z0-9-]{1,63}$", description="Name of this machine among several.")

@@ -66,6 +66,9 @@ def _border() -> Iterator[None]:
     try:
         yield
     except paramiko.AuthenticationException as error:
+        # paramiko raises the same when the connection is lost or silent while it authenticates.
+        if "EOF" in str(error) or "timeout" in str(error):
+            raise EndpointUnavailable("the SFTP server went away while we logged in") from error
         raise EndpointRefused("the SFTP server refused our credentials") from error
     except (paramiko.SSHException, EOFError, TimeoutError, ConnectionError, socket.gaierror) as error:
         raise EndpointUnavailable(f"the SFTP server does not answer: {type(error).__name__}") from error

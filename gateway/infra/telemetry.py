@@ -36,6 +36,16 @@ DECIDE_SECONDS = Histogram(
 )
 DELIVERIES = Counter("gateway_deliveries_total", "Delivery attempts", ["endpoint", "outcome"])
 SFTP_FILES = Counter("gateway_sftp_files_total", "What happened to files of partner drops", ["event"])
+GROUP_LAG = Gauge("kafka_consumergroup_group_lag", "Records left to read", ["group", "topic", "partition"])
+GROUP_LAG_SECONDS = Gauge(
+    "kafka_consumergroup_group_lag_seconds", "Age of the oldest unread record", ["group", "topic", "partition"]
+)
+GROUP_STATUS = Gauge(
+    "gateway_consumer_status",
+    "0 OK, 1 WARN, 2 STALL, 3 STOP, 4 REWIND, 5 never committed",
+    ["group", "topic", "partition"],
+)
+GROUP_MEMBERS = Gauge("kafka_consumergroup_members", "Consumers in the group", ["group"])
 BREAKER = Gauge("gateway_circuit_open", "1 while an endpoint's circuit breaker is open", ["endpoint"])
 OUTBOX_AGE = Gauge("gateway_outbox_oldest_age_seconds", "Age of the oldest event not yet published")
 PROJECTION_LAG = Gauge("gateway_projection_lag_events", "Events a reader has not seen", ["reader"])

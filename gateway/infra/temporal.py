@@ -13,6 +13,7 @@ from typing import Any
 
 import temporalio.api.common.v1 as proto
 import zstandard
+from temporalio import activity
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -24,12 +25,20 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkflowRunner,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from gateway.core.errors import Unavailable
 from gateway.core.ids import workflow_id
 from gateway.core.ports import Cipher
+from gateway.infra.telemetry import logger
 from gateway.stages.start import CaseStart, Opened
 
 CASE_WORKFLOW = "Case"
@@ -49,6 +58,8 @@ PASSTHROUGH = (
     "yaml",
 )
 """Modules workflow code shares with its process; all of ours on this path are pure (import contracts)."""
+
+log = logger("temporal")
 
 _SEALED = b"binary/sealed"
 _TENANT = "temporal"
@@ -189,6 +200,24 @@ async def start_notification(client: Client, tenant: str, subscription: str, ver
         raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
 
+class FailureLog(Interceptor):
+    """Activities' failures in our own log: Temporal's quotes payloads, so it is kept to a minimum (redact.py)."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap."""
+        return _LoggedActivity(next)
+
+
+class _LoggedActivity(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        try:
+            return await super().execute_activity(input)
+        except Exception as error:
+            name, attempt = activity.info().activity_type, activity.info().attempt
+            log.warning("activity.failed", activity=name, attempt=attempt, exc_info=error)
+            raise
+
+
 def case_worker(
     client: Client,
     *,
@@ -207,6 +236,7 @@ def case_worker(
         max_concurrent_workflow_tasks=20,
         max_concurrent_local_activities=50,
         graceful_shutdown_timeout=timedelta(seconds=10),
+        interceptors=[FailureLog()],
     )
 
 
@@ -222,6 +252,7 @@ def delivery_worker(
         max_concurrent_activities=8,
         max_concurrent_activity_task_polls=2,
         graceful_shutdown_timeout=timedelta(seconds=10),
+        interceptors=[FailureLog()],
     )
 
 

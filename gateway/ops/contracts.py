@@ -50,3 +50,21 @@ def write(root: Path) -> list[str]:
 
 def _same(path: Path, text: str) -> bool:
     return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m gateway.ops.contracts --check | --write`: exit code 1 when a committed file is stale."""
+    root = Path.cwd()
+    if arguments == ["--write"]:
+        print("\n".join(write(root)) or "everything was fresh")  # noqa: T201 - a command
+        return 0
+    wrong = stale(root)
+    if wrong:
+        print("stale, run `make docs`: " + ", ".join(wrong))  # noqa: T201 - a command
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))

@@ -13,7 +13,7 @@ from adapters.soap.settings import SoapSettings
 from gateway.app import App, fhir, now, x12
 from gateway.core.ids import new_id
 from gateway.core.settings import host_port
-from gateway.infra.http import HttpSettings, serve
+from gateway.infra.http import HttpSettings, TlsSettings, serve
 from gateway.infra.telemetry import REFUSED, logger
 from mappings.hl7_codec import Hl7Codec
 
@@ -32,6 +32,15 @@ def mllp_settings(app: App) -> ListenerSettings:
         unknown_partners=app.settings.profile == "demo",
         partners=app.partners.hl7,
     )
+
+
+def http_settings(app: App) -> HttpSettings:
+    """The HTTP listener's settings."""
+    given = app.settings
+    tls = None
+    if given.tls_certificate is not None:
+        tls = TlsSettings(certificate=given.tls_certificate, key=given.tls_key, authorities=given.tls_authorities)
+    return HttpSettings(address=given.http, tls=tls, reuse_port=given.edge_processes > 1)
 
 
 def soap_settings(app: App) -> SoapSettings:
@@ -55,7 +64,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             observe=_observe,
         )
         async with listener:
-            http = HttpSettings(address=app.settings.http, reuse_port=app.settings.edge_processes > 1)
+            http = http_settings(app)
             await serve(site, http, stop, ready=lambda url: _ready(url, ready))
             await fhir_inbound.drain(site, 15.0)
 

@@ -28,7 +28,7 @@ from gateway.roles.demo_drop import demo_drop
 from gateway.stack import Addresses, Stack, StackSettings
 from gateway.store.migrations import upgrade
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 ROLES = ("edge", "starter", "worker", "relay", "sftp", "monitor")
 FAVOURITE = {"http": 8080, "mllp": 2575}
 

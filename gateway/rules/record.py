@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import InvalidMessage
+from gateway.core.exact_json import dumps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +49,13 @@ class DecisionRecord:
 
     def canonical(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces."""
-        return orjson.dumps(self.as_json(), option=orjson.OPT_SORT_KEYS)
+        return dumps(self.as_json(), sort_keys=True)
 
 
 def facts_hash(facts: Mapping[str, Any]) -> str:
     """SHA-256 of the facts' canonical JSON. Raises InvalidMessage when they are no JSON."""
     try:
-        data = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
-    except (orjson.JSONEncodeError, RecursionError) as error:
+        data = dumps(facts, sort_keys=True)
+    except (TypeError, RecursionError) as error:
         raise InvalidMessage("facts are not JSON", location="facts") from error
     return "sha256:" + hashlib.sha256(data).hexdigest()

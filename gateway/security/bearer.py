@@ -53,8 +53,12 @@ class Authenticator:
     clients: ClientRegistry | None = None
     demo: DemoToken | None = None
 
-    async def __call__(self, authorization: str | None, certificates: Sequence[str] = ()) -> Principal:
-        """Authenticate. `certificates` are PEM, verified by TLS. Raises UnauthorizedSender, Unavailable."""
+    async def __call__(
+        self, authorization: str | None, certificates: Sequence[str] = (), *, audience: str = ""
+    ) -> Principal:
+        """Authenticate. `certificates` are PEM, verified by TLS; `audience` is the URL of a CDS service that also
+        takes its callers' own JWTs. Raises UnauthorizedSender, Unavailable.
+        """
         shown = self.clients.shown(certificates[0]) if self.clients is not None and certificates else None
         if authorization is None:
             if shown is None:
@@ -63,14 +67,19 @@ class Authenticator:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise UnauthorizedSender()
-        principal = self._bearer(token.strip())
+        principal = await self._bearer(token.strip(), audience)
         if shown is not None and principal.client != shown.id:
             raise UnauthorizedSender()
         return principal
 
-    def _bearer(self, token: str) -> Principal:
+    async def _bearer(self, token: str, audience: str) -> Principal:
         if self.demo is not None and hmac.compare_digest(token.encode(), self.demo.token.encode()):
             return self.demo.principal
         if self.smart is None:
             raise UnauthorizedSender()
-        return self.smart.principal(token)
+        try:
+            return self.smart.principal(token)
+        except UnauthorizedSender:
+            if not audience:
+                raise
+        return await self.smart.caller(token, audience)

@@ -89,11 +89,13 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             self.policy.check(str(request.url))
         except InvalidMessage as error:
             raise EndpointRefused(error.message, location="url") from None
-        host = request.url.host
+        host = request.url.raw_host.decode("ascii")  # as DNS and TLS write it, also for international names
         addresses = await self._addresses(host, request.url.port or (443 if request.url.scheme == "https" else 80))
         if not addresses or not all(self.policy.allows(host, address) for address in addresses):
             raise EndpointRefused("the endpoint resolves to an address that is not public", location="url")
         request.extensions = {**request.extensions, "sni_hostname": host}
+        # The pool knows connections by address only: one that was verified for another name must not be used again.
+        request.headers["connection"] = "close"
         request.url = request.url.copy_with(host=addresses[0])  # the Host header was set from the name already
         return await self.inner.handle_async_request(request)
 

@@ -74,7 +74,6 @@ Fetch = Callable[[str], Awaitable[tuple[bytes, str]]]
 @dataclass(slots=True)
 class _Kept:
     keys: KeySet
-    fetched: datetime
     until: datetime
 
 
@@ -90,17 +89,20 @@ class KeyCache:
 
     async def find(self, url: str, kid: str, algorithm: str) -> PublicKey | None:
         """The key, from the cache or fetched. None where the set has no such key or cannot be had."""
+        if (known := self._known(url, kid, algorithm)) is not None:
+            return known  # without the lock: who asks for unknown keys cannot make others wait
         async with self._locks.setdefault(url, asyncio.Lock()):
             now = self.clock()
-            kept = self._kept.get(url)
-            fresh = kept is not None and now < kept.until
-            if fresh and kept is not None and (key := kept.keys.find(kid, algorithm)) is not None:
-                return key
+            if (known := self._known(url, kid, algorithm)) is not None:
+                return known
             if now - self._tried.get(url, now - REFETCH) >= REFETCH:
                 self._tried[url] = now
                 await self._refresh(url, now)
-            kept = self._kept.get(url)
-            return kept.keys.find(kid, algorithm) if kept is not None and now < kept.until else None
+            return self._known(url, kid, algorithm)
+
+    def _known(self, url: str, kid: str, algorithm: str) -> PublicKey | None:
+        kept = self._kept.get(url)
+        return kept.keys.find(kid, algorithm) if kept is not None and self.clock() < kept.until else None
 
     async def _refresh(self, url: str, now: datetime) -> None:
         try:
@@ -110,7 +112,7 @@ class KeyCache:
             return  # what is kept stays valid until its own time; then authentication fails closed
         match = MAX_AGE.search(cache_control)
         keep = timedelta(seconds=min(3600, max(60, int(match[1])))) if match else KEEP
-        self._kept[url] = _Kept(keys, now, now + keep)
+        self._kept[url] = _Kept(keys, now + keep)
 
 
 def fetch_with(client: httpx.AsyncClient) -> Fetch:

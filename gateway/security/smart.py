@@ -1,7 +1,7 @@
 """SMART Backend Services, the server's side (SMART App Launch 2.2.0, backend services and asymmetric authentication).
 
 A client posts grant_type=client_credentials with a JWT it signed (RS384 or ES384), and gets an access token of five
-minutes: a JWT of ours (ES384). Every rule of the assertion is one line in `_claims_hold`; every failure looks the same
+minutes: a JWT of ours (ES384). The rules of an assertion are `_signed` and `_admit`; every failure looks the same
 to the caller (`invalid_client`), and says its reason in the log only.
 
 A jti is used once per issuer over all replicas: the `JtiStore` port is one INSERT … ON CONFLICT DO NOTHING. It is used
@@ -123,7 +123,25 @@ class Smart:
         return self._issue(client, sorted(scopes))
 
     async def authenticate(self, assertion: str) -> Client:
-        """The client that signed an assertion. Raises InvalidClient, Unavailable."""
+        """The client that signed an assertion for our token endpoint. Raises InvalidClient, Unavailable."""
+        client, claims = await self._signed(assertion)
+        if claims.get("sub") != client.id:
+            raise InvalidClient("subject")
+        await self._admit(client, claims, self.audiences)
+        return client
+
+    async def caller(self, token: str, audience: str) -> Principal:
+        """Who calls a CDS service with a JWT of its own (CDS Hooks 2.0, "Trusting CDS Clients").
+
+        `audience` is the called service's URL. The same rules as for an assertion, but no subject.
+        Raises InvalidClient, Unavailable.
+        """
+        client, claims = await self._signed(token)
+        await self._admit(client, claims, (audience,))
+        return client.principal(client.scopes, "token")
+
+    async def _signed(self, assertion: str) -> tuple[Client, dict[str, Any]]:
+        """The registered client whose signature holds, and the claims it signed. Raises InvalidClient."""
         header, unverified = _unverified(assertion)
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in KEY_TYPES or not isinstance(kid, str):
@@ -140,11 +158,9 @@ class Smart:
         if key is None:
             raise InvalidClient("no such key")
         try:
-            claims = jwt.decode(assertion, key, algorithms=[algorithm], options=UNCHECKED)
+            return client, jwt.decode(assertion, key, algorithms=[algorithm], options=UNCHECKED)
         except jwt.PyJWTError:
             raise InvalidClient("signature") from None
-        await self._admit(client, claims)
-        return client
 
     def principal(self, token: str) -> Principal:
         """Who an access token of ours stands for. Raises UnauthorizedSender."""
@@ -172,15 +188,14 @@ class Smart:
             return self._inline[client.id].find(kid, algorithm)
         return await self.keys.find(client.jwks_uri, kid, algorithm) if client.jwks_uri else None
 
-    async def _admit(self, client: Client, claims: Mapping[str, Any]) -> None:
+    async def _admit(self, client: Client, claims: Mapping[str, Any], audiences: Sequence[str]) -> None:
         """The claims hold, and the assertion is used for the first time."""
         now = self.clock()
-        if claims.get("iss") != client.id or claims.get("sub") != client.id:
-            raise InvalidClient("issuer or subject")
+        if claims.get("iss") != client.id:
+            raise InvalidClient("issuer")
         audience = claims.get("aud")
-        if audience not in self.audiences and not (
-            isinstance(audience, list) and len(audience) == 1 and audience[0] in self.audiences
-        ):
+        named = audience[0] if isinstance(audience, list) and len(audience) == 1 else audience
+        if named not in tuple(audiences):
             raise InvalidClient("audience")
         expires = _time(claims.get("exp"), now)
         if expires is None or not now - SKEW < expires <= now + MAX_LIFETIME + SKEW:

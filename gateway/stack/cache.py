@@ -57,6 +57,8 @@ def provide(
     with locked(cache / f"{name}.lock", waiting):
         if final.is_dir():  # somebody else built it while we waited
             return final
+        for leftover in cache.glob(f".{name}-*"):  # of a run that was killed; nobody else is here now
+            shutil.rmtree(leftover)
         work = cache / "work" / name
         work.mkdir(parents=True, exist_ok=True)
         target = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))

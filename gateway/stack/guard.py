@@ -71,7 +71,7 @@ def spawn(task: dict[str, Any]) -> int:
         os.dup2(2, 1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
-        os.closerange(3, 1024)
+        os.closerange(3, 1 << 20)
         if task["user"]:
             become(*task["user"], reach=task["reach"])
         if sys.platform == "linux":  # after the change of user, which would clear it

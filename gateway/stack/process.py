@@ -83,7 +83,14 @@ class Server:
         pid: int = json.loads(line)["pid"]
         write_json(
             self.launch.record,
-            {"name": self.launch.name, "pid": pid, "guard": self._guard.pid, "born": born(pid), "at": time.time()},
+            {
+                "name": self.launch.name,
+                "pid": pid,
+                "guard": self._guard.pid,
+                "born": born(pid),
+                "at": time.time(),
+                "stop_signal": int(self.launch.stop_signal),
+            },
         )
         return pid
 
@@ -107,23 +114,30 @@ class Server:
             os.close(self._lifeline)
             self._lifeline = -1
 
-    def stop(self) -> None:
-        """End it and wait until it is gone."""
+    def stop(self) -> int:
+        """End it and wait until it is gone; its exit code."""
         self.ask_to_stop()
-        self._guard.wait()
+        code = self._guard.wait()
         with contextlib.suppress(FileNotFoundError):
             self.launch.record.unlink()
+        return code
 
 
-def run(launch: Launch, timeout: float = 120.0) -> None:
-    """Run a program to its end under a guard. Raises Unavailable when it fails."""
+def run(launch: Launch, timeout: float = 120.0, watch: Callable[[], None] = lambda: None) -> None:
+    """Run a program to its end under a guard, calling `watch` now and then; what that raises ends the program.
+
+    Raises Unavailable when the program fails or takes longer than `timeout` seconds.
+    """
     server = Server(launch)
+    deadline = time.monotonic() + timeout
     try:
-        code = server._guard.wait(timeout)
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{launch.name} took longer than {timeout:.0f} s; see {launch.log}") from error
+        while server.alive():
+            watch()
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{launch.name} took longer than {timeout:.0f} s; see {launch.log}")
+            time.sleep(0.05)
     finally:
-        server.stop()
+        code = server.stop()
     if code != 0:
         raise Unavailable(f"{launch.name} failed: {last_line(launch.log)}")
 
@@ -183,7 +197,8 @@ def running(record: dict[str, Any]) -> bool:
 def end_orphan(path: Path, patience: float = 15.0) -> None:
     """End a server that outlived its guard, so that its files are free."""
     record = read_json(path)
-    for signal_number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+    asking = record.get("stop_signal", signal.SIGTERM)
+    for signal_number, wait in ((asking, patience), (signal.SIGKILL, 5.0)):
         if not running(record):
             break
         with contextlib.suppress(ProcessLookupError):

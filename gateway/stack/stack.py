@@ -21,12 +21,12 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gateway.core.errors import ConfigurationError, GatewayError, Unavailable
+from gateway.core.errors import ConfigurationError, GatewayError
 from gateway.stack import kafka, postgres, temporal
 from gateway.stack.cache import cache_folder
 from gateway.stack.ports import HOST, Ports
@@ -34,6 +34,8 @@ from gateway.stack.process import Launch, Server, born, end_orphan, read_json, r
 from gateway.stack.progress import Progress, on_console
 from gateway.stack.settings import NAMESPACE, PARTS, Addresses, Part, StackSettings
 
+FOLDERS = {"": 0o711, "data": 0o711, "logs": 0o700, "run": 0o700, "secrets": 0o700}
+"""Modes: PostgreSQL's account may pass to its data, nobody else may look."""
 LOCK_PATIENCE = 40.0
 """Seconds a start waits for the servers of a stack that was just killed; more than the longest grace."""
 
@@ -62,6 +64,7 @@ class Stack:
         then nothing is left running.
         """
         progress = self._progress or on_console()
+        self._closing = False
         try:
             self._take_folder(progress)
             found = self._start_parts(progress)
@@ -101,12 +104,13 @@ class Stack:
 
     def _take_folder(self, progress: Progress) -> None:
         run = self._state / "run"
-        run.mkdir(parents=True, exist_ok=True)
-        for folder, mode in ((self._state, 0o711), (run, 0o700), (self._state / "data", 0o711)):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(mode)  # a server of another account may pass, nobody may look
+        for folder, mode in FOLDERS.items():
+            if not (path := self._state / folder).exists():  # a folder somebody else made stays as it is
+                path.mkdir(parents=True)
+                path.chmod(mode)
         self._lock = os.open(run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOCK_PATIENCE
+        waited = False
         while not _try_lock(self._lock):
             owner = read_json(run / "stack.json")
             if running(owner) or time.monotonic() > deadline:
@@ -115,7 +119,10 @@ class Stack:
                 who = f" by process {owner['pid']}" if owner else ""
                 raise ConfigurationError(f"the state folder {self._state} is in use{who}: `gateway stack status`")
             progress.doing("stack", "waiting for the servers of the last run to end")
+            waited = True
             time.sleep(0.1)
+        if waited:
+            progress.done("stack", "they have ended")
         for record in run.glob("*.json"):
             end_orphan(record) if record.stem != "stack" else record.unlink()
 
@@ -127,14 +134,27 @@ class Stack:
         }
 
         def start(part: Part) -> dict[str, str]:
-            progress.doing(part, "looking for it")
-            found = starters[part](lambda text: progress.doing(part, text))
+            def tell(text: str) -> None:
+                if self._closing:
+                    raise _Closing
+                progress.doing(part, text)
+
+            tell("looking for it")
+            try:
+                found = starters[part](tell)
+            except GatewayError:
+                progress.done(part, "failed")
+                raise
             progress.done(part, f"at {found[part].rpartition('@')[2]}")
             return found
 
         with ThreadPoolExecutor(max_workers=len(PARTS)) as pool:
             futures = [pool.submit(start, part) for part in self._parts]
-        errors = [error for future in futures if (error := future.exception())]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:  # one failed, or Ctrl-C: the others end too; what they have fetched is kept
+                self._closing = any(not future.done() or future.exception() for future in futures)
+        errors = [error for future in futures if (error := future.exception()) and not isinstance(error, _Closing)]
         for error in errors:
             if not isinstance(error, GatewayError):
                 raise error
@@ -143,11 +163,13 @@ class Stack:
         return {name: value for future in futures for name, value in future.result().items()}
 
     def _serve(self, part: Part, launch: Launch, answers: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        def answers_or_closing() -> bool:
+            tell("starting")
+            return answers()
+
         tell("starting")
-        if self._closing:
-            raise Unavailable(f"{launch.name} was not started: the stack is closing")
         self._servers[part] = Server(launch, inherit=(self._lock,))
-        self._servers[part].wait_until(answers, self._settings.start_timeout)
+        self._servers[part].wait_until(answers_or_closing, self._settings.start_timeout)
 
     def _start_kafka(self, tell: Callable[[str], None]) -> dict[str, str]:
         if (address := self._settings.kafka) is not None:
@@ -197,6 +219,10 @@ class Stack:
     def _write_run_file(self) -> None:
         body: dict[str, Any] = {"pid": os.getpid(), "born": born(os.getpid()), "at": time.time()}
         write_json(self._state / "run" / "stack.json", body | {"addresses": self.addresses.as_json()})
+
+
+class _Closing(Exception):
+    """The stack is being taken down; a part that is still starting gives up."""
 
 
 def _try_lock(descriptor: int) -> bool:

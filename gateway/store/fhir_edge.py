@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import orjson
 
 from adapters.fhir.inbound.services import Resource, Stored, Subscription
 from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import Issue
+from gateway.core.exact_json import dumps, loads
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
 from gateway.stages.decide import from_json
@@ -50,7 +50,7 @@ class PostgresSubscriptions:
             client=row["client"],
             pas_version=row["pas_version"],
             organizations=tuple(row["organizations"]),
-            resource=orjson.loads(self.cipher.decrypt(row["tenant"], row["resource"])),
+            resource=loads(self.cipher.decrypt(row["tenant"], row["resource"])),
             status=row["status"],
             version=row["version"],
             events=row["events"],
@@ -63,7 +63,7 @@ class PostgresSubscriptions:
     ) -> Subscription:
         """A new one with status `requested`."""
         identity = uuid.uuid4()
-        sealed = self.cipher.encrypt(tenant, orjson.dumps(resource | {"id": str(identity)}))
+        sealed = self.cipher.encrypt(tenant, dumps(resource | {"id": str(identity)}))
         async with self.database.transaction(tenant) as connection:
             row = await connection.fetchrow(
                 SQL.create_subscription, identity, tenant, client, pas_version, list(organizations), sealed
@@ -77,7 +77,7 @@ class PostgresSubscriptions:
         known = _identity(identity)
         if known is None:
             return None
-        sealed = self.cipher.encrypt(tenant, orjson.dumps(resource | {"id": identity}))
+        sealed = self.cipher.encrypt(tenant, dumps(resource | {"id": identity}))
         async with self.database.transaction(tenant) as connection:
             row = await connection.fetchrow(SQL.update_subscription, known, tenant, client, list(organizations), sealed)
         return self._of(row) if row else None
@@ -146,7 +146,7 @@ class PostgresIssued:
         """Keep resources under their type and id."""
         async with self.database.transaction(tenant) as connection:
             for resource in resources:
-                plain = orjson.dumps(resource, default=_number)
+                plain = dumps(resource)
                 await connection.execute(
                     SQL.issue,
                     tenant,
@@ -163,13 +163,8 @@ class PostgresIssued:
             row = await connection.fetchrow(SQL.read_issued, tenant, client, resource_type, identity)
         if row is None:
             return None
-        resource = orjson.loads(self.cipher.decrypt(tenant, row["resource"]))
+        resource = loads(self.cipher.decrypt(tenant, row["resource"]))
         return Stored(resource=resource, version=row["version"], updated=row["updated"])
-
-
-def _number(value: Any) -> Any:
-    """Decimals leave as JSON numbers, digits as they were written."""
-    return orjson.Fragment(str(value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from gateway.core.exact_json import dumps
 from gateway.core.ports import Cipher, Publisher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
 from gateway.store import events
@@ -91,7 +90,7 @@ class Outbox:
             "correlation_id": str(event.metadata.get("correlationId", "")),
             "content-type": "application/json",
         }
-        sealed = self.cipher.encrypt(event.tenant, orjson.dumps(body))
+        sealed = self.cipher.encrypt(event.tenant, dumps(body))
         await self.publisher.publish(topic, key=event.case_id, headers=headers, value=sealed)
 
 

@@ -10,7 +10,7 @@ from . import primitives
 from .actors import organization, practitioner
 from .cursor import Cursor
 from .graph import Resource, absent, reference
-from .job import Job, Scope, concept, handles
+from .job import Scope, concept, handles
 
 EVENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-0003"
 
@@ -49,7 +49,7 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
     code = cursor.take(9, "MessageHeader.event", 1)
     trigger = cursor.take(9, "MessageHeader.event", 2)
     structure = cursor.take(9, "MessageHeader.definition", 3)
-    event = trigger or code or "unknown"
+    event = primitives.code(trigger) or primitives.code(code) or "unknown"
     header["eventCoding"] = {
         "system": EVENT_SYSTEM,
         "code": event,
@@ -75,7 +75,7 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
         header["responsible"] = responsible
     if language := primitives.code(cursor.take(19, "Bundle.language")):
         header["language"] = language
-    if (mode := cursor.take(11, "MessageHeader.meta.tag")) and mode != "P":
+    if (mode := primitives.code(cursor.take(11, "MessageHeader.meta.tag"))) and mode != "P":
         header["meta"] = {"tag": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0103", "code": mode}]}
     cursor.owner = job.header = header
 
@@ -228,8 +228,3 @@ def remark(claim: Resource, text: str) -> None:
     information = claim.setdefault("supportingInfo", [])
     category = concept("http://terminology.hl7.org/CodeSystem/claiminformationcategory", "info")
     information.append({"sequence": len(information) + 1, "category": category, "valueString": text})
-
-
-def start(job: Job, cursor: Cursor) -> None:
-    """What the header settles before anything else: the time of the message and the zone of its times."""
-    job.sent = primitives.instant(cursor.get(7), job.env.zone) or ""

@@ -14,9 +14,9 @@ from .authorization import finish_authorization
 from .cursor import Cursor
 from .environment import Env
 from .graph import Graph
-from .job import Job, Scope, carry, settle, walk
+from .job import Job, Scope, carry, join_visit, settle, walk
 from .ledger import build as build_ledger
-from .primitives import instant
+from .primitives import instant, zone_of
 from .program import Program, default_program
 from .structure import group
 from .visits import finish_conditions
@@ -36,6 +36,10 @@ class Conversion:
     job: Job | None = field(repr=False, default=None)
 
 
+SEGMENTS = 10_000
+"""Segments of one message that are mapped; the longest reports seen have about a thousand."""
+
+
 def structure_name(program: Program, code: str, trigger: str) -> str:
     """The structure a message is read with. Raises Unmappable when there is none."""
     family = program.messages.get(code)
@@ -51,18 +55,22 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     for message types without a mapping.
     """
     program = program or default_program()
+    if len(message.segments) > SEGMENTS:
+        raise Unmappable(f"more than {SEGMENTS} segments", location="MSH")
     header = message.header
     code, trigger = message.code, message.trigger
     structure = program.structures[structure_name(program, code, trigger)]
     scope_name = f"{source}|{header.get(3)}|{header.get(4)}"
-    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", program.zone, program.systems)
+    zone = zone_of(header.get(7)) or program.zone
+    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", zone, program.systems)
     cursors = [Cursor(segment) for segment in message.segments]
-    job = Job(program, env, code, trigger, sent=instant(header.get(7), program.zone) or "")
+    job = Job(program, env, code, trigger, sent=instant(header.get(7), zone) or "")
     root = group(structure, cursors)
     walk(root, Scope(job, root))
     finish_authorization(job)
     finish_conditions(job)
     finish_appointments(job)
+    join_visit(job)
     carry(job, cursors)
     settle(job)
     timestamp = job.sent if "T" in job.sent else None

@@ -33,6 +33,15 @@ def parse_zone(text: str) -> tzinfo:
         raise ConfigurationError("unknown time zone in a partner file") from error
 
 
+@lru_cache(maxsize=1024)
+def zone_of(text: str) -> tzinfo | None:
+    """The offset a DTM names: that of MSH-7 is the default of all times of its message (chapter 2, MSH-7)."""
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None or not match[8] or int(match[9]) > 14 or int(match[10]) > 59:
+        return None
+    return parse_zone("".join(match.group(8, 9, 10)))
+
+
 def _zoned(parts: tuple[str, ...], zone: tzinfo) -> str | None:
     year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = parts
     minute = minute or "00"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapters.fhir.inbound.application import app, drain
+from adapters.fhir.inbound.oauth import TOKEN_PATH
 from adapters.fhir.inbound.services import (
     Advice,
     Cases,
@@ -14,6 +15,7 @@ from adapters.fhir.inbound.services import (
 )
 
 __all__ = [
+    "TOKEN_PATH",
     "Advice",
     "Cases",
     "FhirServices",

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.wire import FHIR_JSON, media_form, operation_outcome, outcome_of, serialize
+from adapters.fhir.wire import FHIR_JSON, media_form, operation_outcome, serialize
 from gateway.core.errors import (
     GatewayError,
     InvalidMessage,
@@ -69,7 +69,7 @@ def accepted_form(request: Request) -> str:
         if kind in {"*/*", "application/*", "", "text/*"}:
             return FHIR_JSON
         try:
-            return media_form(entry.split(";q=")[0].strip())
+            return media_form(entry)
         except UnsupportedMessage:
             continue
     raise Failure(406, Issue("unsupported", "", "answers are application/fhir+json or application/fhir+xml"))
@@ -85,12 +85,12 @@ def reply(
         if status < 400:
             raise
         form = FHIR_JSON  # an error must be told, even to a client that accepts nothing we speak
-    return Response(
-        serialize(resource, form),
-        status_code=status,
-        media_type=f"{form}; fhirVersion=4.0" if form != FHIR_JSON else FHIR_JSON,
-        headers={**ALWAYS, **(headers or {})},
-    )
+    try:
+        data = serialize(resource, form)
+    except InvalidMessage:
+        # An echoed element that XML has no place for: the request stands, and must not look refused for our answer.
+        form, data = FHIR_JSON, serialize(resource, FHIR_JSON)
+    return Response(data, status_code=status, media_type=form, headers={**ALWAYS, **(headers or {})})
 
 
 def empty(status: int, headers: Mapping[str, str] | None = None) -> Response:
@@ -110,7 +110,7 @@ def failure_of(error: GatewayError, retry_after: int) -> Failure:
     """The answer to an error that reached the edge."""
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
     if status == 500:
-        return Failure(500, Issue("own", "", "an internal fault; nothing was accepted"))
+        return Failure(500, Issue("own", "", "an internal fault"))
     issues = error.issues or (Issue(_code(status, error), error.location, error.message),)
     return Failure(status, *issues, headers={"retry-after": str(retry_after)} if status == 503 else None)
 
@@ -146,11 +146,6 @@ def etag(version: int) -> str:
 def versioned(version: int, updated: datetime) -> dict[str, str]:
     """ETag and Last-Modified."""
     return {"etag": etag(version), "last-modified": format_datetime(updated, usegmt=True)}
-
-
-def outcome(error: GatewayError) -> dict[str, Any]:
-    """The OperationOutcome of an error."""
-    return outcome_of(error)
 
 
 def _code(status: int, error: GatewayError) -> str:

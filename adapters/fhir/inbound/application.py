@@ -101,6 +101,7 @@ def _pas(version: str) -> list[Served]:
         row("GET", "/Subscription/{id}", "Read", READ, fixed(subscribing.read)),
         row("DELETE", "/Subscription/{id}", "End", ("204", "401", "403", "404", "503"), fixed(subscribing.delete)),
         row("GET", "/Subscription/{id}/$status", "Status", READ, fixed(subscribing.status)),
+        row("POST", "/Subscription/{id}/$status", "Status", READ, fixed(subscribing.status)),
         *(row("GET", f"/{kind}/{{id}}", f"Read a {kind}", READ, fixed(reads.read, kind)) for kind in reads.READABLE),
     ]
 
@@ -198,14 +199,17 @@ class Door:
                 response = await self._answer(handler, request)
             finally:
                 self.inside -= 1
+                self.edge.held.release(request)
             response.headers["x-request-id"] = str(uuid.uuid4())
             principal = getattr(request.state, "principal", None)
+            seconds = time.perf_counter() - begun
+            self.edge.services.observe(route, response.status_code, seconds)
             log.info(
                 "request",
                 route=route,
                 method=request.method,
                 status=response.status_code,
-                seconds=round(time.perf_counter() - begun, 4),
+                seconds=round(seconds, 4),
                 tenant=principal.tenant if principal else "",
                 client=principal.client if principal else "",
                 request_id=response.headers["x-request-id"],
@@ -232,8 +236,7 @@ class Door:
             if settings.hosts and request.headers.get("host", "") not in settings.hosts:
                 raise Failure(421, Issue("invalid", "", "this host is not served here"))
             if self.inside > settings.max_connections:
-                busy = Issue("unavailable", "", "too much at once")
-                raise Failure(503, busy, headers={"retry-after": str(settings.retry_after)})
+                raise self.edge.busy()
             return await handler(self.edge, request)
         except Failure as failure:
             return refuse(request, failure.status, failure.issues, failure.headers)

@@ -19,10 +19,10 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.inbound.answers import ALWAYS, Failure
+from adapters.fhir.inbound.answers import ALWAYS, Failure, errors_of
 from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.services import Advice, Resource
-from adapters.fhir.wire import exact
+from adapters.fhir.wire import exact, validate_resource
 from gateway.core.errors import GatewayError, Issue
 from gateway.security.principal import Principal
 
@@ -84,7 +84,7 @@ async def discovery(edge: Edge, request: Request) -> Response:  # noqa: ARG001 -
 async def call(edge: Edge, request: Request) -> Response:
     """`POST /cds-services/{id}`. Raises Failure: 400, 404, 412."""
     identity = request.path_params["id"]
-    principal = await edge.sender(request)
+    principal = await edge.sender(request, audience=f"{edge.settings.base_url}/cds-services/{identity}")
     if identity not in HOOKS:
         raise Failure(404, Issue("not-found", "", "no such service"))
     received = await edge.received(request, principal, "cds-hook", "crd")
@@ -102,8 +102,8 @@ async def call(edge: Edge, request: Request) -> Response:
 
 
 async def _answer(edge: Edge, principal: Principal, body: Resource, coverage: Resource) -> Resource:
-    orders = _orders(body)
-    prefetch = {name: value for name, value in (body.get("prefetch") or {}).items() if isinstance(value, dict)}
+    orders = [order for order in _orders(body) if _sound(order)]
+    prefetch = {name: value for name, value in (body.get("prefetch") or {}).items() if _sound(value)}
     advice: list[tuple[Resource, Advice]] = []
     try:
         async with asyncio.timeout(edge.settings.hook_seconds):
@@ -234,6 +234,11 @@ def _same(extension: Any, reference: str) -> bool:
     rows = parts if isinstance(parts, list) else []
     named = [row.get("valueReference") for row in rows if isinstance(row, dict) and row.get("url") == "coverage"]
     return {"reference": reference} in named
+
+
+def _sound(resource: object) -> bool:
+    """Whether rules can read it: R4 structure. What is not sound is left out, and the order can still be signed."""
+    return isinstance(resource, dict) and not errors_of(validate_resource(resource))
 
 
 def _reference(resource: Resource) -> str:

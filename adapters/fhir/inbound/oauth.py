@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adapters.fhir.inbound.answers import ALWAYS
 from adapters.fhir.inbound.reading import Edge
 from gateway.core.errors import UnauthorizedSender
+
+log = structlog.get_logger("adapters.fhir")
 
 MAX_FORM = 16 * 1024
 TOKEN_PATH = "/fhir/token"  # noqa: S105 - a path
@@ -40,8 +43,8 @@ async def token(edge: Edge, request: Request) -> Response:
     if edge.services.tokens is None:
         return _error("invalid_request", 404)
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    data = await edge.body(request)
-    if kind != "application/x-www-form-urlencoded" or len(data) > MAX_FORM:
+    data = await edge.body(request, MAX_FORM)  # anybody may knock here: small bodies only
+    if kind != "application/x-www-form-urlencoded":
         return _error("invalid_request")
     try:
         pairs = parse_qsl(data.decode("ascii"), strict_parsing=True, max_num_fields=20)
@@ -55,6 +58,8 @@ async def token(edge: Edge, request: Request) -> Response:
     try:
         answer = await edge.services.tokens.token(form)
     except UnauthorizedSender as error:
+        # The caller learns nothing of it; whoever runs this must.
+        log.warning("token refused", code=error.code, reason=getattr(error, "reason", ""))
         return _error(error.code if error.code in {"invalid_client", "invalid_scope"} else "invalid_client")
     body = {
         "access_token": answer.token,

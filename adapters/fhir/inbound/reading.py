@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import structlog
 from starlette.requests import ClientDisconnect, Request
 
-from adapters.fhir.inbound.answers import Failure, errors_of, invalid, preference
+from adapters.fhir.inbound.answers import Failure, accepted_form, errors_of, invalid, preference
 from adapters.fhir.inbound.services import FhirServices, Resource
 from adapters.fhir.settings import FhirSettings
 from adapters.fhir.wire import FHIR_JSON, Limits, media_form, parse
@@ -50,6 +50,17 @@ class Received:
     """Profile rules are errors: by setting unless the partner is lenient, or asked for (`Prefer: handling=strict`)."""
 
 
+@dataclass(slots=True)
+class Held:
+    """How many bytes of bodies all running requests hold together."""
+
+    total: int = 0
+
+    def release(self, request: Request) -> None:
+        """The request has ended."""
+        self.total -= getattr(request.state, "held", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """What every handler gets: services, settings, and the clock that measures the 12 seconds."""
@@ -58,17 +69,19 @@ class Edge:
     settings: FhirSettings
     running: set[asyncio.Task[Any]] = field(default_factory=set)
     """Work that outlives a client's disconnect."""
+    held: Held = field(default_factory=Held)
     timer: Callable[[], float] = time.monotonic
 
-    async def sender(self, request: Request, *needs: tuple[str, str]) -> Principal:
+    async def sender(self, request: Request, *needs: tuple[str, str], audience: str = "") -> Principal:
         """Authenticate and authorize: one of `needs` (resource type, letters of cruds) must be granted."""
         tls = request.scope.get("extensions", {}).get("tls") or {}
         principal = await self.services.authenticate(
-            request.headers.get("authorization"), tuple(tls.get("client_cert_chain") or ())
+            request.headers.get("authorization"), tuple(tls.get("client_cert_chain") or ()), audience=audience
         )
         request.state.principal = principal
         if needs and not any(principal.may(kind, verbs) for kind, verbs in needs):
-            raise Failure(403, Issue("forbidden", "", "the token's scopes do not allow this"))
+            challenge = {"www-authenticate": 'Bearer realm="fhir", error="insufficient_scope"'}
+            raise Failure(403, Issue("forbidden", "", "the token's scopes do not allow this"), headers=challenge)
         return principal
 
     def operation_needs(self, kind: str, verbs: str) -> tuple[tuple[str, str], ...]:
@@ -88,11 +101,10 @@ class Edge:
             attributes=attributes,
         )
 
-    async def body(self, request: Request) -> bytes:
-        """The whole body. Raises Failure: 413 too large, 408 too slow."""
-        limit = self.settings.max_body
+    async def body(self, request: Request, limit: int) -> bytes:
+        """The whole body, at most `limit` bytes. Raises Failure: 413 too large, 408 too slow, 503 too much at once."""
         announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit * DRAIN:
+        if announced.isascii() and announced.isdigit() and int(announced) > limit * DRAIN:
             raise _too_large(limit)
         data = bytearray()
         size = 0
@@ -101,6 +113,7 @@ class Edge:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size <= limit:
+                        self._hold(request, len(chunk))
                         data += chunk
                     elif size > limit * DRAIN:
                         break
@@ -112,10 +125,26 @@ class Edge:
             raise _too_large(limit)
         return bytes(data)
 
+    def _hold(self, request: Request, size: int) -> None:
+        """Count bytes that are kept until the request ends, so that many large bodies cannot take all memory."""
+        if self.held.total + size > self.settings.max_held:
+            raise self.busy()
+        self.held.total += size
+        request.state.held = getattr(request.state, "held", 0) + size
+
+    def busy(self) -> Failure:
+        """Too much at once: come again."""
+        headers = {"retry-after": str(self.settings.retry_after), **_CLOSE}
+        return Failure(503, Issue("unavailable", "", "too much at once"), headers=headers)
+
     async def received(self, request: Request, principal: Principal, operation: str, version: str) -> Received:
-        """Read the body and stamp its receipt. Raises Failure: 415, 413, 408, 400."""
+        """Read the body and stamp its receipt. Raises Failure: 406, 415, 413, 408, 400.
+
+        Whether the client understands our answers is asked first: after accept, 406 would be a lie.
+        """
+        accepted_form(request)
         form = content_form(request.headers)
-        data = await self.body(request)
+        data = await self.body(request, self.settings.max_body)
         strict = (self.settings.strict and not principal.lenient) or preference(request, "handling") == "strict"
         key = request.headers.get("idempotency-key", "")
         extra = {"idempotency-key": key} if 0 < len(key) <= LONGEST_KEY else {}

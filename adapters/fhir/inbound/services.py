@@ -21,8 +21,10 @@ Resource = dict[str, Any]
 class Authenticate(Protocol):
     """Credentials to principal (`gateway.security.bearer.Authenticator`)."""
 
-    def __call__(self, authorization: str | None, certificates: Sequence[str] = ()) -> Awaitable[Principal]:
-        """Raises UnauthorizedSender, Unavailable."""
+    def __call__(
+        self, authorization: str | None, certificates: Sequence[str] = (), *, audience: str = ""
+    ) -> Awaitable[Principal]:
+        """`audience`: the URL of a CDS service, whose callers sign JWTs. Raises UnauthorizedSender, Unavailable."""
         ...
 
 
@@ -251,6 +253,14 @@ class Refusals(Protocol):
         ...
 
 
+Observe = Callable[[str, int, float], None]
+"""Called after each request with route template, status and seconds, for metrics."""
+
+
+def _unobserved(route: str, status: int, seconds: float) -> None:
+    """No metrics."""
+
+
 async def _always() -> bool:
     return True
 
@@ -276,5 +286,6 @@ class FhirServices:
     advise: Advise
     refusals: Refusals
     clock: Clock
+    observe: Observe = _unobserved
     ready: Callable[[], Awaitable[bool]] = _always
     """Whether our servers answer (GET /healthz)."""

@@ -20,7 +20,7 @@ from adapters.fhir.inbound.answers import reply
 from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.services import Resource
 from gateway.core.envelope import Envelope
-from gateway.core.errors import GatewayError, MessageConflict, OwnError, Unavailable
+from gateway.core.errors import GatewayError, MessageConflict, OwnError
 from gateway.core.ports import Decision
 from gateway.security.principal import Principal
 
@@ -60,9 +60,9 @@ async def _answer(edge: Edge, submission: Submission, seconds: float) -> Resourc
     principal = submission.principal
     try:
         await edge.services.issued.save(principal.tenant, principal.client, kept(answer))
-    except Unavailable:
+    except OwnError as error:
         # The request is durable and the answer is right; only reading it again by id will not work.
-        log.warning("answer not kept", tenant=principal.tenant, correlation_id=submission.envelope.correlation_id)
+        log.warning("answer not kept", code=error.code, correlation_id=submission.envelope.correlation_id)
     action = decision.action if decision else "A4"
     log.info("answered", tenant=principal.tenant, action=action, outcome="decided" if decision else "late")
     return answer

@@ -18,7 +18,7 @@ from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.services import Resource, Subscription
 from adapters.fhir.wire import operation_outcome, validate_subscription
 from adapters.fhir.wire.subscription_rules import filters
-from gateway.core.errors import InvalidMessage, Issue
+from gateway.core.errors import InvalidMessage, Issue, OwnError
 from gateway.security.egress import EgressPolicy
 from gateway.security.principal import Principal
 
@@ -33,7 +33,12 @@ async def create(edge: Edge, request: Request, version: str) -> Response:
     stored = await edge.services.subscriptions.create(
         principal.tenant, principal.client, version, organizations, resource
     )
-    await edge.services.notifier.handshake(stored)
+    try:
+        await edge.services.notifier.handshake(stored)
+    except OwnError:
+        # The client will be told 503 and try again: what nobody will ever shake hands with must not stay.
+        await edge.services.subscriptions.delete(principal.tenant, principal.client, stored.id)
+        raise
     location = f"{edge.base(version)}/Subscription/{stored.id}"
     return _changed(request, stored, 201, {"location": location})
 
@@ -59,11 +64,9 @@ async def update(edge: Edge, request: Request, version: str) -> Response:
 
 
 async def read(edge: Edge, request: Request, version: str) -> Response:  # noqa: ARG001 - one shape for all handlers
-    """`GET Subscription/{id}`."""
+    """`GET Subscription/{id}`. Never 304: the status changes without a new version."""
     principal = await edge.sender(request, *edge.operation_needs("Subscription", "r"))
     stored = await _own(edge, principal, request.path_params["id"])
-    if request.headers.get("if-none-match") == etag(stored.version):
-        return empty(304, versioned(stored.version, stored.updated))
     return reply(request, shown(stored), headers=versioned(stored.version, stored.updated))
 
 
@@ -76,7 +79,7 @@ async def delete(edge: Edge, request: Request, version: str) -> Response:  # noq
 
 
 async def status(edge: Edge, request: Request, version: str) -> Response:
-    """`GET Subscription/{id}/$status`: a searchset with one SubscriptionStatus (as R4 Parameters)."""
+    """`Subscription/{id}/$status`, by GET or POST: a searchset with one SubscriptionStatus (as R4 Parameters)."""
     principal = await edge.sender(request, *edge.operation_needs("Subscription", "r"))
     stored = await _own(edge, principal, request.path_params["id"])
     bundle = edge.services.render_status(
@@ -104,7 +107,7 @@ async def _read(edge: Edge, request: Request, principal: Principal, version: str
     demo = edge.settings.profile == "demo"
     issues = errors_of(validate_subscription(resource, owned, version=version, allow_http=demo))
     if not issues:
-        issues = _address_issues(resource, demo)
+        issues = _address_issues(resource, EgressPolicy(demo=demo, private_hosts=edge.settings.private_hosts))
     if issues:
         await edge.refused(received, issues)
         raise invalid(issues)
@@ -112,10 +115,10 @@ async def _read(edge: Edge, request: Request, principal: Principal, version: str
     return {name: value for name, value in resource.items() if name not in {"status", "error"}}, organizations
 
 
-def _address_issues(resource: dict[str, Any], demo: bool) -> list[Issue]:
+def _address_issues(resource: dict[str, Any], policy: EgressPolicy) -> list[Issue]:
     """The endpoint must be one that we may call at all; where its name leads is checked again at each call."""
     try:
-        EgressPolicy(demo=demo).check(str(resource["channel"]["endpoint"]))
+        policy.check(str(resource["channel"]["endpoint"]))
     except InvalidMessage as error:
         return [Issue("value", ENDPOINT, error.message)]
     return []

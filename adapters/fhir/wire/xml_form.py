@@ -17,6 +17,8 @@ from gateway.core.errors import InvalidMessage, LimitExceeded, MalformedMessage
 
 FHIR = "http://hl7.org/fhir"
 XHTML_NAMESPACE = "http://www.w3.org/1999/xhtml"
+SCHEMA_LOCATION = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
+"""Allowed on any resource, and without meaning (R4 2.6.1)."""
 _INTEGERS = frozenset({"Integer", "PositiveInt", "UnsignedInt", "Integer64"})
 
 
@@ -68,7 +70,9 @@ def _read_complex(node: etree._Element, type_name: str, path: str, depth: int) -
     shapes = elements(type_name)
     value: dict[str, Any] = {}
     for attribute, content in node.attrib.items():
-        if attribute in ("id", "url") and attribute in shapes:
+        if attribute == SCHEMA_LOCATION:
+            continue
+        if (attribute == "id" and not is_resource(type_name)) or (attribute == "url" and type_name == "Extension"):
             value[str(attribute)] = str(content)
         else:
             raise MalformedMessage("an attribute FHIR does not have", location=path)

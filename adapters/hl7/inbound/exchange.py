@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapters.hl7.settings import ListenerSettings, PartnerSettings
 from adapters.hl7.wire import Segment, read_header
@@ -30,6 +30,12 @@ from gateway.core.ports import Accept, Clock, Codec, Reading
 
 from .duplicates import Key, Outcome, Window
 
+_KNOWN = 64
+"""Senders remembered for one connection: a partner allowed by `*` may name any number."""
+
+_NAME = 512
+"""Characters of identifying fields that are remembered; longer ones are nobody's names and are looked at each time."""
+
 MEDIA_TYPE = "application/hl7-v2"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -48,6 +54,8 @@ class Peer:
     partners: tuple[PartnerSettings, ...] = ()
     """Those it may speak for, under the settings `of`."""
     of: ListenerSettings | None = None
+    known: dict[tuple[str, str], PartnerSettings] = field(default_factory=dict)
+    """MSH-3 and MSH-4 as written → partner, for those seen; bounded."""
 
 
 class Exchange:
@@ -63,14 +71,16 @@ class Exchange:
         identify: Callable[[], str],
         observe: Observe,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self.settings = settings
         self.observe = observe
         self._codec = codec
         self._accept = accept
         self._clock = clock
         self._identify = identify
-        self._window = Window(seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=loop.time)
+        self._window = Window(
+            seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=self._loop.time
+        )
         self._order: dict[tuple[str, ...], asyncio.Future[None]] = {}
 
     def use(self, settings: ListenerSettings) -> None:
@@ -81,6 +91,7 @@ class Exchange:
         """Partners this connection may speak for: by certificate where one is bound, by network where one is set."""
         if peer.of is not self.settings:
             peer.of = self.settings
+            peer.known.clear()
             peer.partners = tuple(
                 partner
                 for partner in self.settings.partners
@@ -136,20 +147,32 @@ class Exchange:
 
     def _admit(self, payload: bytes, header: Segment, peer: Peer) -> tuple[PartnerSettings | None, Segment]:
         """The partner that sent this, and the header read with its character set."""
-        partner = _first_allowing(self.partners_of(peer), header)
+        partner = self._partner(header, peer)
         if partner is None and not self._unknown(header):
             raise self._not_bound(peer)
         stream = split(payload)
         if len(stream.messages) > 1 or stream.batched:
             for message in stream.messages:
-                inner = read_header(message)
+                inner = read_header(message, charset=partner.charset if partner else None)
                 if partner is not None and not partner.allows(inner.get(3), inner.get(4)):
                     raise self._not_bound(peer)
                 if partner is None and not self._unknown(inner):
                     raise self._not_bound(peer)
         if partner is not None and partner.charset is not None:
+            # Read as the codec will read it: in another character set the fields may begin elsewhere.
             header = read_header(payload, charset=partner.charset)
+            if not partner.allows(header.get(3), header.get(4)):
+                raise self._not_bound(peer)
         return partner, header
+
+    def _partner(self, header: Segment, peer: Peer) -> PartnerSettings | None:
+        candidates, sender = self.partners_of(peer), (header.raw(3), header.raw(4))
+        partner = peer.known.get(sender)
+        if partner is None:
+            partner = _first_allowing(candidates, header)
+            if partner is not None and len(peer.known) < _KNOWN and sum(map(len, sender)) < _NAME:
+                peer.known[sender] = partner
+        return partner
 
     def _unknown(self, header: Segment) -> bool:
         """Whether a sender no partner has claimed may come in anyhow."""
@@ -188,7 +211,7 @@ class Exchange:
             return
         key = (reception.tenant, *intake.ordering_key)
         before = self._order.get(key)
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        mine: asyncio.Future[None] = self._loop.create_future()
         self._order[key] = mine
         try:
             if before is not None:
@@ -247,5 +270,7 @@ def _duplicate_key(header: Segment, partner: PartnerSettings | None) -> Key | No
     control_id = header.raw(10 if header.name == "MSH" else 11)
     if policy == "off" or not control_id:
         return None
-    key = (partner.name if partner else "", header.raw(3), header.raw(4), control_id)
-    return (*key, header.raw(7)) if policy == "control-id-and-time" else key
+    key: Key = (partner.name if partner else "", header.raw(3), header.raw(4), control_id)
+    if policy == "control-id-and-time":
+        key = (*key, header.raw(7))
+    return key if sum(map(len, key)) < _NAME else None

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from gateway.core.errors import (
     GatewayError,
@@ -31,9 +32,12 @@ from gateway.core.errors import (
     UnsupportedMessage,
 )
 
-from .build import Value, Verbatim, compose, segment, timestamp
-from .message import Segment, parse_path, write
+from .build import Value, segment, timestamp
+from .charsets import encode
+from .message import Segment, parse_path, pick
+from .mllp import FS, VT
 from .structures import RESPONSES
+from .syntax import escape
 
 CONDITIONS = {
     "0": "Message accepted",
@@ -66,6 +70,9 @@ _VERDICTS: tuple[tuple[type[GatewayError], str, str], ...] = (
 _UNSUPPORTED = {"MSH-9": "200", "MSH-9.2": "201", "MSH-11": "202", "MSH-12": "203"}
 """Where an unsupported message is unsupported → table 0357."""
 
+_FRAMING = VT + FS
+_ANSWERS = frozenset({"ACK", "MCF", *RESPONSES.values()})
+
 DEFAULT_VERSION = "2.5.1"
 """Written where the sender names no version."""
 
@@ -79,11 +86,15 @@ class Plan:
     application: str
 
 
+_ORIGINAL = Plan(enhanced=False, accept="NE", application="AL")
+
+
 def plan(header: Segment) -> Plan:
     """Read MSH-15 and MSH-16; both blank is original mode."""
-    accept, application = header.get(15).upper(), header.get(16).upper()
+    accept, application = header.raw(15), header.raw(16)
     if not accept and not application:
-        return Plan(enhanced=False, accept="NE", application="AL")
+        return _ORIGINAL
+    accept, application = header.get(15).upper(), header.get(16).upper()
     return Plan(enhanced=True, accept=accept or "NE", application=application or "NE")
 
 
@@ -153,7 +164,7 @@ def refuse(error: GatewayError, *, identify: Callable[[], str], at: datetime) ->
 
 def is_answer(header: Segment, answered: Segment | None = None) -> bool:
     """Whether the message answers another one: it has an MSA, or a type that always has."""
-    return answered is not None or header.get(9) in {"ACK", "MCF", *RESPONSES.values()}
+    return answered is not None or header.get(9) in _ANSWERS
 
 
 def _may_accept(header: Segment, answered: Segment | None) -> bool:
@@ -177,7 +188,11 @@ def verdict_of(error: GatewayError | None) -> tuple[str, str]:
 
 def release(header: Segment) -> tuple[int, ...]:
     """MSH-12 as numbers, (2, 5, 1); the default where it is missing or no number."""
-    text = header.get(12) or DEFAULT_VERSION
+    return _numbers((header.get(12) or DEFAULT_VERSION)[:16])
+
+
+@lru_cache(maxsize=64)
+def _numbers(text: str) -> tuple[int, ...]:
     numbers = tuple(int(part) for part in text.split(".") if part.isascii() and part.isdigit())
     return numbers or (2, 5, 1)
 
@@ -194,52 +209,48 @@ def _build(
     verdict: str = "",
 ) -> bytes:
     letter, code = verdict_of(error)
-    version = release(header)
-    fields: dict[int, Value] = {1: f"{level}{verdict or letter}", 2: Verbatim(header.raw(10))}
-    if error is not None and version < (2, 7):
-        fields[3] = (error.issues[0].text if error.issues else error.message)[:80]
-    head = _header(header, version, control_id, at, enhanced=enhanced)
-    segments = [head, segment("MSA", fields, syntax=header.syntax)]
+    version, separator = release(header), header.syntax.field
+    lines = [
+        _header(header, version, control_id, at, enhanced=enhanced),
+        separator.join(("MSA", f"{level}{verdict or letter}", header.raw(10))),
+    ]
     if error is not None:
         issues = error.issues or (Issue(code, error.location, error.message),)
-        segments += [_error(issue, code, header, version) for issue in issues[:20]]
-    elif version >= (2, 5):
+        if version < (2, 7):
+            lines[1] += separator + escape(issues[0].text[:80], header.syntax)
+        lines += [_error(issue, code, header, version) for issue in issues[:20]]
+    elif warnings and version >= (2, 5):
         told = [issue for issue in warnings if issue.code in CONDITIONS]
-        segments += [_error(issue, "0", header, version) for issue in told[:20]]
-    return write(compose(segments))
+        lines += [_error(issue, "0", header, version) for issue in told[:20]]
+    data = encode("".join(f"{line.rstrip(separator)}\r" for line in lines), header.syntax.encoding)
+    # What is turned round may hold the bytes it was refused for; in our frame they would do the same harm.
+    return data.translate(None, _FRAMING)
 
 
-def _header(header: Segment, version: tuple[int, ...], control_id: str, at: datetime, *, enhanced: bool) -> Segment:
-    trigger = header.get(9, 2)
-    kind: Value = "ACK"
+def _header(header: Segment, version: tuple[int, ...], control_id: str, at: datetime, *, enhanced: bool) -> str:
+    """MSH of the answer. Most of it is the sender's own text, turned round: nothing is unescaped on the way."""
+    syntax, raw = header.syntax, header.raw
+    trigger = pick(pick(raw(9), syntax.repetition, 1), syntax.component, 2)
+    kind = "ACK"
     if trigger and version >= (2, 3, 1):
-        kind = ("ACK", trigger, "ACK")
+        kind = syntax.component.join(("ACK", trigger, "ACK"))
     elif trigger and version >= (2, 3):
-        kind = ("ACK", trigger)
-    fields: dict[int, Value] = {
-        3: Verbatim(header.raw(5)),
-        4: Verbatim(header.raw(6)),
-        5: Verbatim(header.raw(3)),
-        6: Verbatim(header.raw(4)),
-        7: timestamp(at),
-        9: kind,
-        10: control_id,
-        11: Verbatim(header.raw(11)) or "P",
-        12: Verbatim(header.raw(12)) or DEFAULT_VERSION,
-        15: "NE" if enhanced else None,
-        16: "NE" if enhanced else None,
-        18: Verbatim(header.raw(18)),
-    }
-    return segment("MSH", fields, syntax=header.syntax)
+        kind = syntax.component.join(("ACK", trigger))
+    conditions = "NE" if enhanced else ""
+    turned = (raw(5), raw(6), raw(3), raw(4))
+    identity = (escape(control_id, syntax), raw(11) or "P", raw(12) or DEFAULT_VERSION)
+    last = ("", "", conditions, conditions, "", raw(18))
+    parts = ("MSH", syntax.encoding_characters, *turned, timestamp(at), "", kind, *identity, *last)
+    return syntax.field.join(parts)
 
 
-def _error(issue: Issue, fallback: str, header: Segment, version: tuple[int, ...]) -> Segment:
+def _error(issue: Issue, fallback: str, header: Segment, version: tuple[int, ...]) -> str:
     """ERR: fields 2, 3, 4 and 8 from release 2.5 on; before it field 1 (ELD) holds place and code together."""
     code = issue.code if issue.code in CONDITIONS else fallback
     place = _location(issue.location)
     if version < (2, 5):
         spot = (*place, "", "", "")[:3]
-        return segment("ERR", {1: (*spot, (code, CONDITIONS[code], "HL70357"))}, syntax=header.syntax)
+        return segment("ERR", {1: (*spot, (code, CONDITIONS[code], "HL70357"))}, syntax=header.syntax).text
     severity = {"error": "E", "warning": "W", "information": "I"}.get(issue.severity, "E")
     fields: dict[int, Value] = {
         2: place or None,
@@ -247,7 +258,7 @@ def _error(issue: Issue, fallback: str, header: Segment, version: tuple[int, ...
         4: severity if code != "0" or severity != "E" else "I",
         8: issue.text[:250],
     }
-    return segment("ERR", fields, syntax=header.syntax)
+    return segment("ERR", fields, syntax=header.syntax).text
 
 
 def _location(location: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from .message import Message, Segment, write
 from .reader import LIMITS, Limits, parse, read_header
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|$)")
+_NEXT = re.compile(rb"[\r\n](?:MSH|FHS|BHS|BTS|FTS)")
 _ENVELOPE = (b"FHS", b"BHS", b"BTS", b"FTS")
 
 
@@ -43,7 +44,7 @@ def split(raw: bytes, *, charset: str | None = None, limit: int = 100_000) -> St
     Raises MalformedMessage (a segment outside of any message, envelopes in the wrong order, no message at all) and
     LimitExceeded above `limit` messages.
     """
-    if raw.startswith(b"MSH") and not re.search(rb"[\r\n](?:MSH|FHS|BHS|BTS|FTS)", raw):
+    if raw.startswith(b"MSH") and not _NEXT.search(raw):
         return Stream((raw,))
     return _Cutter(charset, limit).cut(raw)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from .message import HEADERS, Message, Segment
 from .syntax import STANDARD, Syntax, escape
@@ -64,6 +65,11 @@ def replace(target: Segment, fields: Mapping[int, Value]) -> Segment:
 
 def timestamp(at: datetime) -> str:
     """DTM with seconds and zone offset: 20260301101500+0000."""
+    return _stamp(at.replace(microsecond=0))
+
+
+@lru_cache(maxsize=16)
+def _stamp(at: datetime) -> str:
     return at.strftime("%Y%m%d%H%M%S%z")
 
 

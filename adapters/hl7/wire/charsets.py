@@ -31,6 +31,9 @@ bytes; CNS 11643-1992 has no codec: both fall under "mismatch" and are decoded b
 DEFAULT = "utf-8"
 """Where neither MSH-18 nor the partner says: ASCII's superset, then the trial order below."""
 
+STATEFUL = frozenset({"iso2022_jp_ext"})
+"""Codecs whose characters are written in ASCII bytes between escape sequences: ASCII bytes may be anything there."""
+
 _TRIALS = ("utf-8", "cp1252", "latin-1")
 """The last one takes any byte, so decoding always ends and always can be undone."""
 
@@ -40,10 +43,13 @@ def codec_for(declared: list[str], default: str | None) -> tuple[str, bool]:
 
     An empty first repetition followed by alternates is ASCII with escape sequences (`~ISO IR87`).
     """
+    if not declared:
+        return default or DEFAULT, True
     names = [CODECS.get(name.strip().upper()) for name in declared]
-    if any(name == "iso2022_jp_ext" for name in names):
-        return "iso2022_jp_ext", True
-    first = names[0] if names else ""
+    for name in names:
+        if name in STATEFUL:
+            return name, True
+    first = names[0]
     if first is None:
         return default or DEFAULT, False
     return first or default or DEFAULT, True
@@ -51,7 +57,7 @@ def codec_for(declared: list[str], default: str | None) -> tuple[str, bool]:
 
 def decode(data: bytes, codec: str) -> tuple[str, str]:
     """The text, and the codec that really fitted: the declared one, else UTF-8, else Windows Latin, else Latin 1."""
-    if codec != "iso2022_jp_ext" and data.isascii():
+    if codec not in STATEFUL and data.isascii():
         return data.decode("ascii"), codec
     for candidate in (codec, *_TRIALS):
         try:

@@ -55,7 +55,8 @@ def parse_path(text: str) -> Path | None:
     return Path(name, index or 1, field, repetition or 1, component or 1, sub or 1)
 
 
-def _pick(text: str, separator: str, position: int) -> str:
+def pick(text: str, separator: str, position: int) -> str:
+    """The part of a text at a position, from 1; empty when there is none."""
     if separator and separator in text:
         parts = text.split(separator)
         return parts[position - 1] if position <= len(parts) else ""
@@ -82,7 +83,7 @@ class Repetition:
         return plain_text(self._leaf(component, sub), self.syntax)
 
     def _leaf(self, component: int, sub: int) -> str:
-        return _pick(_pick(self.text, self.syntax.component, component), self.syntax.subcomponent, sub)
+        return pick(pick(self.text, self.syntax.component, component), self.syntax.subcomponent, sub)
 
     @property
     def components(self) -> tuple[tuple[str, ...], ...]:
@@ -136,8 +137,8 @@ class Segment:
         if not text or (n <= 2 and self.name in HEADERS):
             return text
         syntax = self.syntax
-        text = _pick(text, syntax.repetition, repetition)
-        text = _pick(_pick(text, syntax.component, component), syntax.subcomponent, sub)
+        text = pick(text, syntax.repetition, repetition)
+        text = pick(pick(text, syntax.component, component), syntax.subcomponent, sub)
         return unescape(text, syntax)
 
     def leaves(self) -> Iterator[tuple[str, str]]:

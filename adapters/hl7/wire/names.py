@@ -83,7 +83,7 @@ _FIELDS: dict[str, str] = {
     "employer; plan start; plan end; authorization; plan type; insured; relationship; insured birth; insured "
     "address; assignment; coordination; coordination priority; notice of admission; notice date; eligibility "
     "report; report date; release code; pre-admit certification; verified; verified by; agreement; billing; "
-    "reserve days; delay; policy number; policy deductible",
+    "reserve days; delay; company plan; policy number; policy deductible",
     "IN2": "employee id; social security; employer; employer data; mail claim; medicare number",
     "IN3": "number; certification number; certified by; certification required; penalty; certified; modified; "
     "operator; begin; end; days; non-concur code; non-concur effective; physician reviewer; contact; phone; appeal "

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gateway.core.errors import LimitExceeded, MalformedMessage
 
-from .charsets import codec_for, decode
+from .charsets import STATEFUL, codec_for, decode
 from .message import Message, Segment
 from .syntax import Syntax
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2}", re.ASCII)
-_LINE_END = re.compile(rb"[\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,8 @@ class Limits:
     """A day's results of one patient stay in the hundreds; a generous bound on objects made per message."""
     fields: int = 2_000
     """Fields of one segment. The longest standard segment has about 110; local ones add some."""
+    leaves: int = 250_000
+    """Delimiters of the whole message: each may begin a leaf, and each leaf costs what the mapping makes of it."""
 
 
 LIMITS = Limits()
@@ -57,12 +58,15 @@ def parse(raw: bytes, *, charset: str | None = None, limits: Limits = LIMITS) ->
     if body is not raw and len(body) != len(raw):
         notes.append("byte-order-mark" if raw.startswith(BYTE_ORDER_MARK) else "leading-blanks")
     text, encoding = decode(body, header.syntax.encoding)
-    if encoding != header.syntax.encoding:
+    syntax = header.syntax
+    if sum(map(text.count, _delimiters(syntax))) > limits.leaves:
+        raise LimitExceeded(f"more than {limits.leaves} delimiters")
+    if encoding != syntax.encoding:
         notes.append("charset-mismatch")
-    syntax = _with_encoding(header.syntax, encoding)
-    lines = _lines(text, syntax, notes)
-    if len(lines) > limits.segments:
+        syntax = replace(syntax, encoding=encoding)
+    if text.count("\r") + text.count("\n") > limits.segments:
         raise LimitExceeded(f"more than {limits.segments} segments")
+    lines = _lines(text, syntax, notes)
     return Message(tuple(_segments(lines, syntax, limits)), raw, tuple(notes))
 
 
@@ -73,19 +77,22 @@ def _strip(raw: bytes) -> bytes:
 
 def _header(body: bytes, charset: str | None) -> tuple[Segment, bool]:
     """The header segment, and whether its character set is known."""
-    end = _LINE_END.search(body)
-    line = body[: end.start()] if end else body
+    end = body.find(b"\r")
+    line = body[:end] if end >= 0 else body
+    if b"\n" in line:
+        line = line[: line.find(b"\n")]
     if line[:3] not in (b"MSH", b"FHS", b"BHS"):
         raise MalformedMessage("a message starts with MSH", location="segment 1")
     ascii_line = line.decode("latin-1")
     separator = ascii_line[3:4]
     characters = ascii_line[4:].split(separator, 1)[0] if separator else ""
-    syntax = _syntax(separator, characters, "latin-1")
-    declared = ascii_line.split(separator)
-    sets = declared[17].split(syntax.repetition or "~") if len(declared) > 17 and line[:3] == b"MSH" else []
+    declared = ascii_line.split(separator) if separator else []
+    sets = declared[17].split(characters[1:2] or "~") if len(declared) > 17 and line[:3] == b"MSH" else []
     codec, understood = codec_for(sets, charset)
+    syntax = _syntax(separator, characters, codec)
+    if codec not in STATEFUL and line.isascii():
+        return Segment(ascii_line[:3], 1, tuple(declared), syntax), understood
     text, _ = decode(line, codec)
-    syntax = _with_encoding(syntax, codec)
     return Segment(text[:3], 1, tuple(text.split(separator)), syntax), understood
 
 
@@ -106,16 +113,9 @@ def _usable(character: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _with_encoding(syntax: Syntax, encoding: str) -> Syntax:
-    return Syntax(
-        syntax.field,
-        syntax.component,
-        syntax.repetition,
-        syntax.escape,
-        syntax.subcomponent,
-        syntax.truncation,
-        encoding,
-    )
+def _delimiters(syntax: Syntax) -> tuple[str, ...]:
+    found = (syntax.field, syntax.component, syntax.repetition, syntax.subcomponent)
+    return tuple(character for character in found if character)
 
 
 def _lines(text: str, syntax: Syntax, notes: list[str]) -> list[str]:

@@ -15,11 +15,15 @@ from itertools import groupby
 from typing import Literal, Protocol
 
 from adapters.x12.wire.faults import Fault
-from adapters.x12.wire.reports import GroupReport, InterchangeReport, TransactionReport
+from adapters.x12.wire.header_checks import QUALIFIERS
+from adapters.x12.wire.reports import GroupReport, InterchangeReport, TransactionReport, addressable
 from adapters.x12.wire.splitter import Separators
 from adapters.x12.wire.writer import Envelope, Group, join_set, wrap
 
 VERSION = "005010X231A1"
+
+LOOP_LENGTH = 4
+"""Longest loop identifier (element 447, 005010): 2010BA is named 2010 in IK303; reports name it in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def acknowledge(report: InterchangeReport, policy: AckPolicy, numbers: Numbers, 
     """The one interchange that answers a received one, or None when none is due or none can be addressed."""
     ta1, groups = ta1_due(report, policy), groups_due(report, policy)
     header = report.header
-    if not (ta1 or groups) or not _addressable(header.sender) or not _addressable(header.receiver):
+    if not (ta1 or groups) or not addressable(header.sender) or not addressable(header.receiver):
         return None
     by_address: dict[tuple[str, str], list[GroupReport]] = {}
     for group in groups:
@@ -96,7 +100,7 @@ def acknowledge(report: InterchangeReport, policy: AckPolicy, numbers: Numbers, 
             join_set(list(_answer(group, policy)), "999", f"{at:04d}", VERSION, envelope)
             for at, group in enumerate(members, 1)
         ]
-        fits = all(len(name) >= 2 and _addressable(name) for name in (sender, receiver))
+        fits = all(len(name) >= 2 and addressable(name) for name in (sender, receiver))
         answers.append(Group("FA", VERSION, sets, *((sender, receiver) if fits else ())))
     return wrap(envelope, answers, before)
 
@@ -121,10 +125,13 @@ def _answer(group: GroupReport, policy: AckPolicy) -> Iterator[str]:
     )
     if not group.codes:
         for one in group.transactions:
+            set_id, number = _clean(one.set_id, separators, 3), _clean(one.control_number, separators, 9)
             yield line(
-                "AK2", _clean(one.set_id, separators, 3), _clean(one.control_number, separators, 9) or "0000",
+                "AK2",
+                set_id if len(set_id) == 3 else "000",  # 999 wants three characters and four, whatever came
+                number if len(number) >= 4 else number.rjust(4, "0"),
                 _clean(one.version, separators, 35),
-            )  # fmt: skip
+            )
             for segment in _notes(one, policy):
                 yield line(*segment)
             yield line("IK5", *_verdict(one))
@@ -148,7 +155,7 @@ def _notes(one: TransactionReport, policy: AckPolicy) -> Iterator[list[str]]:
     shown = [fault for fault in one.faults if fault.effect != "report"]
     for (position, name, loop), faults in groupby(shown, key=lambda f: (f.segment_position, f.segment, f.loop)):
         members = list(faults)
-        start = [_clean(name, policy.separators, 3), str(position), loop[:6]]
+        start = [_clean(name, policy.separators, 3), str(position), loop[:LOOP_LENGTH]]
         for fault in members:
             if fault.level == "segment":
                 yield ["IK3", *start, fault.code]
@@ -157,15 +164,18 @@ def _notes(one: TransactionReport, policy: AckPolicy) -> Iterator[list[str]]:
         if elements:
             yield ["IK3", *start, "8"]
             yield from _context(elements[0], policy)
-            for fault in elements:
-                yield ["IK4", _place(fault, policy.separators), fault.data_element, fault.code, *_value(fault, policy)]
+            lines = [
+                ("IK4", _place(fault, policy.separators), fault.data_element, fault.code, *_value(fault, policy))
+                for fault in elements
+            ]
+            yield from map(list, dict.fromkeys(lines))
 
 
 def _context(fault: Fault, policy: AckPolicy) -> Iterator[list[str]]:
     separators = policy.separators
     if fault.trigger is not None:
         name, position, loop = fault.trigger
-        yield ["CTX", "SITUATIONAL TRIGGER", name, str(position), loop[:6]]
+        yield ["CTX", "SITUATIONAL TRIGGER", name, str(position), loop[:LOOP_LENGTH]]
     if fault.business_unit is not None and policy.business_units:
         name, value = fault.business_unit
         clean = _clean(value, separators, 35)
@@ -199,8 +209,4 @@ def _number(value: str) -> str:
 
 
 def _code(value: str) -> str:
-    return value if len(value) == 2 and value.isascii() and value.isalnum() else "ZZ"
-
-
-def _addressable(value: str) -> bool:
-    return 0 < len(value) <= 15 and value.isascii() and value.isprintable() and not set(value) & set("*:^~")
+    return value if value in QUALIFIERS else "ZZ"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from adapters.x12.wire.dictionary import dictionary
 from adapters.x12.wire.elements import PERIODS, is_npi, period_fault, value_fault, value_pattern
 from adapters.x12.wire.guide import NOT_USED, ElementUse, Guide, SegmentNode
 from adapters.x12.wire.splitter import Separators
@@ -154,9 +155,12 @@ class Program:
                 yield from self._simple(use, at, 0, repetition, value, qualifier)
             return
         parts = value.split(mark)
-        if len(parts) > len(use.components) and any(parts[len(use.components) :]):
-            extra = len(use.components)
-            yield Flaw("13", at, extra + 1, repetition, "", f"at most {extra} components", value=parts[extra])
+        known = len(dictionary().composites[use.number])
+        for extra in range(len(use.components) + 1, len(parts) + 1):
+            if parts[extra - 1]:
+                code, snip = ("I10", 2) if extra <= known else ("13", 1)
+                yield Flaw(code, at, extra, repetition, "", f"at most {len(use.components)} components", snip)
+                break
         for number, component in enumerate(use.components, 1):
             part = parts[number - 1] if number <= len(parts) else ""
             if not part:
@@ -209,7 +213,7 @@ class Program:
             )
         if node.id in BINARY and len(fields) > BINARY[node.id]:
             data, count = fields[BINARY[node.id]], fields[BINARY[node.id] - 1]
-            if count.isdecimal() and int(count) != len(data):
+            if count.isdecimal() and count.lstrip("0") != (str(len(data)) if data else ""):
                 yield Flaw("I12", BINARY[node.id] - 1, data_element="784", expected="the number of bytes that follow")
         if self.external:
             yield from self._external(node, fields)

@@ -6,71 +6,33 @@ One pass, constant memory: in `units` and `judge` mode the parts of a transactio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
 
-from adapters.x12.wire.elements import is_clock, is_short_date
-from adapters.x12.wire.faults import Effect
+from adapters.x12.wire.events import Choose, Event, Options, Transaction, Unit
 from adapters.x12.wire.guide import Guide
-from adapters.x12.wire.program import CodeSets, Program, program
+from adapters.x12.wire.header_checks import header_checks
+from adapters.x12.wire.program import Program, program
 from adapters.x12.wire.registry import GROUPS, choose, guides_of, version_known
-from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, Quarantined, TransactionReport
-from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, Limits, Separators, split
+from adapters.x12.wire.reports import (
+    GroupReport,
+    InterchangeHeader,
+    InterchangeReport,
+    Quarantined,
+    TransactionReport,
+)
+from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, SEGMENT, Separators, split
 from adapters.x12.wire.tree import Loop, Segment
-from adapters.x12.wire.walker import DEFAULT_EFFECTS, Memory, Walker
+from adapters.x12.wire.walker import Memory, Walker
 
-ENVELOPE_VERSIONS = ("00401", "00402", "00501")
-_QUALIFIERS = frozenset([*(f"{number:02d}" for number in (1, 2, 3, 4, *range(7, 39))), "AM", "NR", "SA", "SN", "ZZ"])
+__all__ = ["Choose", "Event", "Options", "Transaction", "Unit", "read"]
 
+LINE_END = 4
+"""Bytes of white space between two pieces that are still one piece for a person."""
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to read."""
-
-    mode: Literal["judge", "units", "trees"] = "trees"
-    """judge: reports only; units: also each unit loop (a claim, a patient event) with its parents; trees: also each
-    whole transaction set."""
-    effects: Mapping[int, Effect] = field(default_factory=lambda: dict(DEFAULT_EFFECTS))
-    character_set: Literal["extended", "utf8"] = "extended"
-    code_sets: CodeSets = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-    usage: str = ""
-    """P or T: any other ISA15 is refused (TA1 020). Empty: both are read."""
+PLAIN = Options()
 
 
-@dataclass(slots=True)
-class Transaction:
-    """A whole transaction set: its tree, and where it came from."""
-
-    tree: Loop
-    guide: Guide
-    header: InterchangeHeader
-    group: GroupReport
-    report: TransactionReport
-
-
-@dataclass(slots=True)
-class Unit:
-    """One unit of a transaction set (837: a claim, 278: a patient event …) below its parents."""
-
-    loop: Loop
-    guide: Guide
-    header: InterchangeHeader
-    group: GroupReport
-    report: TransactionReport
-    ordinal: int
-    """Its number in the transaction set, from 1."""
-
-
-Event = InterchangeReport | Quarantined | Transaction | Unit
-
-
-Choose = Callable[[InterchangeHeader], Options]
-"""Options by sender and receiver: the partner's profile."""
-
-
-def read(chunks: Iterable[bytes], options: Options = Options(), choose: Choose | None = None) -> Iterator[Event]:
+def read(chunks: Iterable[bytes], options: Options = PLAIN, choose: Choose | None = None) -> Iterator[Event]:
     """Yield units and transactions as they end, and the report of each interchange after them.
 
     `choose` may give other options for each interchange (limits stay). Faults are data, never exceptions. A unit is
@@ -96,29 +58,34 @@ class _Reader:
         self.position = 0
         self.isa_position = 0
         self.control: dict[str, Callable[[int, str], None]] = {}
+        self.envelopes = 0
+        self.set_numbers: set[str] = set()
+        self.group_numbers: set[str] = set()
 
     def run(self, chunks: Iterable[bytes]) -> Iterator[Event]:
         ready = self.ready
+        offset, text = 0, ""
         for kind, offset, text in split(chunks, self.options.limits):
-            if kind == "segment":
-                handler = self.control.get(text[:3])
-                if handler is None and self.walker is not None:
-                    self.position += 1
-                    self.walker.step(text, self.position)
+            if kind == SEGMENT:
+                handler, walker = self.control.get(text[:3]), self.walker
+                if handler is None and walker is not None:
+                    self.position = position = self.position + 1
+                    walker.step(text, position)
                 else:
                     self._other(handler, offset, text)
-                if self.interchange is not None:
-                    self.interchange.length = offset + len(text) + 1 - self.interchange.offset
             elif kind == HEADER:
                 self._isa(offset, text)
             elif kind == GARBAGE:
                 self._garbage(offset, len(text))
             elif kind == BROKEN:
-                self._broken(offset)
+                self._broken(offset, "a segment is longer than the limit; reading stopped")
             if ready:
                 yield from ready
                 ready.clear()
-        self._end_interchange()
+            if self.envelopes > self.options.limits.max_envelopes:
+                self._broken(offset, "more envelopes than the limit; reading stopped")
+                break
+        self._end_interchange(offset + len(text))
         self._flush()
         yield from ready
         ready.clear()
@@ -126,11 +93,13 @@ class _Reader:
     # -- interchange --------------------------------------------------------------------------------------------
 
     def _isa(self, offset: int, text: str) -> None:
-        self._end_interchange()
+        self._end_interchange(offset)
         self._flush()
         separators = Separators.of(text)
-        report = InterchangeReport(InterchangeHeader.parse(text), separators, offset, len(text))
+        report = InterchangeReport(InterchangeHeader.parse(text), separators, offset)
         self.interchange, self.ended, self.isa_position = report, False, 1
+        self.group_numbers.clear()
+        self.envelopes += 1
         if self.choose_options is not None:
             self.options = self.choose_options(report.header)
             self.memories.clear()
@@ -144,29 +113,30 @@ class _Reader:
             report.refuse(code, "ISA", element={"027": 16, "024": 11}.get(code, 0))
             self.ended = code != "024"
             return
-        for code, element, good in _header_checks(report.header, self.options.usage):
+        for code, element, good in header_checks(report.header, self.options.usage):
             if not good:
                 report.refuse(code, "ISA", 1, element)
 
     def _other(self, handler: Callable[[int, str], None] | None, offset: int, text: str) -> None:
         self.isa_position += 1
-        if handler is not None:
+        if self.interchange is None:
+            self._garbage(offset, len(text) + 1)
+        elif handler is not None and self._separators.element in text[2:4] + self._separators.element * (len(text) < 4):
             handler(offset, text)
         elif self.transaction is not None:
             self.position += 1
             self._begin_walk(text)
-        elif self.interchange is not None and not self.ended:
+        elif not self.ended:
             self.interchange.refuse("022", _name(text), self.isa_position)
 
     def _garbage(self, offset: int, length: int) -> None:
         report = self.interchange
         if report is not None and report.separators.fault() not in ("", "024"):
-            report.length = offset + length - report.offset
-            return
-        self._end_interchange()
+            return  # the rest of an interchange whose separators cannot be used
+        self._end_interchange(offset)
         before = self.quarantined
-        if before is not None and before.offset + before.length == offset:
-            self.quarantined = Quarantined(before.offset, before.length + length, before.reason)
+        if before is not None and offset - before.offset - before.length <= LINE_END:
+            self.quarantined = Quarantined(before.offset, offset + length - before.offset, before.reason)
             return
         self._flush()
         self.quarantined = Quarantined(offset, length, "bytes outside of an interchange")
@@ -176,12 +146,12 @@ class _Reader:
             self.ready.append(self.quarantined)
             self.quarantined = None
 
-    def _broken(self, offset: int) -> None:
+    def _broken(self, offset: int, reason: str) -> None:
         if self.interchange is not None:
             self.interchange.refuse("024", "", self.isa_position)
             self.ended = True
-        self._end_interchange()
-        self.ready.append(Quarantined(offset, 0, "a segment is longer than the limit; reading stopped"))
+        self._end_interchange(offset)
+        self.ready.append(Quarantined(offset, 0, reason))
 
     def _iea(self, offset: int, text: str) -> None:
         report = self.interchange
@@ -189,7 +159,7 @@ class _Reader:
             return
         self._end_group(missing=True)
         fields = self._fields(text)
-        if not fields[1].isdecimal() or int(fields[1]) != len(report.groups):
+        if _count(fields[1]) != len(report.groups):
             report.refuse("021", "IEA", self.isa_position, 1)
         if fields[2].strip() != report.header.control_number:
             report.refuse("001", "IEA", self.isa_position, 2)
@@ -197,10 +167,12 @@ class _Reader:
         self.ended = True
         self._end_interchange()
 
-    def _end_interchange(self) -> None:
+    def _end_interchange(self, end: int = 0) -> None:
+        """`end` is the offset behind an interchange that has no IEA."""
         report = self.interchange
         if report is None:
             return
+        report.length = report.length or end - report.offset
         self._end_group(missing=True)
         if not self.ended:
             report.refuse("023", "IEA", self.isa_position)
@@ -224,14 +196,19 @@ class _Reader:
         self._end_group(missing=True)
         fields = self._fields(text, 9)
         group = GroupReport(fields[1], fields[2], fields[3], fields[6], fields[8], offset)
+        if len(group.group) != 2 or not group.group.isalnum() or not group.group.isascii():
+            report.refuse("024", "GS", self.isa_position, 1)
         self.guides = guides_of(group.group, group.version)
         known_groups = {code for codes in GROUPS.values() for code in codes}
         if not self.guides and group.group != "FA":
             group.codes.append("1" if version_known(group.version) or group.group not in known_groups else "2")
         if not group.control_number.isdecimal() or len(group.control_number) > 9:
             group.codes.append("6")
-        elif any(other.control_number == group.control_number for other in report.groups):
+        elif group.control_number in self.group_numbers:
             group.codes.append("19")
+        self.group_numbers.add(group.control_number)
+        self.set_numbers.clear()
+        self.envelopes += 1
         report.groups.append(group)
         self.group = group
 
@@ -245,7 +222,7 @@ class _Reader:
         group.declared = fields[1]
         if fields[2] != group.control_number:
             group.codes.append("4")
-        if not fields[1].isdecimal() or int(fields[1]) != len(group.transactions):
+        if _count(fields[1]) != len(group.transactions):
             group.codes.append("5")
         self.group = None
 
@@ -271,8 +248,10 @@ class _Reader:
         report = TransactionReport(fields[1], fields[2], fields[3], "", offset, len(group.transactions) + 1)
         if not 4 <= len(fields[2]) <= 9 or not fields[2].isalnum():
             report.codes.append("7")
-        elif any(other.control_number == fields[2] for other in group.transactions):
+        elif fields[2] in self.set_numbers:
             report.codes.append("23")
+        self.set_numbers.add(fields[2])
+        self.envelopes += 1
         group.transactions.append(report)
         self.transaction, self.position = report, 1
         self.header = Segment(text, self._separators, 1)
@@ -304,7 +283,9 @@ class _Reader:
         walker, report = self.walker, self.transaction
         if walker is not None and report is not None and self.group is not None and self.interchange is not None:
             guide = walker.program.guide
-            self.ready.append(Unit(loop, guide, self.interchange.header, self.group, report, walker.units))
+            self.ready.append(
+                Unit(loop, guide, self.interchange.header, self.group, report, walker.units, tuple(walker.recent))
+            )
 
     def _se(self, offset: int, text: str) -> None:  # noqa: ARG002
         report = self.transaction
@@ -313,7 +294,7 @@ class _Reader:
             return
         self.position += 1
         fields = self._fields(text)
-        if not fields[1].isdecimal() or int(fields[1]) != self.position:
+        if _count(fields[1]) != self.position:
             report.codes.append("4")
         if fields[2] != report.control_number:
             report.codes.append("3")
@@ -374,23 +355,9 @@ class _Reader:
         return memory
 
 
-def _header_checks(header: InterchangeHeader, usage: str) -> tuple[tuple[str, int, bool], ...]:
-    """(TA105, ISA element, whether it is good), in the order they are reported."""
-    fields = header.fields
-    return (
-        ("017", 12, header.version in ENVELOPE_VERSIONS),
-        ("010", 1, fields[1] in ("00", "01", "02", "03", "04", "05", "06")),
-        ("012", 3, fields[3] in ("00", "01")),
-        ("005", 5, header.sender_qualifier in _QUALIFIERS),
-        ("006", 6, bool(header.sender)),
-        ("007", 7, header.receiver_qualifier in _QUALIFIERS),
-        ("008", 8, bool(header.receiver)),
-        ("014", 9, is_short_date(header.date)),
-        ("015", 10, len(header.time) == 4 and is_clock(header.time)),
-        ("018", 13, len(header.control_number) == 9 and header.control_number.isdecimal()),
-        ("019", 14, header.acknowledgement_requested in ("0", "1")),
-        ("020", 15, header.usage in ((usage,) if usage else ("P", "T", "I"))),
-    )
+def _count(text: str) -> int:
+    """A control count; -1 when it is none."""
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdecimal() else -1
 
 
 def _name(text: str) -> str:

@@ -12,6 +12,22 @@ from adapters.x12.wire.splitter import Separators
 Outcome = Literal["accepted", "accepted_with_errors", "partially_accepted", "rejected"]
 
 
+_WIDTHS = (2, 10, 2, 10, 2, 15, 2, 15, 6, 4, 1, 5, 9, 1, 1, 1)
+_STARTS = [4 + sum(_WIDTHS[:at]) + at for at in range(len(_WIDTHS))]
+_FIELDS = tuple((start, start + width) for start, width in zip(_STARTS, _WIDTHS, strict=True))
+"""Where ISA01 to ISA16 stand: by place, because a wrong separator must not hide who sent it."""
+
+
+def addressable(identifier: str) -> bool:
+    """Whether something can be sent under this ISA06 or ISA08: printable, and free of the usual separators."""
+    return (
+        0 < len(identifier) <= 15
+        and identifier.isascii()
+        and identifier.isprintable()
+        and not set(identifier) & set("*:^~")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class InterchangeHeader:
     """The ISA, blanks stripped."""
@@ -31,8 +47,7 @@ class InterchangeHeader:
     @classmethod
     def parse(cls, text: str) -> InterchangeHeader:
         """From the 106 characters of an ISA."""
-        fields = tuple(text[:105].split(text[3]))
-        fields = fields if len(fields) >= 17 else (*fields, *[""] * 17)
+        fields = ("ISA", *(text[start:stop] for start, stop in _FIELDS))
         stripped = [value.strip() for value in fields]
         return cls(
             stripped[5], stripped[6], stripped[7], stripped[8], stripped[9], stripped[10], stripped[12],
@@ -158,8 +173,9 @@ class InterchangeReport:
         return self.faults[0].code if self.faults else "000"
 
     def refuse(self, code: str, segment: str, position: int = 1, element: int = 0) -> None:
-        """Note a fault of the interchange itself: nothing inside counts then."""
-        self.faults.append(Fault("interchange", code, segment, position, element=element))
+        """Note a fault of the interchange itself, once per code: nothing inside counts then."""
+        if all(fault.code != code for fault in self.faults):
+            self.faults.append(Fault("interchange", code, segment, position, element=element))
 
     def settle(self) -> None:
         """Hand refusals down: interchange → groups → transaction sets."""

@@ -1,7 +1,7 @@
 """Rules between segments, as data in the guides: situations (SNIP 4) and balances (SNIP 3, Decimal).
 
     - {in: 2300, balance: CLM02, equals: [+2400/SV102]}
-    - {in: 2000B, when: [SBR02 = 18], never: 2000C}
+    - {in: 2000B, when: [SBR02 = 18], never: 2000C, need: [2010BA/N3, 2010BA/DMG]}
     - {in: 2300, when: [2000B/SBR01 = P], need: HI}
     - {in: 2400, count: LX01}                                   numbers from 1 within the enclosing loop
 
@@ -14,8 +14,8 @@ balance is only looked at when its own element is there and, with `if`, when tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
@@ -38,6 +38,8 @@ class Path:
     elements: tuple[int, ...]
     component: int
     keys: tuple[str, ...]
+    up: bool = False
+    """The first loop is one that encloses the rule's loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,141 +73,232 @@ def parse_path(text: str) -> Path:
     return Path(loops, match["segment"], elements, int(match["component"] or 0), keys)
 
 
+Tally = dict[str, Any]
+"""Sums and counts that rules carry from loop to loop of one transaction set."""
+
+Condition = Callable[[Loop], bool]
+
+
 def _loops(loop: Loop, path: Path) -> list[Loop]:
-    found = [loop]
-    for at, name in enumerate(path.loops):
-        above = loop.up(name) if at == 0 else None
-        found = [above] if above is not None else [child for one in found for child in one.loops(name)]
+    names, found = path.loops, [loop]
+    if path.up:
+        above = loop.up(names[0])
+        names, found = names[1:], [above] if above is not None else []
+    for name in names:
+        found = [child for one in found for child in one.items if child.id == name and isinstance(child, Loop)]
     return found
 
 
-def _segments(loop: Loop, path: Path) -> Iterator[Segment]:
-    for one in _loops(loop, path):
-        yield from one.segments(path.segment, *path.keys)
+def _segments(loop: Loop, path: Path) -> list[Segment]:
+    name, keys = path.segment, path.keys
+    found: list[Segment] = []
+    for one in _loops(loop, path) if path.loops else (loop,):
+        for item in one.items:
+            if item.id == name and isinstance(item, Segment) and (not keys or item.get(1, 1) in keys):
+                found.append(item)
+    return found
 
 
-def _values(loop: Loop, path: Path) -> Iterator[str]:
+def _values(loop: Loop, path: Path) -> list[str]:
+    component = path.component
+    found = []
     for segment in _segments(loop, path):
         for element in path.elements:
-            value = segment.get(element, path.component)
+            value = segment.get(element, component)
             if value:
-                yield value
+                found.append(value)
+    return found
 
 
 def _present(loop: Loop, path: Path) -> bool:
     if not path.segment:
         gone = len(path.loops) == 1 and path.loops[0] in loop.dropped
         return gone or any(one is not loop for one in _loops(loop, path))
-    if path.elements:
-        return any(True for _ in _values(loop, path))
-    return any(True for _ in _segments(loop, path))
+    return bool(_values(loop, path) if path.elements else _segments(loop, path))
 
 
-def _holds(loop: Loop, condition: str) -> bool:
-    words = condition.split()
+def _condition(words: list[str], path: Path) -> Condition:
     if words[0] == "not":
-        return not _present(loop, parse_path(words[1]))
-    path = parse_path(words[0])
+        return lambda loop: not _present(loop, path)
     if len(words) == 1:
-        return _present(loop, path)
-    wanted = set(words[2].split("|"))
-    found = list(_values(loop, path))
-    return any(value in wanted for value in found) if words[1] == "=" else not any(value in wanted for value in found)
+        return lambda loop: _present(loop, path)
+    wanted = frozenset(words[2].split("|"))
+    if words[1] == "=":
+        return lambda loop: not wanted.isdisjoint(_values(loop, path))
+    return lambda loop: wanted.isdisjoint(_values(loop, path))
+
+
+ZERO = Decimal(0)
 
 
 def number(text: str) -> Decimal:
-    """A decimal; zero when it is none (the element check has said so already)."""
+    """A plain decimal; zero when it is none (the element check has said so already). No exponents: they overflow."""
+    if len(text) > 30 or not text.replace(".", "", 1).lstrip("-").isdecimal():
+        return ZERO
     try:
-        value = Decimal(text)
+        return Decimal(text)
     except InvalidOperation:
-        return Decimal(0)
-    return value if value.is_finite() else Decimal(0)
+        return ZERO
 
 
-def total(loop: Loop, term: str) -> Decimal:
-    """The signed sum of a term."""
-    sign, path = (-1, term[1:]) if term.startswith("-") else (1, term.lstrip("+"))
-    return sign * sum((number(value) for value in _values(loop, parse_path(path))), Decimal(0))
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A signed sum over a path."""
+
+    sign: int
+    path: Path
+
+    def of(self, loop: Loop) -> Decimal:
+        """Its value in a loop."""
+        total = ZERO
+        for value in _values(loop, self.path):
+            total += number(value)
+        return total if self.sign > 0 else -total
 
 
-def findings(rule: dict[str, Any], loop: Loop, tally: dict[str, Any]) -> Iterator[Finding]:
-    """Where one rule does not hold in one loop."""
-    conditions = rule.get("when", ())
-    if not all(_holds(loop, condition) for condition in conditions):
-        return
-    effect: Effect | None = "report" if rule.get("report") else None
-    trigger = _trigger(loop, conditions)
-    if "need" in rule and not _present(loop, parse_path(rule["need"])):
-        yield _wanted(loop, rule["need"], "I9", "I6", "needed here", trigger, effect)
-    if "never" in rule and _present(loop, parse_path(rule["never"])):
-        yield _wanted(loop, rule["never"], "I13", "I9", "not allowed here", trigger, effect)
-    if "balance" in rule:
-        yield from _balance(rule, loop, tally)
-    if "tally" in rule:
-        tally[rule["tally"]] = tally.get(rule["tally"], Decimal(0)) + sum(
-            (total(loop, term) for term in rule["of"]), Decimal(0)
-        )
-    if "count" in rule:
-        yield from _count(rule["count"], loop, tally)
-    if "positive" in rule:
-        path = parse_path(rule["positive"])
-        for segment in _segments(loop, path):
-            if segment.get(path.elements[0]).startswith("-"):
-                yield Finding("I12", 4, "not below zero", segment, "", "", path.elements[0], 0, "782", None, effect)
+class Rule:
+    """One rule of a guide, made ready once."""
 
+    __slots__ = ("ancestors", "checks", "conditions", "effect", "source", "triggers")
 
-def _trigger(loop: Loop, conditions: Any) -> Segment | None:
-    for condition in conditions:
-        words = condition.split()
-        if words[0] != "not":
-            segment = next(_segments(loop, parse_path(words[0])), None)
-            if segment is not None:
-                return segment
-    return None
+    def __init__(self, source: dict[str, Any], ancestors: frozenset[str] = frozenset()) -> None:
+        self.source = source
+        self.ancestors = ancestors
+        conditions = [text.split() for text in source.get("when", ())]
+        self.conditions = [_condition(words, self._path(words[words[0] == "not"])) for words in conditions]
+        self.triggers = [self._path(words[0]) for words in conditions if words[0] != "not"]
+        self.effect: Effect | None = "report" if source.get("report") else None
+        makers = {
+            "need": self._need, "never": self._never, "balance": self._balance, "tally": self._tally,
+            "count": self._count, "positive": self._positive,
+        }  # fmt: skip
+        self.checks = [
+            maker(text)
+            for name, maker in makers.items()
+            for text in (source[name] if isinstance(source.get(name), list) else [source.get(name)])
+            if text is not None
+        ]
 
+    def _path(self, text: str) -> Path:
+        path = parse_path(text)
+        return replace(path, up=True) if path.loops and path.loops[0] in self.ancestors else path
 
-def _wanted(
-    loop: Loop, text: str, element_code: str, segment_code: str, words: str, trigger: Segment | None,
-    effect: Effect | None,
-) -> Finding:  # fmt: skip
-    path = parse_path(text)
-    segment = next(_segments(loop, path), None) if path.segment else None
-    if path.elements and segment is not None:
+    def _sums(self, terms: list[str]) -> list[Sum]:
+        return [Sum(-1 if term.startswith("-") else 1, self._path(term.lstrip("+-"))) for term in terms]
+
+    def paths(self) -> list[Path]:
+        """Every path it looks at."""
+        texts = [text.split()[text.startswith("not ")] for text in self.source.get("when", ())]
+        for name in ("need", "never", "balance", "count", "positive"):
+            value = self.source.get(name, ())
+            texts += [value] if isinstance(value, str) else value
+        texts += [term.lstrip("+-") for name in ("equals", "of") for term in self.source.get(name, ())]
+        return [self._path(text) for text in texts]
+
+    def findings(self, loop: Loop, tally: Tally) -> Sequence[Finding]:
+        """Where it does not hold in one loop."""
+        for condition in self.conditions:
+            if not condition(loop):
+                return ()
+        if len(self.checks) == 1:
+            return self.checks[0](loop, tally)
+        return [finding for check in self.checks for finding in check(loop, tally)]
+
+    def _trigger(self, loop: Loop) -> Segment | None:
+        return next((segment for path in self.triggers for segment in _segments(loop, path)), None)
+
+    def _need(self, text: str) -> Check:
+        path = self._path(text)
+
+        def check(loop: Loop, _: Tally) -> Sequence[Finding]:
+            if not _present(loop, path):
+                return (self._wanted(loop, text, path, ("I9", "I6"), "needed here"),)
+            return ()
+
+        return check
+
+    def _never(self, text: str) -> Check:
+        path = self._path(text)
+
+        def check(loop: Loop, _: Tally) -> Sequence[Finding]:
+            if _present(loop, path):
+                return (self._wanted(loop, text, path, ("I13", "I9"), "not allowed here"),)
+            return ()
+
+        return check
+
+    def _wanted(self, loop: Loop, text: str, path: Path, codes: tuple[str, str], words: str) -> Finding:
+        segment = next(iter(_segments(loop, path)), None) if path.segment else None
+        if segment is None and path.elements:
+            segment = next(iter(_segments(loop, replace(path, keys=()))), None)
+        trigger = self._trigger(loop)
+        if path.elements and segment is not None:
+            return Finding(
+                codes[0], 4, words, segment, "", "", path.elements[0], path.component, trigger=trigger,
+                effect=self.effect,
+            )  # fmt: skip
+        loops = path.loops[-1] if path.loops else ""
         return Finding(
-            element_code, 4, words, segment, "", "", path.elements[0], path.component, trigger=trigger, effect=effect
+            codes[1], 4, f"{text} {words}", segment or trigger, path.segment, loops, trigger=trigger, effect=self.effect
         )
-    name = path.segment or path.loops[-1]
-    return Finding(
-        segment_code, 4, f"{text} {words}", segment or trigger, name if path.segment else "",
-        path.loops[-1] if path.loops else "", trigger=trigger, effect=effect,
-    )  # fmt: skip
+
+    def _balance(self, text: str) -> Check:
+        path, element = self._path(text), self._path(text).elements[0]
+        terms = self._sums(self.source["equals"])
+        tallies = self.source.get("tallies", ())
+        words = "the balance of " + " ".join([*self.source["equals"], *tallies])
+
+        def check(loop: Loop, tally: Tally) -> Sequence[Finding]:
+            segment = next(iter(_segments(loop, path)), None)
+            value = segment.get(element, path.component) if segment is not None else ""
+            if not value:
+                return ()
+            wanted = sum((term.of(loop) for term in terms), ZERO)
+            for name in tallies:
+                wanted += tally.pop(name, ZERO)
+            if number(value) != wanted:
+                return (Finding("I12", 3, words, segment, "", "", element, path.component, "782", effect=self.effect),)
+            return ()
+
+        return check
+
+    def _tally(self, name: str) -> Check:
+        terms = self._sums(self.source["of"])
+
+        def check(loop: Loop, tally: Tally) -> Sequence[Finding]:
+            tally[name] = tally.get(name, ZERO) + sum((term.of(loop) for term in terms), ZERO)
+            return ()
+
+        return check
+
+    def _count(self, text: str) -> Check:
+        """Numbers from 1 within the parent: the tally remembers the parent and how far it came."""
+        path = self._path(text)
+        key = f"count {text}"
+
+        def check(loop: Loop, tally: Tally) -> Sequence[Finding]:
+            parent, last = tally.get(key, (None, 0))
+            last = last + 1 if parent is loop.parent else 1
+            tally[key] = (loop.parent, last)
+            segment = next(iter(_segments(loop, path)), None)
+            value = segment.get(path.elements[0]) if segment is not None else ""
+            if value and value.lstrip("0") != str(last):
+                return (Finding("7", 1, "the next number from 1", segment, "", "", path.elements[0], 0, "554"),)
+            return ()
+
+        return check
+
+    def _positive(self, text: str) -> Check:
+        path = self._path(text)
+
+        def check(loop: Loop, _: Tally) -> Sequence[Finding]:
+            return [
+                Finding("I12", 4, "not below zero", segment, "", "", path.elements[0], 0, "782")
+                for segment in _segments(loop, path)
+                if segment.get(path.elements[0]).startswith("-")
+            ]
+
+        return check
 
 
-def _balance(rule: dict[str, Any], loop: Loop, tally: dict[str, Any]) -> Iterator[Finding]:
-    path = parse_path(rule["balance"])
-    segment = next(_segments(loop, path), None)
-    if segment is None or not segment.get(path.elements[0], path.component):
-        return
-    if "if" in rule and not _present(loop, parse_path(rule["if"])):
-        return
-    wanted = sum((total(loop, term) for term in rule["equals"]), Decimal(0))
-    for name in rule.get("tallies", ()):
-        wanted += tally.pop(name, Decimal(0))
-    if number(segment.get(path.elements[0], path.component)) != wanted:
-        words = "the balance of " + " ".join([*rule["equals"], *rule.get("tallies", ())])
-        yield Finding("I12", 3, words, segment, "", "", path.elements[0], path.component, "782")
-
-
-def _count(text: str, loop: Loop, tally: dict[str, Any]) -> Iterator[Finding]:
-    """Numbers from 1 within the parent: the tally remembers the parent and how far it came."""
-    path = parse_path(text)
-    segment = next(_segments(loop, path), None)
-    if segment is None:
-        return
-    key = f"count {loop.id}"
-    parent, last = tally.get(key, (None, 0))
-    last = last + 1 if parent is loop.parent else 1
-    tally[key] = (loop.parent, last)
-    value = segment.get(path.elements[0])
-    if value and value.lstrip("0") != str(last):
-        yield Finding("7", 1, "the next number from 1", segment, "", "", path.elements[0], 0, "554")
+Check = Callable[[Loop, Tally], Sequence[Finding]]

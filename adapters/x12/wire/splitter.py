@@ -67,10 +67,12 @@ def _unfit(separator: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one segment may hold, in bytes."""
+    """How much one segment may hold, in bytes, and how many envelopes one file may have."""
 
     max_segment: int = 1 << 20
     max_binary: int = 1 << 26
+    max_envelopes: int = 200_000
+    """Interchanges, groups and transaction sets together: a report is kept of each."""
 
 
 def readable(header: str) -> bool:
@@ -105,6 +107,8 @@ class _Splitter:
         self.separators: Separators | None = None
         self.white = _WHITE
         self.broken = False
+        self.lost = False
+        """Between interchanges, in bytes that are none: white space belongs to them too."""
 
     def feed(self, chunk: bytes, *, last: bool = False) -> bool:
         """Take more bytes; tell whether it is time to drain."""
@@ -121,12 +125,12 @@ class _Splitter:
         """Yield what is complete."""
         progress = True
         while self.buffer and progress and not self.broken:
-            before = self.offset
+            before, state = self.offset, self.separators
             if self.separators is None:
                 yield from self._header(last=last)
             else:
                 yield from self._segments(self.separators, last=last)
-            progress = self.offset > before
+            progress = self.offset > before or self.separators is not state
 
     def _advance(self, count: int) -> None:
         self.buffer = self.buffer[count:]
@@ -137,7 +141,7 @@ class _Splitter:
         if self.offset == 0 and self.buffer.startswith(_BYTE_ORDER_MARK):
             self._advance(3)
             return
-        text = self.buffer.lstrip(_WHITE + "\0\x1a")
+        text = self.buffer if self.lost else self.buffer.lstrip(_WHITE + "\0\x1a")
         if len(text) < len(self.buffer):
             self._advance(len(self.buffer) - len(text))
             return
@@ -150,7 +154,7 @@ class _Splitter:
         if separators.fault() in ("", "024"):
             self.separators = separators
             self.white = "".join(set(_WHITE) - {separators.element, separators.component})
-        offset = self.offset
+        offset, self.lost = self.offset, False
         self._advance(ISA_LENGTH)
         yield HEADER, offset, text[:ISA_LENGTH]
 
@@ -160,15 +164,19 @@ class _Splitter:
         while at >= 0 and len(text) - at >= ISA_LENGTH and not readable(text[at : at + ISA_LENGTH]):
             at = text.find("ISA", at + 1)
         end = at if at > 0 else len(text) if last else max(len(text) - 2, 1)
-        offset = self.offset
+        offset, self.lost = self.offset, True
         self._advance(end)
         yield GARBAGE, offset, text[:end]
 
     def _segments(self, separators: Separators, *, last: bool) -> Iterator[Token]:
         mark, terminator = separators.element, separators.segment
         end = self.buffer.rfind(terminator) + 1
+        special = [self.buffer.find(name, 0, end) for name in (f"BIN{mark}", f"BDS{mark}", f"IEA{mark}", "ISA")]
+        first = min((at for at in special if at >= 0), default=-1)
+        if first >= 0:  # the plain segments before it go the fast way
+            end = self.buffer.rfind(terminator, 0, first) + 1
         block = self.buffer[:end]
-        if f"BIN{mark}" in block or f"BDS{mark}" in block or f"IEA{mark}" in block or f"ISA{mark}" in block:
+        if first >= 0 and not block.strip(self.white + terminator):
             yield from self._careful(separators, last=last)
         elif block:
             offset, white = self.offset, self.white
@@ -188,7 +196,9 @@ class _Splitter:
             start = at
             while start < len(buffer) and buffer[start] in self.white:
                 start += 1
-            if buffer.startswith(f"ISA{mark}", start):
+            if not last and len(buffer) - start < ISA_LENGTH and buffer.startswith("ISA", start):
+                break
+            if readable(buffer[start : start + ISA_LENGTH]):
                 self.separators, at = None, start
                 break
             end = self._end(buffer, start, separators, last=last)
@@ -222,6 +232,10 @@ class _Splitter:
         """An unfinished segment: wait for more within the limits, or take it as it is at the end of the file."""
         text = self.buffer.lstrip(self.white)
         offset = self.offset + len(self.buffer) - len(text)
+        if readable(text[:ISA_LENGTH]):
+            self.separators = None
+            self._advance(len(self.buffer) - len(text))
+            return
         if last:
             self._advance(len(self.buffer))
             if text:

@@ -27,10 +27,12 @@ _INTERNAL = Separators("\x1d", "\x1f", "\x1e", "\x1c")
 class Segment:
     """One segment: its text and where it stands. Elements count from 1, as in the guides."""
 
-    __slots__ = ("_fields", "position", "separators", "text")
+    __slots__ = ("_fields", "id", "position", "separators", "text")
 
-    def __init__(self, text: str, separators: Separators, position: int = 0) -> None:
+    def __init__(self, text: str, separators: Separators, position: int = 0, name: str = "") -> None:
         self.text = text
+        self.id = name or text.split(separators.element, 1)[0]
+        """Identifier, e.g. `NM1`."""
         self.separators = separators
         self.position = position
         """Position in the transaction set, ST = 1."""
@@ -45,11 +47,6 @@ class Segment:
         return cls(_INTERNAL.element.join(parts), _INTERNAL)
 
     @property
-    def id(self) -> str:
-        """Identifier, e.g. `NM1`."""
-        return self.fields[0]
-
-    @property
     def fields(self) -> list[str]:
         """Identifier and raw elements (composites and repetitions still joined)."""
         if self._fields is None:
@@ -58,6 +55,13 @@ class Segment:
 
     def get(self, element: int, component: int = 0, repetition: int = 1) -> str:
         """A value, "" when absent. Component 0 is the whole element (its first component when it is a composite)."""
+        fields = self._fields or self.fields
+        if element >= len(fields):
+            return ""
+        value, separators = fields[element], self.separators
+        plain = separators.component not in value and (not separators.repetition or separators.repetition not in value)
+        if plain and component < 2 and repetition == 1:
+            return value if value.isascii() else decoded(value)
         repetitions = self.repetitions(element)
         if len(repetitions) < repetition:
             return ""

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from adapters.x12.wire.dictionary import dictionary
 from adapters.x12.wire.faults import Effect, Fault
 from adapters.x12.wire.guide import LoopNode, Move, SegmentNode, moves, remaining
 from adapters.x12.wire.program import Flaw, Program
-from adapters.x12.wire.rules import Finding, findings
+from adapters.x12.wire.rules import Finding
 from adapters.x12.wire.tree import Loop, Segment
 
 MEMO_SIZE = 1000
 """Texts remembered per node; then forgotten and learnt anew."""
 
 MAX_FAULTS = 1000
-"""Faults kept per transaction set; more would not help the sender and would fill the memory."""
+"""Faults kept per transaction set and effect; more would not help the sender and would fill the memory."""
 
 DEFAULT_EFFECTS: Mapping[int, Effect] = {1: "reject", 2: "reject", 3: "error", 4: "reject", 5: "report", 7: "report"}
 """SNIP type → effect, where the partner's profile says nothing else."""
@@ -73,9 +74,14 @@ class Walker:
         self.effects = effects
         self.keep = keep
         self.on_unit = on_unit
+        self.lean = not keep and on_unit is None
+        """Nobody will read the tree: keep only what rules look at."""
         self.faults: list[Fault] = []
+        self.kept: dict[str, int] = {}
+        self.recent: list[Fault] = []
+        """Faults since the last unit ended: those of the next one and of what introduces it."""
         self.units = 0
-        self.tally: dict[str, object] = {}
+        self.tally: dict[str, Any] = {}
         """Sums that rules carry across units."""
         self.tree = Loop(guide.root.id)
         self.tree.items.append(header)
@@ -105,10 +111,11 @@ class Walker:
         frame = frames[-1]
         counts, slot, target = frame.counts, move.slot, move.target
         counts[slot] += 1
-        segment = Segment(text, self.separators, position)
         if target.index:
-            frame.loop.items.append(segment)
+            if target.needed or not self.lean:
+                frame.loop.items.append(Segment(text, self.separators, position, target.id))
         else:
+            segment = Segment(text, self.separators, position, target.id)
             node = target.loop
             loop = Loop(node.id, frame.loop)
             frame.loop.items.append(loop)
@@ -181,15 +188,18 @@ class Walker:
                 position=frame.position, snip=2, effect="report",
             )  # fmt: skip
         for rule in node.rules:
-            for finding in findings(rule, loop, self.tally):
+            for finding in rule.findings(loop, self.tally):
                 self._found(finding, frame)
         if node.unit:
             self.units += 1
             if self.on_unit is not None:
                 self.on_unit(loop)
+            self.recent.clear()
         if node.transient and not self.keep and self.frames:
             above = self.frames[-1].loop
             above.items.pop()
+            if self.lean:
+                loop.items.clear()  # nobody holds it: no cycle is left for the collector
             if node.id not in above.dropped:
                 above.dropped |= {node.id}
 
@@ -270,21 +280,25 @@ class Walker:
         effect: Effect | None = None,
         **rest: object,
     ) -> None:
-        if len(self.faults) >= MAX_FAULTS:
+        effect = effect or self.effects.get(snip, "reject")
+        kept = self.kept[effect] = self.kept.get(effect, 0) + 1
+        if kept > MAX_FAULTS and len(self.recent) >= MAX_FAULTS:
             return
-        self.faults.append(
-            Fault(
-                level=level,  # type: ignore[arg-type]
-                code=code,
-                segment=segment,
-                segment_position=position or self.position,
-                loop="" if loop == self.program.guide.transaction else loop,
-                snip=snip,
-                effect=effect or self.effects.get(snip, "reject"),
-                business_unit=self._business_unit(),
-                **rest,  # type: ignore[arg-type]
-            )
+        fault = Fault(
+            level=level,  # type: ignore[arg-type]
+            code=code,
+            segment=segment,
+            segment_position=position or self.position,
+            loop="" if loop == self.program.guide.transaction else loop,
+            snip=snip,
+            effect=effect,
+            business_unit=self._business_unit(),
+            **rest,  # type: ignore[arg-type]
         )
+        if kept <= MAX_FAULTS:
+            self.faults.append(fault)
+        if len(self.recent) < MAX_FAULTS:
+            self.recent.append(fault)
 
     def _business_unit(self) -> tuple[str, str] | None:
         """What names the claim or request a fault is in."""

@@ -103,7 +103,7 @@ def test_media_types_refused(content_type: str) -> None:
         wire.parse(b"{}", content_type)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_resource_or_a_sender_error(body: bytes) -> None:
     for form in ("json", "xml"):
@@ -125,11 +125,13 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), json_values, max_size=3))
 def test_whatever_is_written_reads_back_equal(value: dict[str, object]) -> None:
     assert wire.parse(wire.serialize(value), "json") == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), json_values, max_size=3))
 def test_the_standard_library_reads_the_same(value: dict[str, object]) -> None:
     body = wire.serialize(value)

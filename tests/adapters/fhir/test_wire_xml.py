@@ -58,6 +58,14 @@ def test_primitive_extensions_and_holes_in_lists_survive() -> None:
     assert there_and_back(resource) == resource
 
 
+def test_a_schema_location_is_ignored() -> None:
+    body = (
+        b'<Patient xmlns="http://hl7.org/fhir" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+        b' xsi:schemaLocation="http://hl7.org/fhir ../patient.xsd"><active value="true"/></Patient>'
+    )
+    assert wire.parse(body, "xml") == {"resourceType": "Patient", "active": True}
+
+
 def test_element_order_is_the_standards() -> None:
     body = wire.serialize({"resourceType": "Patient", "gender": "male", "active": True, "id": "1"}, "xml").decode()
     assert body.index("<id ") < body.index("<active ") < body.index("<gender ")
@@ -74,6 +82,8 @@ def test_element_order_is_the_standards() -> None:
         b'<Patient xmlns="http://hl7.org/fhir"><gender value="male"/><gender value="male"/></Patient>',
         b'<Patient xmlns="http://hl7.org/fhir"><active value="maybe"/></Patient>',
         b'<Patient xmlns="http://hl7.org/fhir" odd="1"/>',
+        b'<Patient xmlns="http://hl7.org/fhir" id="1"/>',
+        b'<Patient xmlns="http://hl7.org/fhir"><photo url="http://x.test"/></Patient>',
         b'<Patient xmlns="http://example.org"/>',
         b'<Nope xmlns="http://hl7.org/fhir"/>',
         '<?xml version="1.0" encoding="UTF-16"?><Patient xmlns="http://hl7.org/fhir"/>'.encode("utf-16"),

@@ -106,6 +106,7 @@ async def test_the_connection_goes_to_the_checked_address_under_the_name() -> No
     assert request.url.host == "93.184.215.14"
     assert request.headers["host"] == "payer.example"
     assert request.extensions["sni_hostname"] == "payer.example"
+    assert request.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["93.184.215.14", "10.0.0.1"], ["::ffff:10.0.0.1"], []])

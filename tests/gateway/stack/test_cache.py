@@ -73,3 +73,4 @@ provide(Path({str(tmp_path)!r}), "tool-1", build)
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
     folder = provide(tmp_path, "tool-1", lambda target, _work: (target / "whole").touch())
     assert [path.name for path in folder.iterdir()] == ["whole"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner
 
+from gateway.cli import stack as stack_commands
 from gateway.core.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.stack import Addresses, Stack, StackSettings, java, kafka, postgres, temporal
-from gateway.stack.progress import Silent
+from gateway.stack.progress import Display, Lines, Silent
 
 
 def quiet(_text: str) -> None:
@@ -67,7 +71,7 @@ def test_temporal_comes_from_the_cache_before_anything_is_fetched(bin_folder: Pa
 def test_the_sdks_download_comes_before_building(
     bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def download(folder: Path) -> Path:
+    def download(folder: Path, _work: Path) -> Path:
         return script(folder, "temporal-sdk", "downloaded")
 
     monkeypatch.setattr(temporal, "_download", download)
@@ -80,12 +84,12 @@ def test_the_sdks_download_comes_before_building(
 def test_a_go_that_cannot_fetch_names_the_registry_and_the_way_out(
     bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(temporal, "_download", lambda _folder: None)
+    monkeypatch.setattr(temporal, "_download", lambda *_: None)
     go = bin_folder / "go"
+    reason = 'Get "https://registry.invalid/a": dial tcp: lookup registry.invalid on 10.0.0.1:53: connection refused'
     go.write_text(
         '#!/bin/sh\n[ "$1" = env ] && echo go1.27.3 && exit 0\n'
-        "echo 'go: downloading a.example/b v1' >&2\n"
-        "echo 'Get \"https://registry.invalid/a/@v/list\": dial tcp: connection refused' >&2\nexit 1\n"
+        f"echo 'go: downloading a.example/b v1' >&2\necho '{reason}' >&2\nexit 1\n"
     )
     go.chmod(0o755)
     said: list[str] = []
@@ -97,9 +101,12 @@ def test_a_go_that_cannot_fetch_names_the_registry_and_the_way_out(
     assert "downloading Go modules 1" in said
 
 
-def test_an_old_go_is_passed_over(bin_folder: Path) -> None:
+def test_an_old_go_is_passed_over(bin_folder: Path, tmp_path: Path) -> None:
+    environment = temporal.go_environment(tmp_path)
     script(bin_folder, "go", "go1.19.8")
-    assert temporal.go() != bin_folder / "go"
+    assert temporal.go(environment) != bin_folder / "go"
+    script(bin_folder, "go", "go1.26.8")
+    assert temporal.go(environment) == bin_folder / "go"
 
 
 def test_an_installed_kafka_gives_its_jars(bin_folder: Path, tmp_path: Path) -> None:
@@ -193,6 +200,22 @@ def test_an_address_in_the_settings_comes_first_and_must_answer(
     assert "secret" not in str(caught.value)
 
 
+def test_reset_deletes_only_a_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").touch()
+    result = CliRunner().invoke(stack_commands.app, ["reset", "--yes", "--state", str(tmp_path)])
+    assert result.exit_code == 0
+    assert (tmp_path / "data" / "thesis.txt").exists()
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(mode=0o755)
+    with pytest.raises(ConfigurationError):
+        Stack(StackSettings(state=tmp_path / "mine", kafka="127.0.0.1:1"), {"kafka"}, Silent()).up()
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "mine" / "secrets").stat().st_mode & 0o777 == 0o700
+
+
 def test_no_error_names_a_host() -> None:
     for text in (temporal.HELP, java.MAVEN_HELP, kafka.INSTEAD, postgres.INSTEAD):
         assert "." not in text.replace(". ", " ").replace(".sh", "").replace(".xml", "").replace("1.5", "")
@@ -206,3 +229,40 @@ def test_a_password_is_not_shown() -> None:
     shown = Addresses(postgres="postgresql://me:secret@h:1/d", kafka="h:2").without_password
     assert shown["postgres"] == "postgresql://me:…@h:1/d"
     assert shown["kafka"] == "h:2"
+
+
+def test_a_part_that_fails_does_not_let_the_others_go_on_for_minutes(
+    bin_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temporal, "_download", lambda *_: None)
+    go = bin_folder / "go"
+    go.write_text('#!/bin/sh\n[ "$1" = env ] && echo go1.27.3 && exit 0\nexec sleep 600\n')
+    go.chmod(0o755)
+    (bin_folder / "sleep").symlink_to("/bin/sleep")
+    settings = StackSettings(state=tmp_path / "state", cache=tmp_path / "cache", kafka="127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="Kafka address"):
+        Stack(settings, {"kafka", "temporal"}, Silent()).up()
+    records = list((tmp_path / "cache" / "work").rglob("build.json"))
+    assert records == []
+
+
+def test_what_is_said_on_a_terminal_and_elsewhere() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    plain, live = io.StringIO(), Terminal()
+    lines = Lines(Console(file=plain))
+    display = Display(Console(file=live, force_terminal=True))
+    for progress in (lines, display):
+        for number in range(5):
+            progress.doing("temporal", f"downloading {number}")
+        progress.doing("temporal", "starting")
+        progress.done("temporal", "at 127.0.0.1:1")
+        progress.close()
+    assert [line.rpartition(" (")[0] or line for line in plain.getvalue().splitlines()] == [
+        "temporal: downloading 0",
+        "temporal: starting",
+        "temporal: at 127.0.0.1:1",
+    ]
+    assert "at 127.0.0.1:1" in live.getvalue()

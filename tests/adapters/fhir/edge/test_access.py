@@ -70,13 +70,16 @@ async def test_the_token_endpoint_gives_short_lived_tokens(world: World) -> None
 async def test_every_refusal_of_the_token_endpoint_looks_alike(world: World) -> None:
     used = assertion(CLOCK.now)
     assert (await token(world, signed=used)).status_code == 200
-    refused = [
-        await token(world, signed=used),
-        await token(world, signed=assertion(CLOCK.now, aud="https://other.example")),
-        await token(world, signed=assertion(CLOCK.now, ec_key("evil"))),
-        await token(world, signed=assertion(CLOCK.now, iss="nobody", sub="nobody")),
-        await token(world, signed="x.y.z"),
-    ]
+    with structlog.testing.capture_logs() as captured:
+        refused = [
+            await token(world, signed=used),
+            await token(world, signed=assertion(CLOCK.now, aud="https://other.example")),
+            await token(world, signed=assertion(CLOCK.now, ec_key("evil"))),
+            await token(world, signed=assertion(CLOCK.now, iss="nobody", sub="nobody")),
+            await token(world, signed="x.y.z"),
+        ]
+    lines = [line for line in captured if line["event"] == "token refused"]
+    assert [line["reason"] for line in lines] == ["replay", "audience", "signature", "unknown client", "not a JWT"]
     assert {(r.status_code, r.text) for r in refused} == {(400, '{"error":"invalid_client"}')}
     assert (await token(world, "patient/*.rs")).json() == {"error": "invalid_scope"}
     assert (await token(world, grant_type="password")).json() == {"error": "unsupported_grant_type"}
@@ -143,6 +146,22 @@ async def test_what_was_issued_to_one_client_is_404_for_another(world: World) ->
     hidden = await world.http.get(address, headers=stranger)
     unknown = await world.http.get("/fhir/pas/2.2.1/ClaimResponse/none", headers=stranger)
     assert (hidden.status_code, hidden.content) == (unknown.status_code, unknown.content) == (404, unknown.content)
+
+
+async def test_a_hook_takes_its_callers_own_jwt_once_and_for_this_service_only(world: World) -> None:
+    service = "http://gateway.example/cds-services/order-sign-crd"
+    path = "/cds-services/order-sign-crd"
+
+    async def attempt(signed: str, address: str = path) -> int:
+        return (await world.post(address, {}, authorization=f"Bearer {signed}")).status_code
+
+    good = assertion(CLOCK.now, aud=service, sub=None)
+    assert await attempt(good) == 400  # let in: the body is what is wrong
+    assert await attempt(good) == 401
+    for claims in ({"aud": "http://gateway.example/cds-services/order-select-crd"}, {"aud": service, "iss": "nobody"}):
+        assert await attempt(assertion(CLOCK.now, sub=None, **claims)) == 401
+    assert await attempt(assertion(CLOCK.now, ec_key("evil"), aud=service)) == 401
+    assert await attempt(assertion(CLOCK.now, aud=service, sub=None), SUBMIT) == 401
 
 
 async def test_a_forged_certificate_header_is_nothing(world: World) -> None:

@@ -118,6 +118,18 @@ async def test_a_body_over_the_limit_is_413_announced_or_not(world: World) -> No
     assert response.json()["issue"][0]["code"] == "too-long"
 
 
+async def test_many_large_bodies_cannot_take_all_memory() -> None:
+    async with running(max_held=3_000_000) as world:
+        large = b'{"resourceType":"Bundle","x":"' + b"a" * 1_000_000 + b'"}'
+        answers = await asyncio.gather(*(world.post(SUBMIT, large) for _ in range(20)))
+        statuses = {response.status_code for response in answers}
+        assert 503 in statuses
+        assert statuses <= {422, 503}
+        assert all(r.headers["retry-after"] for r in answers if r.status_code == 503)
+        assert world.application.state.edge.held.total == 0
+        assert (await world.submit(GOOD)).status_code == 200
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,12 +92,24 @@ async def test_an_attachment_finds_the_case_that_asked(world: World) -> None:
     assert (await world.post(path, bare)).status_code in {400, 422}
 
 
-ORDER = {"resourceType": "ServiceRequest", "id": "s1", "status": "draft", "intent": "order"}
-COVERAGE = {"resourceType": "Coverage", "id": "v1", "status": "active"}
+ORDER: dict[str, Any] = {
+    "resourceType": "ServiceRequest",
+    "id": "s1",
+    "status": "draft",
+    "intent": "order",
+    "subject": {"reference": "Patient/1"},
+}
+COVERAGE: dict[str, Any] = {
+    "resourceType": "Coverage",
+    "id": "v1",
+    "status": "active",
+    "beneficiary": {"reference": "Patient/1"},
+    "payor": [{"display": "Payer"}],
+}
 
 
 def hook(name: str = "order-sign", **context: Any) -> dict[str, Any]:
-    other = {"resourceType": "ServiceRequest", "id": "s2", "status": "draft"}
+    other = {**ORDER, "id": "s2"}
     return {
         "hook": name,
         "hookInstance": "6f1f4f4e-0000-4000-8000-000000000000",
@@ -104,7 +119,7 @@ def hook(name: str = "order-sign", **context: Any) -> dict[str, Any]:
             "draftOrders": {"resourceType": "Bundle", "entry": [{"resource": ORDER}, {"resource": other}]},
             **context,
         },
-        "prefetch": {"coverage": {"resourceType": "Bundle", "entry": [{"resource": COVERAGE}]}},
+        "prefetch": {"coverage": {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": COVERAGE}]}},
     }
 
 
@@ -168,6 +183,24 @@ async def test_slow_rules_do_not_stop_the_order(world: World, monkeypatch: pytes
     async with running(hook_seconds=0.3) as other:
         answer = (await other.post("/cds-services/order-sign-crd", hook())).json()
     assert [action["resource"]["id"] for action in answer["systemActions"]] == ["s1"]
+
+
+async def test_orders_that_are_no_fhir_are_left_out(world: World) -> None:
+    body = hook(
+        draftOrders={"resourceType": "Bundle", "entry": [{"resource": ORDER}, {"resource": {**ORDER, "code": 7}}]}
+    )
+    answer = (await world.post("/cds-services/order-sign-crd", body)).json()
+    assert len(answer["systemActions"]) == 1
+
+
+@pytest.mark.skipif("GATEWAY_OUTSIDE_DATA" not in os.environ, reason="GATEWAY_OUTSIDE_DATA is not set")
+async def test_the_guides_published_hook_call_is_answered(world: World) -> None:
+    body = json.loads((Path(os.environ["GATEWAY_OUTSIDE_DATA"]) / "pas/crd-ig/CRDServiceRequest.json").read_bytes())
+    body["prefetch"] = {**body.get("prefetch", {}), "coverage": COVERAGE}
+    response = await world.post("/cds-services/order-sign-crd", body)
+    assert response.status_code == 200
+    orders = [e for e in body["context"]["draftOrders"]["entry"] if e["resource"]["resourceType"] == "ServiceRequest"]
+    assert len(response.json()["systemActions"]) >= len(orders) > 0
 
 
 async def test_hooks_say_what_they_need(world: World) -> None:

@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from adapters.fhir.outbound import (
     FhirEndpoint,
@@ -30,54 +25,14 @@ from adapters.fhir.outbound import (
 from adapters.fhir.outbound.attempt import retry_after
 from gateway.core.errors import EndpointRefused, EndpointUnavailable, MalformedMessage
 from gateway.core.ports import Outbound
-from gateway.infra.http import HttpSettings, serve
 from gateway.security.client_auth import ClientCredentials, TokenSource
 from gateway.security.egress import EgressPolicy, GuardedTransport, system_resolve
 from gateway.testing import FixedClock
 from tests.adapters.fhir.edge.bundles import subscription
+from tests.adapters.fhir.edge.servers import Payer, payer
 from tests.gateway.security.keys import ec_key, pem, rsa_key
 
 OUT = Outbound(endpoint="e", data=b'{"a":1}', media_type="application/fhir+json", idempotency_key="key-1")
-
-
-@dataclass
-class Payer:
-    """A scripted server."""
-
-    url: str = ""
-    seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
-    answer: Callable[[Request], Response] = field(default=lambda _: Response(b"{}", 200))
-    tokens: int = 0
-    token_answer: Callable[[int], Response] = field(
-        default=lambda n: JSONResponse({"access_token": f"t{n}", "expires_in": 300, "token_type": "bearer"})
-    )
-
-
-@asynccontextmanager
-async def payer() -> AsyncIterator[Payer]:
-    scripted = Payer()
-
-    async def any_path(request: Request) -> Response:
-        body = await request.body()
-        scripted.seen.append((request.method, request.url.path, dict(request.headers), body))
-        return scripted.answer(request)
-
-    async def token(request: Request) -> Response:
-        scripted.tokens += 1
-        return scripted.token_answer(scripted.tokens)
-
-    routes = [
-        Route("/token", token, methods=["POST"]),
-        Route("/{p:path}", any_path, methods=["POST", "PUT", "GET"]),
-    ]
-    stop = asyncio.Event()
-    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    listener = HttpSettings(address="127.0.0.1:0", grace_seconds=1)
-    task = asyncio.create_task(serve(Starlette(routes=routes), listener, stop, ready=started.set_result))
-    scripted.url = await asyncio.wait_for(started, 5)
-    yield scripted
-    stop.set()
-    await task
 
 
 @pytest.fixture

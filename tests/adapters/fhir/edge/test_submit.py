@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from adapters.fhir.wire import parse, serialize, to_xml
-from gateway.core.errors import MessageConflict, Unavailable
+from gateway.core.errors import ConfigurationError, MessageConflict, Unavailable
 from gateway.core.ports import Decision, ItemDecision
 from mappings.inquire import FoundCase
 from tests.adapters.fhir.edge.bundles import inquiry_bundle, request_bundle
@@ -89,6 +89,14 @@ async def test_the_same_request_twice_gets_the_same_answer(world: World) -> None
     assert len({intake.natural_key for intake, _ in world.accept.accepted}) == 2
 
 
+async def test_fifty_at_once_are_one_message_with_one_answer(world: World) -> None:
+    body = serialize(request_bundle("SVC-A1", "SVC-A3"), "application/fhir+json")
+    answers = await asyncio.gather(*(world.submit(body) for _ in range(50)))
+    assert {response.status_code for response in answers} == {200}
+    assert len({intake.natural_key for intake, _ in world.accept.accepted}) == 1
+    assert len({orjson.dumps(response.json()["entry"][0]["resource"]["item"]) for response in answers}) == 1
+
+
 async def test_a_slow_payer_is_answered_pended_within_the_budget(world: World) -> None:
     response = await asyncio.wait_for(world.submit(request_bundle("SVC-SLOW", "SVC-A1")), 3)
     assert response.status_code == 200
@@ -104,6 +112,11 @@ async def test_no_decision_is_pended(world: World, service: str) -> None:
 async def test_a_fault_behind_us_after_acceptance_is_pended_never_denied(world: World) -> None:
     world.decide.failure = Unavailable()
     assert actions((await world.submit(request_bundle("SVC-A3"))).json()) == ["A4"]
+
+
+async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(world: World) -> None:
+    world.issued.failure = ConfigurationError()
+    assert actions((await world.submit(request_bundle("SVC-A1"))).json()) == ["A1"]
 
 
 async def test_a_denial_without_reason_is_withheld(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +138,12 @@ async def test_what_was_not_accepted_is_never_answered_positively(world: World) 
     assert response.headers["retry-after"] == "10"
     assert outcome(response)[0]["code"] == "transient"
     assert world.decide.asked == []
+
+
+async def test_a_client_that_understands_no_answer_is_told_before_anything_is_accepted(world: World) -> None:
+    response = await world.submit(request_bundle(), accept="text/html")
+    assert response.status_code == 406
+    assert world.accept.accepted == []
 
 
 async def test_a_known_key_with_other_content_is_a_conflict(world: World) -> None:
@@ -149,6 +168,13 @@ async def test_a_client_that_disconnects_changes_nothing(world: World) -> None:
         await asyncio.sleep(0.02)
     assert world.decide.finished == 1
     assert any(key[2] == "ClaimResponse" for key in world.issued.rows)
+
+
+async def test_the_older_version_is_served_by_the_same_core(world: World) -> None:
+    response = await world.post("/fhir/pas/2.0.1/Claim/$submit", request_bundle("SVC-A1"))
+    assert response.status_code == 200
+    assert actions(response.json()) == ["A1"]
+    assert world.accept.accepted[0][0].reply["version"] == "2.0.1"
 
 
 async def test_xml_in_and_xml_out(world: World) -> None:

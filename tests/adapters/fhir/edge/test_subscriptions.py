@@ -15,9 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.core.errors import Unavailable
+from adapters.fhir.outbound import RestHookSender, Target, channel_target
+from gateway.core.errors import EndpointUnavailable, Unavailable
+from gateway.core.ports import Outbound
 from gateway.infra.http import HttpSettings, serve
-from tests.adapters.fhir.edge.bundles import subscription
+from mappings.subscription_notification import Event, render
+from tests.adapters.fhir.edge.bundles import request_bundle, subscription
 from tests.adapters.fhir.edge.fakes import World, running
 
 PATH = "/fhir/pas/2.2.1/Subscription"
@@ -84,10 +87,12 @@ async def test_create_shakes_hands_and_becomes_active(world: World, receiver: Re
     parameters = {row["name"]: row for row in first["resource"]["parameter"]}
     assert parameters["type"]["valueCode"] == "handshake"
     assert parameters["status"]["valueCode"] == "requested"
-    read = await world.http.get(f"{PATH}/{body['id']}")
+    known = {"if-none-match": response.headers["etag"]}
+    read = await world.http.get(f"{PATH}/{body['id']}", headers=known)
     assert read.json()["status"] == "active"
     status = (await world.http.get(f"{PATH}/{body['id']}/$status")).json()
     assert (status["type"], status["total"]) == ("searchset", 1)
+    assert (await world.post(f"{PATH}/{body['id']}/$status", {"resourceType": "Parameters"})).json() == status
     said = {row["name"]: row for row in status["entry"][0]["resource"]["parameter"]}
     assert said["status"]["valueCode"] == "active"
     assert said["events-since-subscription-start"]["valueString"] == "0"
@@ -101,6 +106,50 @@ async def test_a_receiver_that_does_not_take_the_handshake_is_an_error(
     created = (await world.post(PATH, subscription(receiver.url))).json()
     await settled(world)
     assert (await world.http.get(f"{PATH}/{created['id']}")).json()["status"] == "error"
+
+
+async def test_a_notification_is_sent_again_byte_for_byte_after_a_failure(world: World, receiver: Receiver) -> None:
+    created = (await world.post(PATH, subscription(receiver.url))).json()
+    await settled(world)
+    answer = (await world.submit(request_bundle("SVC-A1"))).json()
+    stored = world.subscriptions.rows["demo", created["id"]]
+    base = f"http://gateway.example{PATH.removesuffix('/Subscription')}"
+
+    async def notification(key: str) -> Outbound:
+        number = await world.subscriptions.next_event("demo", created["id"], key)
+        event = Event(number=number, at=world.clock(), response=answer)
+        bundle = render("event-notification", stored.resource, now=world.clock(), base_url=base, events=[event])
+        data = orjson.dumps(bundle)
+        return Outbound(endpoint="s", data=data, media_type="application/fhir+json", idempotency_key=key)
+
+    async def lookup(_: Outbound) -> Target:
+        return channel_target(stored.resource)
+
+    sender = RestHookSender(world.notifier.http, lookup)
+    receiver.got.clear()
+    receiver.status = 503
+    with pytest.raises(EndpointUnavailable):
+        await sender.send(await notification("decision-1"))
+    receiver.status = 200
+    await sender.send(await notification("decision-1"))
+    await sender.send(await notification("decision-2"))
+    (_, first), (headers, again), (_, second) = receiver.got
+    assert first == again
+    assert headers["authorization"] == "Bearer receiver-token"
+    numbers = []
+    for bundle in (first, second):
+        assert bundle["type"] == "history"
+        assert all(entry["request"] and entry["response"] for entry in bundle["entry"])
+        rows = {row["name"]: row for row in bundle["entry"][0]["resource"]["parameter"]}
+        assert (rows["status"]["valueCode"], rows["type"]["valueCode"]) == ("active", "event-notification")
+        parts = {part["name"]: part for part in rows["notification-event"]["part"]}
+        numbers.append((parts["event-number"]["valueString"], rows["events-since-subscription-start"]["valueString"]))
+        assert parts["focus"]["valueReference"]["reference"] == bundle["entry"][1]["fullUrl"]
+        assert bundle["entry"][1]["resource"]["entry"][0]["resource"]["resourceType"] == "ClaimResponse"
+    assert numbers == [("1", "1"), ("2", "2")]
+    # What the focus names can be read from us.
+    focus = first["entry"][1]["fullUrl"].removeprefix("http://gateway.example")
+    assert (await world.http.get(focus)).json()["entry"] == answer["entry"]
 
 
 async def test_update_replaces_and_shakes_hands_anew(world: World, receiver: Receiver) -> None:
@@ -173,7 +222,10 @@ async def test_what_we_cannot_serve_is_refused(world: World, resource: dict[str,
 
 
 async def test_plaintext_and_loopback_are_for_the_demo_profile_only() -> None:
-    async with running(profile="production") as world:
+    async with running(profile="production", private_hosts=frozenset({"hooks.internal"})) as world:
+        vouched = await world.post(PATH, subscription("https://hooks.internal/hook"))
+        assert vouched.status_code == 201
+        await asyncio.gather(*world.notifier.running)
         for endpoint in ("http://hooks.example/hook", "https://127.0.0.1/hook", "https://localhost/hook"):
             assert (await world.post(PATH, subscription(endpoint))).status_code == 422
         assert (await world.post(PATH, subscription("https://hooks.example/hook"))).status_code == 201
@@ -188,3 +240,4 @@ async def test_id_only_is_for_the_older_version(world: World, receiver: Receiver
 async def test_nothing_is_promised_when_the_handshake_cannot_be_queued(world: World) -> None:
     world.notifier.failure = Unavailable()
     assert (await world.post(PATH, subscription("http://127.0.0.1:9/hook"))).status_code == 503
+    assert world.subscriptions.rows == {}

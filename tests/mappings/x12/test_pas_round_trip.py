@@ -1,0 +1,248 @@
+"""PAS → 278 → PAS loses nothing the 278 has a place for; what it has no room for is reported."""
+
+from __future__ import annotations
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.fhir.wire import terms
+from adapters.fhir.wire.elements import extension_value
+from mappings.claim_to_x12_278 import Rendering, request
+from mappings.fhir_claim import view_claim
+from mappings.x12_278_to_fhir import request_bundle
+from mappings.x12_bundle import Transmission
+from mappings.x12_tables import X12
+from tests.mappings.x12.bench import CASES, NOW, plain, read_case, segments, transaction, written
+
+PAS = Path(os.environ.get("GATEWAY_OUTSIDE_DATA", "")) / "pas"
+needs_data = pytest.mark.skipif(not os.environ.get("GATEWAY_OUTSIDE_DATA"), reason="GATEWAY_OUTSIDE_DATA is not set")
+EXAMPLES = int(os.environ.get("GATEWAY_EXAMPLES", "40"))
+
+
+def back(rendering: Rendering) -> dict[str, Any]:
+    """Through the writer and the reader, and to a Bundle again."""
+    tree = transaction(written("278_request", rendering.tree))
+    bundle, _ = request_bundle(next(tree.descendants("2000E")), Transmission(sender="S"), "2026-01-15T12:00:00Z")
+    return bundle
+
+
+def table_3_8(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the published hints that both sides have, in one comparable form."""
+    claim = bundle["entry"][0]["resource"]
+    view = view_claim(bundle)
+    return {
+        "transaction": view.bundle_identifier[1],
+        "trace": (view.trace[1], view.trace_department),
+        "level": view.level_of_service,
+        "member": view.member_id,
+        "insurer": (view.insurer.name, view.insurer.identifiers[:1]),
+        "provider": (view.provider.name, view.provider.npi),
+        "authorization": extension_value(claim, terms.AUTHORIZATION_NUMBER),
+        "reference": extension_value(claim, terms.ADMINISTRATION_REFERENCE),
+        "diagnoses": [
+            (
+                row["diagnosisCodeableConcept"]["coding"][0]["code"],
+                [kind["coding"][0]["code"] for kind in row.get("type", [])],
+                extension_value(row, terms.DIAGNOSIS_RECORDED),
+            )
+            for row in claim.get("diagnosis", [])
+        ],
+        "information": [
+            {name: row[name] for name in row if name not in ("sequence", "category")}
+            for row in claim.get("supportingInfo", [])
+        ],
+        "lines": [
+            (
+                line.code,
+                line.modifiers,
+                line.category,
+                line.request_type,
+                line.certification_type,
+                None if line.quantity is None else Decimal(str(line.quantity)),
+                line.unit,
+                line.start,
+                line.end,
+                line.place_of_service,
+                None if line.amount is None else Decimal(str(line.amount)),
+                [value for _, value in line.traces],
+                line.authorization_number,
+                line.administration_reference,
+            )
+            for line in view.lines
+        ],
+    }
+
+
+def concept(element: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": X12 + element, "code": code}]}
+
+
+codes = st.sampled_from(["97110", "99213", "33510", "E0424", "G0154", "J1100"])
+days = st.dates(min_value=NOW.date().replace(year=2020), max_value=NOW.date().replace(year=2030)).map(str)
+numbers = st.text("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789-", min_size=1, max_size=30).filter(
+    lambda text: text.strip("-") == text
+)
+words = (
+    st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ abcdefghij'.,", min_size=1, max_size=40)
+    .map(lambda text: " ".join(text.split()))
+    .filter(bool)
+)
+amounts = st.decimals(min_value=Decimal("0.01"), max_value=Decimal("99999.99"), places=2)
+
+
+@st.composite
+def items(draw: st.DrawFn, sequence: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "extension": [
+            {
+                "url": terms.REQUEST_TYPE,
+                "valueCodeableConcept": concept("1525", draw(st.sampled_from(["HS", "SC", "AR", "IN"]))),
+            },
+            {
+                "url": terms.CERTIFICATION_TYPE,
+                "valueCodeableConcept": concept("1322", draw(st.sampled_from(["I", "R", "S", "4"]))),
+            },
+        ],
+        "sequence": sequence,
+        "category": concept("1365", draw(st.sampled_from(["1", "2", "42", "PT"]))),
+        "productOrService": {"coding": [{"system": terms.HCPCS, "code": draw(codes)}]},
+        "locationCodeableConcept": {"coding": [{"system": "pos", "code": draw(st.sampled_from(["11", "12", "21"]))}]},
+    }
+    if draw(st.booleans()):
+        trace = {"system": "urn:trnorg:9CLINIC7AA", "value": draw(numbers)}
+        found["extension"].append({"url": terms.ITEM_TRACE_NUMBER, "valueIdentifier": trace})
+    for url in (terms.AUTHORIZATION_NUMBER, terms.ADMINISTRATION_REFERENCE):
+        if draw(st.booleans()):
+            found["extension"].append({"url": url, "valueString": draw(numbers)})
+    if draw(st.booleans()):
+        unit = draw(st.sampled_from(["UN", "MJ", "VS", "DY", "HS"]))
+        found["quantity"] = {"value": draw(st.integers(1, 999)), "code": unit}
+    if draw(st.booleans()):
+        found["unitPrice"] = {"value": draw(amounts), "currency": "USD"}
+    if draw(st.booleans()):
+        found["modifier"] = [
+            {"coding": [{"code": code}]}
+            for code in draw(st.lists(st.sampled_from(["GP", "59", "RT"]), min_size=1, max_size=4))
+        ]
+    if draw(st.booleans()):
+        start = draw(days)
+        found |= draw(
+            st.sampled_from([{"servicedDate": start}, {"servicedPeriod": {"start": start, "end": "2031-01-01"}}])
+        )
+    return found
+
+
+@st.composite
+def bundles(draw: st.DrawFn) -> dict[str, Any]:
+    """A PAS request of any shape the 278 can carry."""
+    (intake,) = read_case(CASES[0].parent / "event-only").intakes
+    bundle = plain(intake.resource)
+    claim = bundle["entry"][0]["resource"]
+    bundle["identifier"]["value"] = draw(numbers)
+    claim["identifier"][0]["value"] = draw(numbers)
+    claim["type"]["coding"][0]["code"] = "professional"
+    claim["item"] = [draw(items(number)) for number in range(1, draw(st.integers(1, 4)) + 1)]
+    claim["diagnosis"] = [
+        {"sequence": number, "diagnosisCodeableConcept": {"coding": [{"system": terms.ICD10, "code": code}]}}
+        | ({"extension": [{"url": terms.DIAGNOSIS_RECORDED, "valueDate": draw(days)}]} if draw(st.booleans()) else {})
+        for number, code in enumerate(
+            draw(st.lists(st.sampled_from(["M54.16", "J44.9", "I10", "C18.9"]), max_size=12)), 1
+        )
+    ]
+    rows: list[dict[str, Any]] = []
+    for code in draw(st.lists(st.sampled_from(["patientEvent", "admissionDates", "dischargeDates"]), unique=True)):
+        rows.append({"category": {"coding": [{"system": terms.PAS_CODES, "code": code}]}, "timingDate": draw(days)})
+    if draw(st.booleans()):
+        parts = [
+            {"url": "reportTypeCode", "valueCodeableConcept": concept("755", "OZ")},
+            {"url": "transmissionMethod", "valueCodeableConcept": concept("756", "EL")},
+            {"url": "controlNumber", "valueString": draw(numbers.filter(lambda text: len(text) > 1))},
+        ]
+        category = {"coding": [{"system": terms.PAS_CODES, "code": "additionalInformation"}]}
+        rows.append({"extension": [{"url": terms.DOCUMENT_INFORMATION, "extension": parts}], "category": category})
+    if draw(st.booleans()):
+        category = {"coding": [{"system": terms.PAS_CODES, "code": "freeFormMessage"}]}
+        rows.append({"category": category, "valueString": draw(words)})
+    claim["supportingInfo"] = [{"sequence": number} | row for number, row in enumerate(rows, 1)]
+    if draw(st.booleans()):
+        claim["extension"].append({"url": terms.LEVEL_OF_SERVICE, "valueCodeableConcept": concept("1338", "U")})
+    for url in (terms.AUTHORIZATION_NUMBER, terms.ADMINISTRATION_REFERENCE):
+        if draw(st.booleans()):
+            claim["extension"].append({"url": url, "valueString": draw(numbers)})
+    return bundle
+
+
+def ordered(found: dict[str, Any]) -> dict[str, Any]:
+    """supportingInfo comes back in the 278's order: dates, documents, words."""
+    return {
+        **found,
+        "information": sorted(json.dumps(row, sort_keys=True, default=str) for row in found["information"]),
+    }
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(bundle=bundles())
+def test_nothing_of_the_table_is_lost(bundle: dict[str, Any]) -> None:
+    rendering = request(bundle, now=NOW)
+    assert rendering.left_out.entries == []
+    assert ordered(table_3_8(back(rendering))) == ordered(table_3_8(bundle))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(bundle=bundles())
+def test_second_round_changes_nothing(bundle: dict[str, Any]) -> None:
+    first = back(request(bundle, now=NOW))
+    assert plain(back(request(first, now=NOW))) == plain(first)
+
+
+def test_what_has_no_room_is_reported() -> None:
+    (intake,) = read_case(CASES[0].parent / "event-only").intakes
+    bundle = plain(intake.resource)
+    claim = bundle["entry"][0]["resource"]
+    code = {"coding": [{"system": terms.ICD10, "code": "M54.16"}]}
+    claim["diagnosis"] = [{"sequence": number, "diagnosisCodeableConcept": code} for number in range(1, 15)]
+    claim["diagnosis"][2]["diagnosisCodeableConcept"] = {"coding": [{"system": "http://snomed.info/sct", "code": "1"}]}
+    claim["careTeam"] = [claim["careTeam"][0] | {"sequence": number} for number in range(1, 18)]
+    rendering = request(bundle, now=NOW)
+    left = [entry.path for entry in rendering.left_out.entries]
+    assert left == [
+        "Claim.diagnosis[3]", "Claim.diagnosis[14]", "Claim.careTeam[15]", "Claim.careTeam[16]", "Claim.careTeam[17]"
+    ]  # fmt: skip
+    tree = transaction(written("278_request", rendering.tree))
+    assert len(list(tree.descendants("2010EA"))) == 14
+
+
+def test_postal_code_travels_without_its_dash() -> None:
+    (intake,) = read_case(CASES[0].parent / "dependent-two-lines").intakes
+    text = segments(transaction(written("278_request", request(plain(intake.resource), now=NOW).tree)))
+    assert "N4*SPRINGFIELD*IL*627010001" in text
+    assert '"62701-0001"' in json.dumps(plain(intake.resource))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted(PAS.rglob("*.json")) if os.environ.get("GATEWAY_OUTSIDE_DATA")],
+    ids=lambda path: path.stem,
+)
+def test_outside_requests(path: Path) -> None:
+    bundle = json.loads(path.read_text())
+    first = ((bundle.get("entry") or [{}])[0].get("resource") or {}) if isinstance(bundle, dict) else {}
+    if first.get("resourceType") != "Claim" or not first.get("item") or "nquir" in path.name:
+        pytest.skip("no PAS request")
+    rendering = request(bundle, now=NOW, trace_assigner="9GATEWAYAA")
+    mine, theirs = table_3_8(back(rendering)), table_3_8(bundle)
+    for name in ("transaction", "level", "authorization", "reference"):
+        assert mine[name] == theirs[name], name
+    if not first.get("related"):
+        assert [line[0] for line in mine["lines"]] == [line[0] for line in theirs["lines"]]
+        assert [line[5] for line in mine["lines"]] == [line[5] for line in theirs["lines"]]

@@ -221,6 +221,24 @@ def test_what_has_no_room_is_reported() -> None:
     assert len(list(tree.descendants("2010EA"))) == 14
 
 
+def test_long_and_marked_texts_are_fitted_and_reported() -> None:
+    (intake,) = read_case(CASES[0].parent / "event-only").intakes
+    bundle = plain(intake.resource)
+    category = {"coding": [{"system": terms.PAS_CODES, "code": "freeFormMessage"}]}
+    bundle["entry"][0]["resource"]["supportingInfo"] = [
+        {"sequence": 1, "category": category, "valueString": "a*b~" * 100}
+    ]
+    patient = next(row["resource"] for row in bundle["entry"] if row["resource"]["resourceType"] == "Patient")
+    patient["name"] = [
+        {"family": "Müller:Lüdenscheid" + "x" * 60, "given": ["Ann-Sophie", "Maria Theresia Walburga Amalia"]}
+    ]
+    patient["address"] = [{"line": ["1 Way"], "city": "Springfield", "state": "Illinois"}]
+    rendering = request(bundle, now=NOW)
+    left = {entry.path for entry in rendering.left_out.entries}
+    assert left == {"Claim.supportingInfo", "Patient.name", "Patient.address.state"}
+    assert "NM1*IL*1*Muller Ludenscheid" in "\n".join(segments(transaction(written("278_request", rendering.tree))))
+
+
 def test_postal_code_travels_without_its_dash() -> None:
     (intake,) = read_case(CASES[0].parent / "dependent-two-lines").intakes
     text = segments(transaction(written("278_request", request(plain(intake.resource), now=NOW).tree)))

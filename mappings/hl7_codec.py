@@ -31,7 +31,6 @@ from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
 
 FORMAT = "hl7v2"
-MEDIA_TYPE = "application/hl7-v2"
 REQUESTS = frozenset({"RQA", "REF"})
 Answer = Callable[[GatewayError | None], bytes | None]
 

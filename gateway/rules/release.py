@@ -1,12 +1,14 @@
 """A release: a checked rule set, pinned with everything its decisions depend on, under one content hash.
 
-The hash covers the rule set (rules, strategy, value sets, own facts), the catalogue it was checked against and the
-engine's semantic version. Equal content gives the equal hash, whatever files it came from and in whatever order.
+The hash covers the rule set (rules, strategy, value sets, own facts), the meaning of the facts its rules use (type,
+unit, completeness; not labels and questions, which may be reworded) and the engine's semantic version. Equal content
+gives the equal hash, whatever files it came from and in whatever order.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,11 +55,35 @@ def release(ruleset: RuleSet, catalogue: Catalogue) -> Release:
     document = write_ruleset(ruleset)
     lock = {f"rule {rule['id']} v{rule['version']}": digest(rule) for rule in document["rules"]}
     lock |= {f"valueSet {name} v{each['version']}": digest(each) for name, each in document["valueSets"].items()}
-    lock["catalogue"] = digest([repr(extended.facts), repr(extended.lists)])
+    lock["catalogue"] = digest(meaning_used(ruleset, extended))
     lock["engine"] = ENGINE
     scope = Scope(extended, ruleset.value_sets, ruleset.zone)
     program = compile_rules(sorted(ruleset.rules, key=strength(ruleset)), scope)
     return Release(ruleset, extended, digest([document, lock]), lock, program, passes_on(ruleset))
+
+
+def meaning_used(ruleset: RuleSet, catalogue: Catalogue) -> dict[str, Any]:
+    """What the rules rely on in the catalogue: per fact its type and unit, per list its fields and completeness."""
+    named = set(_texts(write_ruleset(ruleset)))
+    heads = {text.partition(".")[0] for text in named}
+    found: dict[str, Any] = {}
+    for entry in catalogue.facts.values():
+        if entry.path in named:
+            found[entry.path] = [entry.type, entry.unit, entry.many]
+    for owner in catalogue.lists.values():
+        if owner.name in named or owner.item in heads or (owner.name == "services" and "this" in heads):
+            fields = {each.key: [each.type, each.unit, each.many] for each in owner.fields.values()}
+            found[owner.name] = {"item": owner.item, "complete": owner.complete, "fields": fields}
+    return found
+
+
+def _texts(document: Any) -> Iterator[str]:
+    """Every text of a document: among them the paths its conditions name."""
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict | list):
+        for each in document.values() if isinstance(document, dict) else document:
+            yield from _texts(each)
 
 
 @dataclass(frozen=True, slots=True)

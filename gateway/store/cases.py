@@ -25,6 +25,12 @@ ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
 ENDED = frozenset({"completed", "cancelled", "failed"})
 
 
+ADDING = (".attachment",)
+"""Endings of message types that add to a request instead of stating it anew."""
+ADDED_LISTS = ("documents", "observations", "therapies", "diagnoses")
+"""Fact lists that grow by what is added."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A case as it stands. `context` is the unsealed request: facts, resource, reply, type, source, correlationId."""
@@ -56,6 +62,24 @@ def context_of(envelope: Envelope) -> dict[str, Any]:
         "traceParent": envelope.trace_parent,
         "raw": _text(envelope.raw) if envelope.format in ANSWERED_FROM_BYTES else "",
     }
+
+
+def joined_context(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What a case keeps once a further message has joined it.
+
+    An update states the whole request anew and takes its place. An attachment only adds: its documents join the facts,
+    while the request itself, and the way its answer goes back, stay as they were.
+    """
+    if not str(after["type"]).endswith(ADDING):
+        return after
+    facts = dict(before["facts"])
+    for name, value in after["facts"].items():
+        if name in ADDED_LISTS:
+            known = facts.get(name, [])
+            facts[name] = known + [row for row in value if row not in known]
+        else:
+            facts.setdefault(name, value)
+    return before | {"facts": facts}
 
 
 def _text(raw: Raw) -> str:
@@ -174,7 +198,8 @@ class CaseStore:
         )
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
-        context = self.cipher.encrypt(envelope.tenant, dumps(context_of(envelope)))
+        before = loads(self.cipher.decrypt(envelope.tenant, case["context"]))
+        context = self.cipher.encrypt(envelope.tenant, dumps(joined_context(before, context_of(envelope))))
         await connection.execute(
             SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
         )

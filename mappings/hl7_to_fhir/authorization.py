@@ -22,6 +22,8 @@ RESPONSES = frozenset({"RPA", "RRI"})
 CANCELLING = frozenset({"I11", "I14"})
 CLAIM_TYPE = "http://terminology.hl7.org/CodeSystem/claim-type"
 PRIORITY = "http://terminology.hl7.org/CodeSystem/processpriority"
+DIAGNOSES = 25
+"""Up to so many diagnoses, each item points at all of them; v2 does not say which is for which."""
 REVIEW_ACTION = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction"
 REVIEW_CODE = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewActionCode"
 OUTCOMES = {"A": "complete", "E": "complete", "R": "complete", "P": "queued"}
@@ -42,7 +44,7 @@ def referral(cursor: Cursor, scope: Scope) -> None:
     resource["intent"] = "order"
     resource["priority"] = {"S": "stat", "A": "asap", "U": "urgent"}.get(cursor.get(2), "routine")
     for number_, path in ((1, "ServiceRequest.status"), (2, "ServiceRequest.priority")):
-        cursor.mark(number_, path, {1: "", 2: "text of the code", 3: "table of the code"}, 1)
+        cursor.mark(number_, path, {1: "", 2: "", 3: ""}, 1)
     scope.link(resource)
     if cursor.get(25):
         cursor.mark(25, "!segment action: the message says what changes")
@@ -243,13 +245,15 @@ def _items(job: Job, claim: Resource) -> None:
     """One item for each procedure asked for; without any, one for the referral itself."""
     items = []
     autos = _reached(job, "AUT")
+    general = [held for held, target in autos if not target][:1]
+    below: dict[int, list[Cursor]] = {}
+    for held, target in autos:
+        below.setdefault(id(target), []).append(held)
     for number, (cursor, procedure) in enumerate(_reached(job, "PR1"), 1):
         item: dict[str, Any] = {"sequence": number, "productOrService": procedure.get("code") or absent()}
-        own = [held for held, target in autos if target is procedure] or [held for held, target in autos if not target][
-            :1
-        ]
+        own = below.get(id(procedure)) or general
         _item_details(item, own, job, primitives.date_time(cursor.get(5), job.env.zone))
-        if claim.get("diagnosis"):
+        if 0 < len(claim.get("diagnosis", ())) <= DIAGNOSES:
             item["diagnosisSequence"] = [entry["sequence"] for entry in claim["diagnosis"]]
         cursor.mark(1, "Claim.item.sequence", {1: ""}, 1)
         items.append(item)
@@ -298,7 +302,7 @@ def _response(job: Job, autos: list[Cursor], insurer: Resource | None, key: str)
         response["identifier"] = list(referrals[0][1].get("identifier", [])) or []
         if not response["identifier"]:
             del response["identifier"]
-        referrals[0][0].mark(1, "ClaimResponse.outcome", {1: "", 2: "text of the code", 3: "table of the code"}, 1)
+        referrals[0][0].mark(1, "ClaimResponse.outcome", {1: "", 2: "", 3: ""}, 1)
         if text := referrals[0][0].get(1, 2):
             response["disposition"] = text
     if outcomes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from adapters.hl7.wire import NULL
+from adapters.hl7.wire import NULL, Syntax
 from gateway.core.ledger import Fate, Ledger, LedgerEntry
 
 from .cursor import Cursor, Mark
@@ -33,12 +33,10 @@ def _said(target: str, sub: str) -> tuple[int, Fate, str]:
     return 0, "mapped", f"{target}.{sub}" if sub else target
 
 
-def _fate(component: int, repetition: int, marks: list[Mark], reason: str) -> tuple[Fate, str]:
+def _fate(component: int, marks: Sequence[Mark], reason: str) -> tuple[Fate, str]:
     """The fate of one leaf: mapped where any mark maps it, else carried, else ignored, else unknown."""
     best: tuple[int, Fate, str] = (3, "ignored", reason) if reason else (3, "unknown", "")
-    for target, components, number in marks:
-        if number and number != repetition:
-            continue
+    for target, components, _ in marks:
         sub = "" if components is None else components.get(component)
         if sub is None:
             continue
@@ -50,40 +48,52 @@ def _fate(component: int, repetition: int, marks: list[Mark], reason: str) -> tu
     return best[1], best[2]
 
 
+def _split(text: str, separator: str) -> list[str]:
+    return text.split(separator) if separator else [text]
+
+
+def _nested(
+    text: str, syntax: Syntax, place: tuple[str, int, int], marks: list[Mark], reason: str
+) -> list[LedgerEntry]:
+    """The entries of a field with repetitions or components."""
+    entries: list[LedgerEntry] = []
+    of_repetition: dict[int, list[Mark]] = {}
+    for mark in marks:
+        of_repetition.setdefault(mark[2], []).append(mark)
+    of_all = of_repetition.get(0, [])
+    for repetition, written in enumerate(_split(text, syntax.repetition), 1):
+        own = of_repetition.get(repetition)
+        told = own + of_all if own else of_all
+        for position, component in enumerate(_split(written, syntax.component), 1):
+            if not component:
+                continue
+            fate = _fate(position, told, reason)
+            for sub, leaf in enumerate(_split(component, syntax.subcomponent), 1):
+                if leaf == NULL and written != NULL:
+                    gone: tuple[Fate, str] = ("ignored", "explicit null of a component: left out")
+                    entries.append(_made((*place, repetition, position, sub), *gone))
+                elif leaf:
+                    entries.append(_made((*place, repetition, position, sub), *fate))
+    return entries
+
+
 def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEntry]:
     """The entries of one segment, in the order of its leaves."""
     entries: list[LedgerEntry] = []
     syntax, name, index = cursor.syntax, cursor.name, cursor.index
+    delimiters = [one for one in (syntax.component, syntax.repetition, syntax.subcomponent) if one]
     whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
     for place in range(1, len(cursor.parts)):
         text = cursor.parts[place]
-        if not text:
-            continue
         number = place + cursor.offset
-        if cursor.offset and number == 2:
+        if not text or (cursor.offset and number == 2):
             continue
         marks = cursor.marks.get(number) or []
         reason = reasons.get(number, "") or whole
-        if not (
-            (syntax.component and syntax.component in text)
-            or (syntax.repetition and syntax.repetition in text)
-            or (syntax.subcomponent and syntax.subcomponent in text)
-        ):
-            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, 1, marks, reason)))
-            continue
-        for repetition, written in enumerate(text.split(syntax.repetition) if syntax.repetition else [text], 1):
-            for position, component in enumerate(written.split(syntax.component) if syntax.component else [written], 1):
-                if not component:
-                    continue
-                fate = _fate(position, repetition, marks, reason)
-                for sub, leaf in enumerate(
-                    component.split(syntax.subcomponent) if syntax.subcomponent else [component], 1
-                ):
-                    if leaf == NULL and written != NULL:
-                        at = (name, index, number, repetition, position, sub)
-                        entries.append(_made(at, "ignored", "explicit null of a component: left out"))
-                    elif leaf:
-                        entries.append(_made((name, index, number, repetition, position, sub), *fate))
+        if any(one in text for one in delimiters):
+            entries += _nested(text, syntax, (name, index, number), marks, reason)
+        else:
+            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason)))
     return entries
 
 

@@ -289,6 +289,7 @@ async def test_what_is_no_message_is_refused_on_the_wire(listen: Any, connect: A
     assert await client.ask(b"GET / HTTP/1.1\r\n") == "AR "
     assert await client.ask(b"") == "AR "
     assert await client.ask(adt("C1").replace(b"DOE", b"D" + FS + b"E")) == "AE C1"
+    assert await client.ask(adt("CX").replace(b"EHR", b"E" + FS + b"R")) == "AE CX"
     client.writer.write(VT + adt("LOST") + frame(adt("C2")))
     assert await client.code() == "AA C2"
     assert await client.ask(adt("BIG", extra="NTE|" + "x" * 3_000)) == "AR BIG"
@@ -314,6 +315,19 @@ async def test_a_half_closed_peer_still_gets_its_answers(listen: Any, connect: A
     await until(lambda: accept.started == ["C1"])
     accept.gate("C1").set()
     assert [await client.code(), await client.code()] == ["AA C1", ""]
+
+
+async def test_bytes_being_worked_on_are_bounded(listen: Any, connect: Any, adt: Any) -> None:
+    accept = GatedAccept()
+    listener = await listen(accept, buffered=65_536)
+    client = await connect(listener)
+    note = "NTE|1||" + "x" * 40_000
+    await client.send(adt("C1", extra=note), adt("C2", patient="P2", extra=note))
+    await until(lambda: accept.started == ["C1"])
+    accept.gate("C1").set()
+    assert [await client.code(), await client.code()] == ["AA C1", "AR C2"]
+    accept.gate("C3").set()
+    assert await client.ask(adt("C3", extra=note)) == "AA C3"
 
 
 async def test_held_bytes_are_bounded(listen: Any, connect: Any, adt: Any) -> None:

@@ -77,6 +77,20 @@ async def test_other_bytes_under_a_used_number_are_refused() -> None:
     assert b"GS*FA" not in answer
 
 
+async def test_one_interchange_twice_in_a_file_is_published_once_and_answered_alike() -> None:
+    published, (first, second) = await answered(desk(), claims(2) + claims(2))
+    assert published == 2
+    assert first == second
+
+
+async def test_two_contents_under_one_number_in_a_file_let_the_first_win() -> None:
+    published, (first, second) = await answered(desk(), claims(2) + claims(1))
+    assert published == 2
+    assert b"AK9*A*1*1*1~" in first
+    assert b"*R*025~" in second
+    assert b"GS*FA" not in second
+
+
 async def test_a_refused_interchange_takes_no_number() -> None:
     one = desk()
     await answered(one, claims(2).replace("IEA*1*", "IEA*2*"))

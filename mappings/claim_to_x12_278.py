@@ -27,7 +27,7 @@ from adapters.fhir.wire.terms import (
 from adapters.x12.wire.tree import Loop
 from gateway.core.errors import Unmappable
 from gateway.core.ledger import Ledger
-from mappings.claim_model import ClaimView
+from mappings.claim_model import ClaimView, ServiceLine
 from mappings.fhir_claim import view_claim
 from mappings.x12_278_lines import names_service, write_line, write_quantity
 from mappings.x12_278_terms import (
@@ -59,6 +59,8 @@ class Rendering:
     left_out: Ledger
     traces: dict[str, int]
     """TRN02 of each line → item sequence."""
+    sequences: tuple[int, ...]
+    """Item sequence of each line, in order: an update carries the changed items only."""
 
 
 class _Claim:
@@ -107,8 +109,10 @@ def request(bundle: Element, *, now: datetime, trace_assigner: str = "", submitt
     kind = entity_type(requester, "1P")
     write_party(asking.add_loop("2010B"), "FA" if kind == "FA" else "1P", requester, source.shorten, specialty)
     holder = _people(source, asking)
-    traces = _event(source, holder, trace_assigner)
-    return Rendering(tree=root, left_out=source.left_out, traces=traces)
+    lines = _event(source, holder, trace_assigner)
+    traces = {trace[1]: line.sequence for line in lines for trace in line.traces if trace[1]}
+    sequences = tuple(line.sequence for line in lines)
+    return Rendering(tree=root, left_out=source.left_out, traces=traces, sequences=sequences)
 
 
 def _only(organization: Element) -> Element:
@@ -159,8 +163,8 @@ def _without_member_number(patient: Element) -> list[Element]:
     return [row for row in found if not str(row.get("system", "")).startswith("urn:x12:005010:66:")]
 
 
-def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
-    """2000E and its 2000F. Returns the trace of each line."""
+def _event(source: _Claim, holder: Loop, assigner: str) -> list[ServiceLine]:
+    """2000E and its 2000F. Returns the items that became lines, in order."""
     claim, view = source.claim, source.view
     event = holder.add_loop("2000E")
     event.add("HL", "EV")
@@ -195,18 +199,16 @@ def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
     _documents(source, event)
     _care_team(source, event)
     if view.kind == "authorization.cancel" and view.certification_type == "3" and not lines:
-        return {}
+        return []
     if len(view.lines) == 1 and not names_service(view.lines[0]):
         write_quantity(view.lines[0].element, event)
-        return {}
+        return []
     write_quantity({"extension": rows(claim, "extension")}, event)
-    traces: dict[str, int] = {}
     for line in lines:
         loop = event.add_loop("2000F")
         write_line(line, loop, source.shorten, kind=code(claim.get("type")), event_place=place)
-        traces |= {trace[1]: line.sequence for trace in line.traces if trace[1]}
         _line_providers(source, line.element, loop)
-    return traces
+    return lines
 
 
 def _assigner(identifier: Element, otherwise: str) -> tuple[str, str]:

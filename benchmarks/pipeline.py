@@ -150,12 +150,10 @@ def report(found: dict[str, list[float]], waits: list[float], half: list[float],
         print(f"{name:14} median {statistics.median(rates):9.1f}/s   (min {min(rates):.1f}, max {max(rates):.1f})")
     print(f"whole path / bare two-activity workflow, round by round: median {statistics.median(ratios):.2f}")
     print(f"whole path / bare produce: {best / statistics.median(found['bare produce']):.3f}")
-    print(
-        f"answer at the maximum rate ({LANES} callers): p50 {percentile(waits, 0.5):.0f} ms, p99 {percentile(waits, 0.99):.0f} ms"
-    )
-    print(
-        f"answer at half of it ({best / 2:.1f}/s): p50 {percentile(half, 0.5):.0f} ms, p99 {percentile(half, 0.99):.0f} ms"
-    )
+    full = f"p50 {percentile(waits, 0.5):.0f} ms, p99 {percentile(waits, 0.99):.0f} ms"
+    print(f"answer at the maximum rate ({LANES} callers): {full}")
+    calm = f"p50 {percentile(half, 0.5):.0f} ms, p99 {percentile(half, 0.99):.0f} ms"
+    print(f"answer at half of it ({best / 2:.1f}/s): {calm}")
 
 
 def main() -> None:

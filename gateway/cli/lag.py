@@ -84,7 +84,7 @@ def remark(group: GroupLag, part: PartitionLag) -> str:
         notes.append("never committed")
     if part.lost:
         notes.append(f"{part.lost} records expired unread")
-    if part.lag and group.members == 0:
+    if part.lag and group.abandoned:
         notes.append("no members")
     return ", ".join(notes)
 
@@ -94,7 +94,7 @@ def table_of(groups: list[GroupLag], *, details: bool) -> Table:
     table = Table("group", "topic", "behind", "in time", "status", "", box=None, header_style="dim", pad_edge=False)
     for group in groups:
         colour = COLOURS[group.verdict]
-        head = f"{group.state}, {group.members} members"
+        head = "members unknown" if group.state == "Unknown" else f"{group.state}, {group.members} members"
         table.add_row(
             f"[bold]{group.group}[/bold]",
             f"[dim]{head}[/dim]",

@@ -234,8 +234,6 @@ def test_whole_way_to_a_payer_and_back(bundle: dict[str, Any], data: st.DataObje
     (asked,) = read_bytes(written("278_request", rendering.tree)).intakes
     lines = bundle["entry"][0]["resource"]["item"]
     actions = [data.draw(st.sampled_from(["A1", "A3", "A4", "CT", "NA"])) for _ in lines]
-        data.draw(st.sampled_from(["A1", "A3", "A4", "CT", "NA"])) for _ in bundle["entry"][0]["resource"]["item"]
-    ]
     items = tuple(
         ItemDecision(
             sequence=at,

@@ -5,9 +5,8 @@
                                                   and staedi (Java, by Maven), fetched into a cache folder
     python benchmarks/x12.py --claims 20000 --memory 200
 
-Figures are CPU seconds of the best of some runs (Java: of its main thread), so that other work matters little.
-`--memory N` reads
-a file of N megabytes in a process of its own and prints its peak.
+Figures are CPU seconds of the best of some runs (Java: of its main thread), so that other work on the machine matters
+little. `--memory N` reads a file of N megabytes in a process of its own and prints its peak.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check 20: segments hang where they belong, and nothing merges because some fields are equal."""
+"""Segments hang where they belong, and nothing merges because some fields are equal."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
 
@@ -117,8 +117,7 @@ class X12Codec:
                     yield from _messages_of(event, reception)
 
     def _options(self, mode: Any) -> Options:
-        own = self.options
-        return Options(mode, own.effects, own.character_set, own.code_sets, own.limits, own.usage)
+        return replace(self.options, mode=mode)
 
     def _answer(
         self, reports: list[InterchangeReport], reception: Reception, error: GatewayError | None

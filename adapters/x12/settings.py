@@ -68,10 +68,12 @@ class PartnerProfile(_Closed):
     group_sender: str = Field("", max_length=15, description="its GS02, where it differs from ISA06")
     group_receiver: str = Field("", max_length=15, description="our GS03, where it differs from ISA08")
     usage: Literal["P", "T"] = Field("P", description="P: production endpoint; T: test. The other one is refused")
-    separators: SeparatorSettings = Field(default_factory=SeparatorSettings)
+    separators: SeparatorSettings = Field(default_factory=SeparatorSettings, description="delimiters of what we send")
     line_ends: bool = Field(False, description="a line feed after each segment we send")
     character_set: Literal["extended", "utf8"] = Field("extended", description="utf8 also accepts accented letters")
-    acknowledgements: AcknowledgementSettings = Field(default_factory=AcknowledgementSettings)
+    acknowledgements: AcknowledgementSettings = Field(
+        default_factory=AcknowledgementSettings, description="which acknowledgements it gets"
+    )
     request_acknowledgement: bool = Field(False, description="ISA14 of what we send")
     edits: dict[SnipType, Effect] = Field(
         default_factory=dict, description="SNIP type → reject, error or report, where the default does not suit"
@@ -100,7 +102,7 @@ class PartnerProfile(_Closed):
 class X12Settings(_Closed):
     """Everything of this adapter."""
 
-    partners: list[PartnerProfile] = Field(default_factory=list)
+    partners: list[PartnerProfile] = Field(default_factory=list, description="the trading partners")
 
     @model_validator(mode="after")
     def _distinct(self) -> X12Settings:

@@ -8,9 +8,12 @@ from typing import Any
 
 import orjson
 
+SIXTY_FOUR_BITS = range(-(2**63), 2**64)
+"""The integers the writer knows; larger ones are kept as Decimal, digit by digit."""
+
 
 def _exact(value: object) -> Any:
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal) and value.is_finite():
         return orjson.Fragment(str(value))
     raise TypeError(type(value).__name__)
 
@@ -21,5 +24,20 @@ def dumps(value: Any, *, sort_keys: bool = False) -> bytes:
 
 
 def loads(data: bytes | str) -> Any:
-    """Parse; numbers with a fraction become Decimal. Raises ValueError."""
-    return json.loads(data, parse_float=Decimal)
+    """Parse; numbers with a fraction, and integers beyond 64 bits, become Decimal. Raises ValueError."""
+    try:
+        return json.loads(data, parse_float=Decimal, parse_int=_integer, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _integer(text: str) -> int | Decimal:
+    if len(text) < 19:
+        return int(text)
+    number = Decimal(text)
+    return int(number) if SIXTY_FOUR_BITS[0] <= number <= SIXTY_FOUR_BITS[-1] else number
+
+
+def _refuse(_name: str) -> Any:
+    """NaN and Infinity are Python's, not JSON's (RFC 8259 §6)."""
+    raise ValueError("not a JSON number")

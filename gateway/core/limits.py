@@ -47,6 +47,8 @@ class Breaker:
     def failed_at(self, now: float) -> None:
         """A call got no answer."""
         self.failed += 1
+        if self.opened_at is not None and self.probing_since is None:
+            return  # it left before the circuit opened: the same outage, not another failed probe
         if self.probing_since is not None or self.failed >= self.failures:
             self.opened_at = now
             self.probing_since = None

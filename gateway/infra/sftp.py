@@ -35,6 +35,12 @@ class HostKeyRefused(EndpointRefused):
     code = "host-key"
 
 
+class MissingFile(EndpointRefused):
+    """A folder or file on the SFTP server does not exist."""
+
+    code = "missing-file"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpTarget:
     """Where to connect and as whom. Holds secrets: never log it."""
@@ -76,7 +82,7 @@ def _border() -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise EndpointRefused("the SFTP server denies the access") from error
         if error.errno == errno.ENOENT:
-            raise EndpointRefused("a folder or file on the SFTP server does not exist") from error
+            raise MissingFile from error
         raise EndpointUnavailable(f"the SFTP server failed: {type(error).__name__}") from error
 
 

@@ -47,10 +47,14 @@ async def _case(connection: Connection, case: uuid.UUID) -> list[Step]:
         data = row["event_data"]
         stage = "start" if row["event_type"] in ("CaseOpened", "MessageReceived") else "decide"
         told = ", ".join(f"{name} {value}" for name, value in data.items() if isinstance(value, str) and value)
-        steps.append(Step(at=row["timestamp"], stage=stage, what=row["event_type"], details=f"v{row['version']} {told}"))
+        steps.append(
+            Step(at=row["timestamp"], stage=stage, what=row["event_type"], details=f"v{row['version']} {told}")
+        )
     for row in await connection.fetch(SQL.deliveries, case):
         told = f"{row['endpoint']}, {row['attempts']} attempt(s)"
-        steps.append(Step(at=row["delivered_at"] or row["created_at"], stage="deliver", what=row["state"], details=told))
+        steps.append(
+            Step(at=row["delivered_at"] or row["created_at"], stage="deliver", what=row["state"], details=told)
+        )
     return steps
 
 

@@ -132,7 +132,7 @@ class Program:
         if found is None:
             found = self._make(day, key[1])
             if len(self.plans) >= MAX_PLANS:
-                del self.plans[next(iter(self.plans))]
+                self.plans.pop(next(iter(self.plans), key), None)
             self.plans[key] = found
         return found
 

@@ -166,7 +166,8 @@ def total(scope: Scope, operand: Total) -> Callable[[Record, Record, Record], An
 
     def add(facts: Record, this: Record, record: Record) -> Decimal | None:
         # A list that is given, even empty, is summed: a history of no visits is a total of nought.
-        if name not in facts or (complete and not facts[name]):
+        given = facts.get(name)
+        if not isinstance(given, list) or (complete and not given):
             return None
         result = Decimal(0)
         for each in records_of(facts, name):

@@ -18,7 +18,7 @@ from gateway.rules.catalogue import Catalogue
 from gateway.rules.check import check_condition, check_ruleset, raise_issues
 from gateway.rules.combine import passes_on, strength
 from gateway.rules.documents import write_condition, write_ruleset
-from gateway.rules.leaves import Record, Scope
+from gateway.rules.leaves import Record, Scope, Test
 from gateway.rules.model import Condition, RuleSet, Truth
 from gateway.rules.program import Program, compile_condition_tree, compile_rules
 
@@ -91,7 +91,7 @@ class Predicate:
     """A compiled condition outside a rule: a workflow step's `if`, a route. Unknown is None: the caller decides."""
 
     condition: Condition
-    scope: Scope
+    test: Test
     hash: str
 
     def __call__(self, facts: Record, this: Record | None = None) -> Truth:
@@ -99,11 +99,11 @@ class Predicate:
         services = facts.get("services")
         first = services[0] if isinstance(services, list) and services and isinstance(services[0], dict) else {}
         current = first if this is None else this
-        return compile_condition_tree(self.scope, self.condition)(facts, current, current)
+        return self.test(facts, current, current)
 
 
 def predicate(condition: Condition, catalogue: Catalogue, scope: Scope | None = None) -> Predicate:
     """Check and pin a condition. Raises ConfigurationError."""
     used = scope or Scope(catalogue, {})
     raise_issues(check_condition(condition, catalogue, used.value_sets), "the condition cannot be used")
-    return Predicate(condition, used, digest(write_condition(condition)))
+    return Predicate(condition, compile_condition_tree(used, condition), digest(write_condition(condition)))

@@ -107,7 +107,8 @@ def decide(verdict: Verdict, *, case_id: str, version: int, now: datetime, facts
 
 def _validity(verdict: Verdict, facts: Mapping[str, Any], now: datetime) -> tuple[str, str]:
     start = _day(facts.get("request.serviceStart")) or now.date()
-    end = start + timedelta(days=verdict.validity_days or DEFAULT_VALIDITY_DAYS)
+    days = verdict.validity_days or DEFAULT_VALIDITY_DAYS
+    end = start + timedelta(days=min(days, (date.max - start).days))
     asked = _day(facts.get("request.serviceEnd"))
     return start.isoformat(), max(end, asked).isoformat() if asked else end.isoformat()
 

@@ -1,4 +1,4 @@
-"""Does HAPI FHIR accept every resource we emit? Run: `python -m tests.conformance.hapi_accepts`.
+"""Does HAPI FHIR accept every resource we emit? Run: `make conformance`.
 
 HAPI's strict JSON and XML parsers read each sample answer and must agree on it; its R4 instance validator must find no
 error. Unknown extensions and profiles are allowed: the guide's own profiles bind to X12 value sets that nobody may
@@ -131,7 +131,7 @@ def main() -> int:
     try:
         hapi = Hapi()
     except ImportError:
-        print("install jpype1 first: pip install jpype1", file=sys.stderr)
+        print("jpype1 is not installed: the Java machine runs in this process by it", file=sys.stderr)
         return 2
     # The check can fail: what is no R4 must be refused before anything is believed.
     broken = samples.request("urn")

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import random
 import socket
+from collections import Counter
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from gateway import registry, samples
 from gateway.cli.send import core_answer, mllp_exchange
@@ -29,16 +31,21 @@ def now() -> datetime:
 
 async def ends(gateway: Gateway) -> dict[str, int]:
     """Records per business topic."""
+    topics = sorted({*registry.TOPICS.values(), registry.PARKED})
+    admin = AIOKafkaAdminClient(bootstrap_servers=gateway.kafka)
     consumer = AIOKafkaConsumer(bootstrap_servers=gateway.kafka)
+    await admin.start()
     await consumer.start()
     try:
-        found = {}
-        for topic in sorted({*registry.TOPICS.values(), registry.PARKED}):
-            parts = [TopicPartition(topic, part) for part in sorted(consumer.partitions_for_topic(topic) or ())]
-            found[topic] = sum((await consumer.end_offsets(parts)).values())
-        return found
+        described = await admin.describe_topics(topics)
+        parts = [TopicPartition(topic["topic"], p["partition"]) for topic in described for p in topic["partitions"]]
+        counted = Counter[str]()
+        for part, end in (await consumer.end_offsets(parts)).items():
+            counted[part.topic] += end
+        return dict(counted)
     finally:
         await consumer.stop()
+        await admin.close()
 
 
 @pytest.fixture

@@ -185,6 +185,9 @@ class Exchange:
     async def _process(self, raw: Raw, partner: PartnerSettings | None, peer: Peer) -> Outcome:
         reception = self._reception(partner, peer)
         reading = self._codec.read(raw, reception)
+        if reading.issues:
+            codes = ",".join(sorted({issue.code for issue in reading.issues})[:10])
+            self.observe("hl7.issues", {"codes": codes, "partner": reception.client})
         if reading.refused:
             self.observe("hl7.refused", {"error": "codec", "partner": reception.client})
             return Outcome(reading.answer(None), good=False)

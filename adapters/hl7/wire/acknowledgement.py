@@ -181,8 +181,9 @@ def verdict_of(error: GatewayError | None) -> tuple[str, str]:
     letter, code = next((letter, code) for kind, letter, code in _VERDICTS if isinstance(error, kind))
     if isinstance(error, UnsupportedMessage):
         code = _UNSUPPORTED.get(error.location, code)
-    if isinstance(error, MalformedMessage) and error.location.startswith("MSH"):
-        letter, code = "R", "102"
+    if isinstance(error, MalformedMessage | InvalidMessage) and error.location.startswith("MSH"):
+        # What is wrong with the header is no matter of content.
+        return "R", "102" if isinstance(error, MalformedMessage) else code
     return letter, code
 
 

@@ -121,7 +121,7 @@ class _Reader:
         self.isa_position += 1
         if self.interchange is None:
             self._garbage(offset, len(text) + 1)
-        elif handler is not None and self._separators.element in text[2:4] + self._separators.element * (len(text) < 4):
+        elif handler is not None and (len(text) < 4 or self._separators.element in text[2:4]):  # not IEAX*…
             handler(offset, text)
         elif self.transaction is not None:
             self.position += 1
@@ -157,7 +157,7 @@ class _Reader:
         report = self.interchange
         if report is None:
             return
-        self._end_group(missing=True)
+        self._end_group()
         fields = self._fields(text)
         if _count(fields[1]) != len(report.groups):
             report.refuse("021", "IEA", self.isa_position, 1)
@@ -173,7 +173,7 @@ class _Reader:
         if report is None:
             return
         report.length = report.length or end - report.offset
-        self._end_group(missing=True)
+        self._end_group()
         if not self.ended:
             report.refuse("023", "IEA", self.isa_position)
         report.settle()
@@ -193,7 +193,7 @@ class _Reader:
         report = self.interchange
         if report is None:
             return
-        self._end_group(missing=True)
+        self._end_group()
         fields = self._fields(text, 9)
         group = GroupReport(fields[1], fields[2], fields[3], fields[6], fields[8], offset)
         if len(group.group) != 2 or not group.group.isalnum() or not group.group.isascii():
@@ -226,9 +226,10 @@ class _Reader:
             group.codes.append("5")
         self.group = None
 
-    def _end_group(self, *, missing: bool) -> None:
+    def _end_group(self) -> None:
+        """A group that is still open has no GE."""
         self._end_transaction(missing=True)
-        if self.group is not None and missing:
+        if self.group is not None:
             self.group.codes.append("3")
         self.group = None
 

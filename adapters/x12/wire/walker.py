@@ -6,7 +6,7 @@ Memos live as long as one reading, because they hold content, and are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -222,8 +222,8 @@ class Walker:
 
     # -- faults ---------------------------------------------------------------------------------------------------
 
-    def _missing(self, checks: object) -> None:
-        for depth, children in checks:  # type: ignore[attr-defined]
+    def _missing(self, checks: Sequence[tuple[int, tuple[SegmentNode | LoopNode, ...]]]) -> None:
+        for depth, children in checks:
             frame = self.frames[-1 - depth]
             for child in children:
                 if not frame.counts[child.index]:

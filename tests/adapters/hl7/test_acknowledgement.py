@@ -115,6 +115,7 @@ def test_delimiters_and_character_set_are_the_senders() -> None:
         (CONTENT, "E", "101"),
         (MalformedMessage(location="segment 3"), "E", "100"),
         (MalformedMessage(location="MSH-2"), "R", "102"),
+        (InvalidMessage(location="MSH-10"), "R", "101"),
         (TYPE, "R", "200"),
         (UnsupportedMessage(location="MSH-9.2"), "R", "201"),
         (UnsupportedMessage(location="MSH-11"), "R", "202"),

@@ -344,6 +344,17 @@ async def test_held_bytes_are_bounded(listen: Any, connect: Any, adt: Any) -> No
     assert await three.ask(adt("C1")) == "AA C1"
 
 
+async def test_a_wrong_character_set_is_told_once_and_nothing_is_lost(
+    listen: Any, connect: Any, adt: Any, seen: Any
+) -> None:
+    accept = MemoryAccept()
+    client = await connect(await listen(accept))
+    message = adt("C1").replace(b"DOE", "DÖE".encode("latin-1"))
+    assert await client.ask(message) == "AA C1"
+    assert seen.named("hl7.issues") == [{"codes": "charset-mismatch", "partner": ""}]
+    assert accept.accepted[0][0].raw.data == message
+
+
 async def test_stopping_finishes_what_was_received(listen: Any, connect: Any, adt: Any) -> None:
     accept = GatedAccept()
     listener = await listen(accept)

@@ -129,7 +129,7 @@ def _make_reachable(path: Path) -> None:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(100):
+    for _ in range(400):
         if process.poll() is not None:
             pytest.skip(f"sshd does not run here: {log.read_text()[-300:]}")
         try:

@@ -157,7 +157,7 @@ async def test_our_own_acknowledgement_fed_back_is_never_answered() -> None:
 async def test_what_we_send_carries_allocated_numbers_and_a_plain_name() -> None:
     numbers = MemoryNumbers(41)
     sent = await render(guide("278_request"), review_request(), CLINIC, numbers, tenant="tenant", now=NOW)
-    assert sent.attributes == {"file_name": "PLAN01_278_000000042_20260203040506.x12"}
+    assert sent.attributes == {"fileName": "PLAN01_278_000000042_20260203040506.x12"}
     assert sent.idempotency_key == "clinic-1/T/000000042"
     (report,) = (event for event in read([sent.data]) if isinstance(event, InterchangeReport))
     assert (report.outcome, report.header.control_number, report.header.receiver) == (

@@ -1,0 +1,130 @@
+"""Code and topics.yaml agree, and the live objects that talk to Kafka cannot lose a record."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from gateway import registry
+from gateway.infra import kafka
+from gateway.ops import contracts
+from gateway.roles import starter
+from tests.architecture.tree import PRODUCTION, ROOT, python_files
+from workflows import definitions
+
+CATALOGUE = contracts.catalogue(ROOT / contracts.TOPICS)
+
+
+@pytest.mark.parametrize("topic", sorted({*registry.TOPICS.values(), registry.PARKED}))
+def test_every_intake_topic_is_journaled(topic: str) -> None:
+    assert topic in CATALOGUE.topics
+    assert topic in registry.JOURNALED_TOPICS
+
+
+@pytest.mark.parametrize("topic", [registry.DEAD_LETTERS, registry.EVENTS, registry.DECISIONS])
+def test_what_we_produce_to_exists(topic: str) -> None:
+    assert topic in CATALOGUE.topics
+
+
+def test_consumers_agree_with_the_catalogue() -> None:
+    assert set(registry.STARTED_TOPICS) == set(CATALOGUE.consumed_by(registry.STARTER_GROUP))
+    assert set(registry.JOURNALED_TOPICS) == set(CATALOGUE.consumed_by(registry.JOURNAL_GROUP))
+    assert {CATALOGUE.topics[topic].dead_letter for topic in registry.JOURNALED_TOPICS} == {registry.DEAD_LETTERS}
+
+
+@pytest.mark.parametrize("name", CATALOGUE.topics)
+def test_a_producer_is_a_module_of_ours(name: str) -> None:
+    for producer in CATALOGUE.topics[name].producer.split(", "):
+        assert (ROOT / f"{producer}.py").exists()
+
+
+def test_types_that_open_a_case_have_a_topic_and_a_definition() -> None:
+    shipped = definitions.load()
+    for message_type in registry.OPENING:
+        assert message_type.split(".", 1)[0] in registry.TOPICS
+        assert registry.definition_of(message_type) in shipped
+    assert set(registry.DEFINITIONS.values()) <= shipped.keys()
+
+
+def test_every_rule_set_a_definition_names_ships() -> None:
+    for content in definitions.load().values():
+        assert set(content["rules"]) <= registry.RULE_SETS.keys()
+
+
+def test_generated_contracts_are_fresh() -> None:
+    assert contracts.stale(ROOT) == []
+    assert contracts.fresh(ROOT)
+
+
+@pytest.fixture
+def broker() -> KafkaBroker:
+    """The starter's broker, attached but not connected."""
+
+    async def handle(record: kafka.Record) -> None:
+        raise AssertionError(record)
+
+    built = kafka.build_broker("127.0.0.1:9")
+    starter.attach(built, kafka.KafkaPublisher("127.0.0.1:9"), handle, handle, workers=2)
+    return built
+
+
+def topics(subscriber: Any) -> set[str]:
+    return {getattr(topic, "name", topic) for topic in subscriber.topics}
+
+
+def options(subscriber: Any) -> dict[str, Any]:
+    """What the consumer of a subscriber will be made with."""
+    return dict(subscriber._connection_args)
+
+
+def test_no_subscriber_acknowledges_before_its_handler_is_done(broker: KafkaBroker) -> None:
+    """The broker library's own default commits first: a crash in the handler would lose the record."""
+    subscribers: list[Any] = list(broker.subscribers)
+    assert len(subscribers) == 3
+    for subscriber in subscribers:
+        assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
+        assert subscriber.group_id in CATALOGUE.groups
+        assert options(subscriber)["enable_auto_commit"] is False
+        assert options(subscriber)["auto_offset_reset"] == "earliest"
+        assert topics(subscriber) <= CATALOGUE.topics.keys()
+
+
+def test_the_live_subscribers_read_what_the_catalogue_says(broker: KafkaBroker) -> None:
+    read: dict[str, set[str]] = {}
+    for subscriber in list[Any](broker.subscribers):
+        read.setdefault(subscriber.group_id, set()).update(topics(subscriber))
+    assert read == {group: set(CATALOGUE.consumed_by(group)) for group in CATALOGUE.groups}
+
+
+def test_the_brokers_own_producer_is_idempotent(broker: KafkaBroker) -> None:
+    connection: dict[str, Any] = dict(broker._connection_kwargs)
+    assert connection["acks"] == "all"
+    assert connection["enable_idempotence"] is True
+
+
+def test_our_producer_is_idempotent_and_waits_for_all_replicas() -> None:
+    for publisher in (kafka.KafkaPublisher("127.0.0.1:9"), kafka.KafkaPublisher("127.0.0.1:9", linger_ms=5)):
+        assert publisher.options["acks"] == "all"
+        assert publisher.options["enable_idempotence"] is True
+
+
+def calls(path: Path) -> set[str]:
+    """Names of what a file calls."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    called = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {func.id if isinstance(func, ast.Name) else getattr(func, "attr", "") for func in called}
+
+
+def test_kafka_has_one_door() -> None:
+    """So that walking these objects is walking all of them."""
+    doors = {"AIOKafkaProducer", "AIOKafkaConsumer", "KafkaBroker", "subscriber"}
+    found = {path.as_posix(): calls(path) & doors for path in python_files(*PRODUCTION)}
+    assert {path: names for path, names in found.items() if names} == {
+        "gateway/infra/kafka.py": {"AIOKafkaProducer", "KafkaBroker", "subscriber"},
+        "gateway/infra/kafka_lag.py": {"AIOKafkaConsumer"},  # reads commits without a group: it acknowledges nothing
+    }

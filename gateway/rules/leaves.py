@@ -154,6 +154,16 @@ def exact(number: Any) -> Decimal:
     return Decimal(repr(number)) if number.__class__ is float else Decimal(number)
 
 
+def exactly(getter: Getter) -> Getter:
+    """The number as a decimal: sums are decimals, and a decimal must not meet a binary float."""
+
+    def decimal(facts: Record, this: Record, record: Record) -> Decimal | None:
+        number = getter(facts, this, record)
+        return None if number is None else exact(number)
+
+    return decimal
+
+
 def known(scope: Scope, leaf: Known) -> Test:
     """True when present, else unknown."""
     getter, _ = raw_of(scope, leaf.fact.path)
@@ -188,7 +198,10 @@ def compare(scope: Scope, leaf: Compare) -> Test:
             return _number(scope, leaf, entry)
     if _kind(scope, leaf.left) == _kind(scope, leaf.right) == "dateTime":
         return _ordered(_instant(scope, leaf.left), _instant(scope, leaf.right), _ORDER[leaf.operator])
-    return _ordered(getter_of(scope, leaf.left)[0], getter_of(scope, leaf.right)[0], _ORDER[leaf.operator])
+    left, right = getter_of(scope, leaf.left)[0], getter_of(scope, leaf.right)[0]
+    if isinstance(leaf.left, Total | Plus) or isinstance(leaf.right, Total | Plus):
+        left, right = exactly(left), exactly(right)
+    return _ordered(left, right, _ORDER[leaf.operator])
 
 
 def _kind(scope: Scope, operand: Operand) -> str:
@@ -226,7 +239,8 @@ def _number(scope: Scope, leaf: Compare, entry: FactEntry) -> Test:
     if owner is not None and not entry.unit and literal.unit and "unit" in owner.fields:
         return _measured(scope, leaf.left, order, number, literal.unit)
     if literal.unit and entry.unit:
-        number = units.convert(number, literal.unit, entry.unit) or number
+        converted = units.convert(number, literal.unit, entry.unit)
+        number = number if converted is None else converted
     limit = plain(number)
     getter, _ = raw_of(scope, leaf.left.path)
     if not entry.list:
@@ -304,9 +318,11 @@ def _membership(scope: Scope, leaf: Compare) -> Test:
         )
     )
     getter, kind = getter_of(scope, leaf.left)
+    summed = isinstance(leaf.left, Total | Plus)
     if leaf.operator == "between":
         assert isinstance(right, Choice)  # noqa: S101 - the check has looked
-        low, high = (getter_of(scope, literal)[0]({}, {}, {}) for literal in right.values)
+        ends = [getter_of(scope, literal)[0] for literal in right.values]
+        low, high = ((exactly(end) if summed else end)({}, {}, {}) for end in ends)
         return lambda facts, this, record: (
             None if (value := getter(facts, this, record)) is None else bool(low <= value <= high)
         )
@@ -314,7 +330,7 @@ def _membership(scope: Scope, leaf: Compare) -> Test:
         return _under(scope, leaf.left, values)
     if isinstance(leaf.left, Fact) and kind == "string":
         return _one_of(scope, leaf.left, values, leaf.operator == "in")
-    members = frozenset(plain(value) if isinstance(value, Decimal) else value for value in values)
+    members = frozenset(plain(value) if isinstance(value, Decimal) and not summed else value for value in values)
     positive = leaf.operator == "in"
     return lambda facts, this, record: (
         None if (value := getter(facts, this, record)) is None else (value in members) is positive

@@ -18,9 +18,11 @@ from typing import Any
 
 from gateway.rules import calendar, units
 from gateway.rules.catalogue import Catalogue, FactEntry
+from gateway.rules.kleene import both, either, negate
 from gateway.rules.model import (
     Choice,
     Compare,
+    Comparison,
     Fact,
     Known,
     Literal,
@@ -42,6 +44,7 @@ Getter = Callable[[Record, Record, Record], Any]
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
+_ENDS: tuple[Comparison, Comparison] = ("ge", "le")
 NUMBERS = frozenset({int, float, Decimal})
 
 
@@ -318,6 +321,8 @@ def _membership(scope: Scope, leaf: Compare) -> Test:
         )
     )
     getter, kind = getter_of(scope, leaf.left)
+    if isinstance(leaf.left, Fact) and kind == "number" and isinstance(right, Choice):
+        return _numbers(scope, leaf, right)
     summed = isinstance(leaf.left, Total | Plus)
     if leaf.operator == "between":
         assert isinstance(right, Choice)  # noqa: S101 - the check has looked
@@ -335,6 +340,26 @@ def _membership(scope: Scope, leaf: Compare) -> Test:
     return lambda facts, this, record: (
         None if (value := getter(facts, this, record)) is None else (value in members) is positive
     )
+
+
+def _numbers(scope: Scope, leaf: Compare, right: Choice) -> Test:
+    """`between` and `in` of a measured number: each value is compared in its own unit."""
+    if leaf.operator == "between":
+        low, high = (
+            compare(scope, Compare(leaf.left, operator, value))
+            for operator, value in zip(_ENDS, right.values, strict=True)
+        )
+        return lambda facts, this, record: both(low(facts, this, record), high(facts, this, record))
+    tests = [compare(scope, Compare(leaf.left, "eq", value)) for value in right.values]
+    positive = leaf.operator == "in"
+
+    def one_of(facts: Record, this: Record, record: Record) -> Truth:
+        found: Truth = False
+        for test in tests:
+            found = either(found, test(facts, this, record))
+        return found if positive else negate(found)
+
+    return one_of
 
 
 def _under(scope: Scope, left: Operand, values: frozenset[Any]) -> Test:

@@ -41,6 +41,25 @@ def test_a_unit_that_converts_to_nought(catalogue):
     assert freezing({"obs.temperature": "0"}) is None
 
 
+OBSERVED = [
+    ("any observation between 56 mm[Hg] and 59 mm[Hg]", True),
+    ("any observation between 60 mm[Hg] and 70 mm[Hg]", False),
+    ("any observation between 56 kg and 59 kg", None),
+    ("any observation with (observation value is in (7.6 kPa, 9 kPa))", True),
+    ("any observation with (observation value is not in (7.6 kPa, 9 kPa))", False),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), OBSERVED)
+def test_a_range_is_asked_in_the_unit_of_the_record(catalogue, text, expected):
+    assert compile_condition(text, catalogue)({"observations": [{"value": 7.6, "unit": "kPa"}]}) is expected
+
+
+def test_a_range_in_another_unit_of_the_fact(catalogue):
+    grown = compile_condition("age between 216 mo and 240 mo", catalogue)
+    assert [grown({"patient.age": age}) for age in (17, 18, 20, 21)] == [False, True, True, False]
+
+
 def test_units_convert_or_are_refused():
     from decimal import Decimal
 

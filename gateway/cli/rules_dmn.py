@@ -1,4 +1,4 @@
-"""`gateway rules dmn`: evaluate a DMN model, list its decisions (tables travel in and out with `gateway rules table`)."""
+"""`gateway rules dmn`: evaluate a DMN model and list its decisions; tables travel with `gateway rules table`."""
 
 from __future__ import annotations
 

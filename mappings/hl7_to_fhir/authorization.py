@@ -66,18 +66,40 @@ def _of_kind(job: Job, kind: str) -> list[Resource]:
     return [resource for resource in job.env.graph.resources if resource["resourceType"] == kind]
 
 
+def _covered_by(job: Job) -> Resource | None:
+    """The payer of IN1."""
+    payers = (job.env.graph.find(coverage["payor"][0]) for coverage in _of_kind(job, "Coverage"))
+    return next((payer for payer in payers if payer), None)
+
+
+def _payor(job: Job, cursor: Cursor, covered: Resource | None, role: str) -> Resource | None:
+    """The authorizing payor (AUT-2, AUT-3): the payer of IN1 where number or name agree, else one of its own."""
+    number, name = cursor.get(2), cursor.get(3) or cursor.get(2, 2)
+    if not (number or name):
+        return None
+    numbers = {held["value"] for held in (covered or {}).get("identifier", ())}
+    if covered is not None and (number in numbers or (name and name == covered.get("name"))):
+        found: Resource | None = covered
+        if number and number not in numbers:
+            covered.setdefault("identifier", []).append({"value": number})
+    else:
+        found = organization([[name or number], [""], [number]], job.env)
+    if found is not None:
+        told = {1: "identifier", 3: "!coding system of the payer's number: its own"}
+        if cursor.get(2, 2) in {"", found.get("name")}:
+            told[2] = "name"
+        cursor.mark(2, role, told, 1)
+        if cursor.get(3) == found.get("name"):
+            cursor.mark(3, f"{role}.name", {1: ""}, 1)
+    return found
+
+
 def _insurer(job: Job, cursors: list[Cursor]) -> Resource | None:
-    """The payer: of IN1, else AUT-2 and AUT-3."""
-    for coverage in _of_kind(job, "Coverage"):
-        found = job.env.graph.find(coverage["payor"][0])
-        if found:
-            return found
-    for cursor in cursors:
-        name = cursor.get(3) or cursor.get(2, 2)
-        number = cursor.get(2)
-        if name or number:
-            return organization([[name or number], [""], [number]], job.env)
-    return None
+    """Whom a request asks: the first authorizing payor, else the payer of IN1."""
+    covered = _covered_by(job)
+    role = "Claim.insurer" if job.code in REQUESTS else "ClaimResponse.insurer"
+    payors = [_payor(job, cursor, covered, role) for cursor in cursors]
+    return next((payor for payor in payors if payor), covered)
 
 
 def _coverage(job: Job, cursors: list[Cursor], insurer: Resource | None) -> Resource | None:
@@ -89,19 +111,16 @@ def _coverage(job: Job, cursors: list[Cursor], insurer: Resource | None) -> Reso
         coverage |= {"status": "active", "payor": [reference(insurer) if insurer else absent()]}
         job.env.pending.append((coverage, "beneficiary"))
     for cursor in cursors:
-        if insurer is not None:
-            cursor.mark(
-                2, "Claim.insurer", {1: "identifier", 2: "name", 3: "!coding system of the payer's number: its own"}, 1
-            )
-            cursor.mark(3, "Claim.insurer.name", {1: ""}, 1)
         if coverage is not None and (plan := cursor.get(1)):
-            entry = coverage_class("plan", plan, cursor.get(1, 2))
             classes = coverage.setdefault("class", [])
-            if not any(one["value"] == plan for one in classes):
+            entry = next((one for one in classes if one["value"] == plan), None)
+            if entry is None:
+                entry = coverage_class("plan", plan, cursor.get(1, 2))
                 classes.append(entry)
-            cursor.mark(
-                1, "Coverage.class", {1: "value", 2: "name", 3: "!coding system of the plan: the payer's own"}, 1
-            )
+            told = {1: "value", 3: "!coding system of the plan: the payer's own"}
+            if cursor.get(1, 2) in {"", entry.get("name")}:
+                told[2] = "name"
+            cursor.mark(1, "Coverage.class", told, 1)
     return coverage
 
 
@@ -150,7 +169,8 @@ def finish_authorization(job: Job) -> None:
         claim = _claim(job, insurer, coverage)
         for cursor in autos:
             if job.code == "REF" and (cursor.get(9) or cursor.get(10) or cursor.get(7)):
-                _response(job, [cursor], insurer, f"{_claim_key(job)}|{cursor.index}")["request"] = reference(claim)
+                payor = _payor(job, cursor, insurer, "ClaimResponse.insurer") or insurer
+                _response(job, [cursor], payor, f"{_claim_key(job)}|{cursor.index}")["request"] = reference(claim)
     else:
         _response(job, autos, insurer, _claim_key(job))
     for cursor in autos:

@@ -119,7 +119,7 @@ def test_json_keeps_integers_beyond_64_bits(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "-Infinity", "", "{", "01", "1" * 100 + "x", "[" * 5000])
 def test_what_is_not_json_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError):  # noqa: PT011 - which one is the parser's business
         loads(text)
 
 

@@ -1,4 +1,4 @@
-"""Check 20: segments hang where they belong, and nothing merges because some fields are equal."""
+"""Segments hang where they belong, and nothing merges because some fields are equal."""
 
 from __future__ import annotations
 
@@ -169,3 +169,15 @@ def test_the_same_patient_and_order_have_the_same_ids_in_later_messages() -> Non
     for kind in ("Patient", "ServiceRequest"):
         assert of_kind(first, kind)[0]["id"] == of_kind(second, kind)[0]["id"] != of_kind(elsewhere, kind)[0]["id"]
     assert of_kind(first, "Observation")[0]["id"] != of_kind(second, "Observation")[0]["id"]
+
+
+def test_another_authorizing_payor_is_another_organization() -> None:
+    bundle = bundle_of(
+        "RQA^I08^RQA_I08",
+        "RF1||R|||O|REF1^EHR\n"
+        + PATIENT
+        + "IN1|1|PPO|ACME|Acme\nPR1|1||72148^MRI^C4\nAUT|PPO|OTHER^Other Plan|Other Plan\n",
+    )
+    claim, coverage = of_kind(bundle, "Claim")[0], of_kind(bundle, "Coverage")[0]
+    assert followed(bundle, claim["insurer"])["name"] == "Other Plan"
+    assert followed(bundle, coverage["payor"][0])["name"] == "Acme"

@@ -138,7 +138,7 @@ def test_explicit_nulls_say_that_the_value_is_gone() -> None:
 
 @pytest.mark.skipif(OUTSIDE is None, reason="GATEWAY_OUTSIDE_DATA is not set")
 def test_character_sets_give_the_same_names() -> None:
-    """Check 10: declared, undeclared and wrongly declared character sets."""
+    """Declared, undeclared and wrongly declared character sets."""
     assert OUTSIDE is not None
     names = []
     for file in ("8859-1", "declared-utf8-but-latin1", "utf8"):

@@ -100,6 +100,8 @@ class CaseStore:
         envelope = opening.envelope
         identity = derive_case_id(envelope.tenant, envelope.subject)
         async with self.database.transaction(envelope.tenant) as connection:
+            # The inbox keeps the case a message belongs to, so that its resend finds that one, too.
+            target = identity if opening.opens else await self._parent(connection, opening) or identity
             new = await connection.fetchval(
                 SQL.receive,
                 envelope.tenant,
@@ -107,17 +109,25 @@ class CaseStore:
                 envelope.dedupe_key,
                 envelope.body_sha256,
                 uuid.UUID(envelope.id),
-                uuid.UUID(identity),
+                uuid.UUID(target),
                 envelope.time,
             )
             if new is None:
-                row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
-                same = row is not None and row["body_sha256"] == envelope.body_sha256
-                known = str(row["case_id"]) if row is not None and row["case_id"] else identity
-                return Opened(outcome="known" if same else "conflict", case_id=known, subject=envelope.subject)
+                return await self._known(connection, envelope, identity)
             if opening.opens and await self._insert(connection, opening, identity):
                 return Opened(outcome="opened", case_id=identity, version=1, subject=envelope.subject)
-            return await self._join(connection, opening, await self._parent(connection, opening) or identity)
+            return await self._join(connection, opening, target)
+
+    async def _known(self, connection: Connection, envelope: Envelope, identity: str) -> Opened:
+        """A message whose key is in the inbox: the case it opened or joined, a conflict, or an orphan as before."""
+        row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
+        found = str(row["case_id"]) if row is not None and row["case_id"] else identity
+        if row is None or row["body_sha256"] != envelope.body_sha256:
+            return Opened(outcome="conflict", case_id=found, subject=envelope.subject)
+        case = await connection.fetchrow(SQL.lock, uuid.UUID(found))
+        if case is None:
+            return Opened(outcome="orphan", case_id=found, subject=envelope.subject)
+        return Opened(outcome="known", case_id=found, subject=case["workflow_key"], run=case["run"])
 
     async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
         envelope = opening.envelope

@@ -86,6 +86,14 @@ def _text(raw: Raw) -> str:
     return base64.b64encode(raw.data or b"").decode("ascii")
 
 
+class _OrphanFoundError(Exception):
+    """Ends the transaction of a message that has no case; never leaves this module."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        super().__init__(opened.outcome)
+
+
 @dataclass(frozen=True, slots=True)
 class CaseStore:
     """The Cases port and what decide and deliver need of a case, over PostgreSQL."""
@@ -96,7 +104,16 @@ class CaseStore:
     clock: Callable[[], datetime]
 
     async def open(self, opening: Opening) -> Opened:
-        """Inbox row, case, keys and first event, all or nothing."""
+        """Inbox row, case, keys and first event, all or nothing.
+
+        An orphan leaves nothing behind, so that it can be parked after a crash and replayed once its case is there.
+        """
+        try:
+            return await self._open(opening)
+        except _OrphanFoundError as found:
+            return found.opened
+
+    async def _open(self, opening: Opening) -> Opened:
         envelope = opening.envelope
         identity = derive_case_id(envelope.tenant, envelope.subject)
         async with self.database.transaction(envelope.tenant) as connection:
@@ -189,7 +206,7 @@ class CaseStore:
         envelope = opening.envelope
         case = await connection.fetchrow(SQL.lock, uuid.UUID(identity))
         if case is None:
-            return Opened(outcome="orphan", case_id=identity, subject=envelope.subject)
+            raise _OrphanFoundError(Opened(outcome="orphan", case_id=identity, subject=envelope.subject))
         received = events.NewEvent(
             type="MessageReceived",
             data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},

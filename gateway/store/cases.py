@@ -118,7 +118,8 @@ class CaseStore:
         identity = derive_case_id(envelope.tenant, envelope.subject)
         async with self.database.transaction(envelope.tenant) as connection:
             # The inbox keeps the case a message belongs to, so that its resend finds that one, too.
-            target = identity if opening.opens else await self._parent(connection, opening) or identity
+            parent = await self._parent(connection, opening)
+            target = parent or identity
             new = await connection.fetchval(
                 SQL.receive,
                 envelope.tenant,
@@ -131,7 +132,7 @@ class CaseStore:
             )
             if new is None:
                 return await self._known(connection, envelope, identity)
-            if opening.opens and await self._insert(connection, opening, identity):
+            if parent is None and opening.opens and await self._insert(connection, opening, identity):
                 return Opened(outcome="opened", case_id=identity, version=1, subject=envelope.subject)
             return await self._join(connection, opening, target)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,6 @@ def message(control_id: str, patient: int) -> bytes:
     )
     note = "NTE|1||"
     return f"{head}{note}{'x' * (SIZE - len(head) - len(note) - 1)}\r".encode()
-
-
-# The generator, a process of its own.
 
 
 class Caller(asyncio.Protocol):
@@ -121,9 +120,6 @@ async def generate(port: int, connections: int, seconds: float) -> dict[str, Any
     }
 
 
-# Our systems, each a process.
-
-
 async def serve(kind: str, port: int, kafka: str) -> None:
     """Serve one of ours until killed."""
     from aiokafka import AIOKafkaProducer
@@ -180,8 +176,6 @@ async def _serve_limit(producer: Any, port: int) -> None:
 
 
 async def _serve_listener(kind: str, publisher: Any, port: int) -> None:
-    import itertools
-
     from adapters.hl7.inbound import Listener
     from adapters.hl7.settings import ListenerSettings
 
@@ -249,13 +243,8 @@ def _bare(publisher: Any) -> tuple[Any, Any]:
     return Codec(), accept
 
 
-def _now() -> Any:
-    from datetime import UTC, datetime
-
+def _now() -> datetime:
     return datetime.now(UTC)
-
-
-# The run.
 
 
 def free_port() -> int:

@@ -122,6 +122,18 @@ def zen_engine(ruleset: RuleSet) -> Callable[[dict[str, Any]], list[bool]] | Non
     return lambda context: [expression.evaluate(context) for expression in compiled]
 
 
+def zen_at_once(ruleset: RuleSet) -> Callable[[dict[str, Any]], list[bool]] | None:
+    """All rules as one expression that gives a list: zen-engine's fastest way, with nothing to tell rules apart by."""
+    try:
+        import zen
+    except ImportError:
+        return None
+    words = {"and": "and", "or": "or", "not": "not ", "date": "date({})"}
+    writer = Writer(ruleset, words, lambda name, test: f"some({name}, {test})", "#")
+    whole = zen.compile_expression("[" + ", ".join(writer.condition(rule.condition) for rule in ruleset.rules) + "]")
+    return whole.evaluate
+
+
 def cel_engine(ruleset: RuleSet) -> Callable[[dict[str, Any]], list[bool]] | None:
     """All rules compiled by the CEL engine."""
     try:
@@ -131,7 +143,12 @@ def cel_engine(ruleset: RuleSet) -> Callable[[dict[str, Any]], list[bool]] | Non
     words = {"and": "&&", "or": "||", "not": "!", "date": "{}"}
     writer = Writer(ruleset, words, lambda name, test: f"{name}.exists(each, {test})", "each")
     compiled = [cel.compile(writer.condition(rule.condition)) for rule in ruleset.rules]
-    return lambda context: [program.execute(context) for program in compiled]
+
+    def evaluate_all(context: dict[str, Any]) -> list[bool]:
+        converted = cel.Context(variables=context)  # once a request, not once a rule: its fastest way
+        return [program.execute(converted) for program in compiled]
+
+    return evaluate_all
 
 
 def measure(work: Callable[[Any], object], items: list[Any], seconds: float) -> tuple[float, float]:
@@ -166,9 +183,13 @@ def compare_engines(catalogue: Catalogue, seconds: float) -> None:
     def ours(facts: dict[str, Any]) -> object:
         return plan.run(facts, facts["services"][0])
 
-    others = {"zen-engine": zen_engine(ruleset), "CEL (common-expression-language)": cel_engine(ruleset)}
+    others = {
+        "zen-engine": zen_engine(ruleset),
+        "zen-engine, one expression": zen_at_once(ruleset),
+        "common-expression-language": cel_engine(ruleset),
+    }
     contexts = [nest(facts) for facts in complete]
-    print(f"{'30 rules, all evaluated, one core':<52}{'requests/s':>12}{'rules/s':>16}{'p99 µs':>12}")
+    print(f"{'30 rules, all evaluated, equal matches asserted':<52}{'requests/s':>12}{'rules/s':>16}{'p99 µs':>12}")
     for name, engine in others.items():
         if engine is None:
             print(f"{name:<52}{'not installed':>12}")
@@ -176,7 +197,7 @@ def compare_engines(catalogue: Catalogue, seconds: float) -> None:
         for facts, context in zip(complete, contexts, strict=True):
             truths = dict(zip([rule.id for rule in plan.rules], plan.run(facts, facts["services"][0])[1], strict=True))
             assert [truths[rule_id] for rule_id in ids] == engine(context), "the engines disagree"
-        report(f"{name}, no trace, same matches on 300 requests", *measure(engine, contexts, seconds), len(ids))
+        report(f"{name}, no trace", *measure(engine, contexts, seconds), len(ids))
     report("ours, every leaf traced, complete facts", *measure(ours, complete, seconds), len(ids))
     partial = [without(dice, facts) for facts in complete]
     report("ours, every leaf traced, 25 % of facts missing", *measure(ours, partial, seconds), len(ids))

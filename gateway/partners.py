@@ -19,6 +19,16 @@ from adapters.x12.settings import PartnerProfile
 from gateway.core.errors import ConfigurationError, Issue
 
 
+class CoreLogin(BaseModel):
+    """How a partner signs in at our CAQH CORE edge."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sender_id: str = Field(min_length=1, description="SenderID of its envelopes.")
+    username: str = Field(min_length=1, description="User name of its UsernameToken.")
+    password: str = Field(min_length=1, description="Secret reference of its password.")
+
+
 class Partner(BaseModel):
     """Everything agreed with one partner."""
 
@@ -31,6 +41,7 @@ class Partner(BaseModel):
     sftp: SftpEndpoint | None = Field(None, description="Its SFTP drop.")
     x12: PartnerProfile | None = Field(None, description="Its X12 identities, separators and acknowledgement policy.")
     core: CoreEndpoint | None = Field(None, description="Its CAQH CORE server.")
+    core_login: CoreLogin | None = Field(None, description="How it signs in at our CAQH CORE edge.")
 
 
 @dataclass(frozen=True, slots=True)

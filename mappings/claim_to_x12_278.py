@@ -27,7 +27,7 @@ from adapters.fhir.wire.terms import (
 from adapters.x12.wire.tree import Loop
 from gateway.core.errors import Unmappable
 from gateway.core.ledger import Ledger
-from mappings.claim_model import ClaimView
+from mappings.claim_model import ClaimView, ServiceLine
 from mappings.fhir_claim import view_claim
 from mappings.x12_278_lines import names_service, write_line, write_quantity
 from mappings.x12_278_terms import (
@@ -43,7 +43,7 @@ from mappings.x12_278_terms import (
     TRACE_ASSIGNER,
 )
 from mappings.x12_dates import date_values, x12_day, x12_moment
-from mappings.x12_parties import entity_type, write_demographics, write_party, write_relation
+from mappings.x12_parties import entity_type, noting, write_demographics, write_party, write_relation
 from mappings.x12_tables import X12, inverse, table
 
 Element = dict[str, Any]
@@ -59,6 +59,8 @@ class Rendering:
     left_out: Ledger
     traces: dict[str, int]
     """TRN02 of each line → item sequence."""
+    sequences: tuple[int, ...]
+    """Item sequence of each line, in order: an update carries the changed items only."""
 
 
 class _Claim:
@@ -70,6 +72,7 @@ class _Claim:
         self.view: ClaimView = view_claim(bundle)
         self.bundle = bundle
         self.left_out = Ledger(MAPPING)
+        self.shorten = noting(self.left_out)
 
     def resource(self, reference: Any) -> Element:
         """The resource meant, {} when it is not in the Bundle."""
@@ -100,14 +103,16 @@ def request(bundle: Element, *, now: datetime, trace_assigner: str = "", submitt
     requester, specialty = source.party(source.claim.get("provider"))
     if not insurer or not requester:
         raise Unmappable("a 278 needs the payer and the requester as resources of the Bundle")
-    write_party(payer.add_loop("2010A"), "X3", _only(insurer))
+    write_party(payer.add_loop("2010A"), "X3", _only(insurer), source.shorten)
     asking = payer.add_loop("2000B")
     asking.add("HL", "21")
     kind = entity_type(requester, "1P")
-    write_party(asking.add_loop("2010B"), "FA" if kind == "FA" else "1P", requester, specialty)
+    write_party(asking.add_loop("2010B"), "FA" if kind == "FA" else "1P", requester, source.shorten, specialty)
     holder = _people(source, asking)
-    traces = _event(source, holder, trace_assigner)
-    return Rendering(tree=root, left_out=source.left_out, traces=traces)
+    lines = _event(source, holder, trace_assigner)
+    traces = {trace[1]: line.sequence for line in lines for trace in line.traces if trace[1]}
+    sequences = tuple(line.sequence for line in lines)
+    return Rendering(tree=root, left_out=source.left_out, traces=traces, sequences=sequences)
 
 
 def _only(organization: Element) -> Element:
@@ -130,7 +135,7 @@ def _people(source: _Claim, asking: Loop) -> Loop:
     loop = asking.add_loop("2000C")
     loop.add("HL", "22")
     name = loop.add_loop("2010C")
-    write_party(name, "IL", _with_member_number(subscriber, source.view.member_id))
+    write_party(name, "IL", _with_member_number(subscriber, source.view.member_id), source.shorten)
     write_demographics(name, subscriber)
     write_relation(name, subscriber, "18", is_subscriber=True)
     if is_self:
@@ -138,7 +143,7 @@ def _people(source: _Claim, asking: Loop) -> Loop:
     dependent = loop.add_loop("2000D")
     dependent.add("HL", "23")
     own = dependent.add_loop("2010D")
-    write_party(own, "QC", {**patient, "identifier": _without_member_number(patient)})
+    write_party(own, "QC", {**patient, "identifier": _without_member_number(patient)}, source.shorten)
     write_demographics(own, patient)
     write_relation(own, patient, relationship, is_subscriber=False)
     return dependent
@@ -158,8 +163,8 @@ def _without_member_number(patient: Element) -> list[Element]:
     return [row for row in found if not str(row.get("system", "")).startswith("urn:x12:005010:66:")]
 
 
-def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
-    """2000E and its 2000F. Returns the trace of each line."""
+def _event(source: _Claim, holder: Loop, assigner: str) -> list[ServiceLine]:
+    """2000E and its 2000F. Returns the items that became lines, in order."""
     claim, view = source.claim, source.view
     event = holder.add_loop("2000E")
     event.add("HL", "EV")
@@ -194,18 +199,16 @@ def _event(source: _Claim, holder: Loop, assigner: str) -> dict[str, int]:
     _documents(source, event)
     _care_team(source, event)
     if view.kind == "authorization.cancel" and view.certification_type == "3" and not lines:
-        return {}
+        return []
     if len(view.lines) == 1 and not names_service(view.lines[0]):
         write_quantity(view.lines[0].element, event)
-        return {}
+        return []
     write_quantity({"extension": rows(claim, "extension")}, event)
-    traces: dict[str, int] = {}
     for line in lines:
         loop = event.add_loop("2000F")
-        write_line(line, loop, kind=code(claim.get("type")), event_place=place)
-        traces |= {trace[1]: line.sequence for trace in line.traces if trace[1]}
+        write_line(line, loop, source.shorten, kind=code(claim.get("type")), event_place=place)
         _line_providers(source, line.element, loop)
-    return traces
+    return lines
 
 
 def _assigner(identifier: Element, otherwise: str) -> tuple[str, str]:
@@ -328,11 +331,13 @@ def _documents(source: _Claim, event: Loop) -> None:
                 continue
             means = code((parts.get("transmissionMethod") or {}).get("valueCodeableConcept")) or "EL"
             number = str((parts.get("controlNumber") or {}).get("valueString", ""))[:50]
-            text = str((parts.get("description") or {}).get("valueString", ""))[:80]
+            text = source.shorten(
+                str((parts.get("description") or {}).get("valueString", "")), 80, "Claim.supportingInfo"
+            )
             event.add("PWK", report, means, "", "", "AC" if number else "", number, text)
         elif code(row.get("category"), PAS_CODES) == "freeFormMessage" and row.get("valueString"):
             if event.segment("MSG") is None:
-                event.add("MSG", str(row["valueString"])[:264])
+                event.add("MSG", source.shorten(str(row["valueString"]), 264, "Claim.supportingInfo"))
             else:
                 source.left_out.add(
                     f"Claim.supportingInfo[{row.get('sequence')}]", "ignored", "the 278 carries one MSG"
@@ -372,4 +377,4 @@ def _provider(source: _Claim, row: Element, holder: Loop, name: str) -> None:
         return
     entity = code(row.get("role"), X12_ENTITY) or "SJ"
     qualification = [row["qualification"]] if isinstance(row.get("qualification"), dict) else specialty
-    write_party(holder.add_loop(name), entity, resource, qualification)
+    write_party(holder.add_loop(name), entity, resource, source.shorten, qualification)

@@ -148,7 +148,7 @@ def outcome_of_items(actions: list[str], *, errors: bool) -> str:
 def _results(claim: Element, decision: Decision, context: ItemContext, notes: list[str]) -> Element:
     """outcome, preAuthRef, preAuthPeriod, item, addItem, adjudication, error."""
     if decision.errors and not decision.items:
-        return {"outcome": "error", "error": [_error(row, context.version) for row in decision.errors]}
+        return {"outcome": "error", "error": [_error(located(row, claim), context.version) for row in decision.errors]}
     requested = {int(item["sequence"]): item for item in rows(claim, "item")}
     by_sequence = decided_items(claim, decision)
     answered = list(by_sequence.values())
@@ -175,7 +175,7 @@ def _results(claim: Element, decision: Decision, context: ItemContext, notes: li
     if summary:
         result["adjudication"] = [reviewed(summary)]
     if decision.errors:
-        result["error"] = [_error(row, context.version) for row in decision.errors]
+        result["error"] = [_error(located(row, claim), context.version) for row in decision.errors]
     return result
 
 
@@ -311,9 +311,10 @@ def _claim_extensions(claim: Element, decision: Decision, context: ItemContext) 
         swapped = [{"url": url, "valueString": said[mirror]} for url, mirror in SWAPPED.items() if said.get(mirror)]
         if swapped:
             found.append({"extension": swapped, "url": terms.TRANSMISSION_IDENTIFIERS})
-    if decision.human_reviewed or decision.reviewer:
-        found.append(_reviewer(decision))
-    if ACTIONS.get(decision.action) and ACTIONS[decision.action].approved:
+    action = ACTIONS.get(decision.action)
+    if action and action.final and not decision.errors:
+        found.append(_reviewer(decision))  # false, too, is an answer: no person decided this
+    if action and action.approved:
         found += authorized_providers(context, 0)
     return found
 
@@ -327,6 +328,16 @@ def _reviewer(decision: Decision) -> Element:
         concept = {"coding": [{"system": "http://nucc.org/provider-taxonomy", "code": specialty}]}
         parts.append({"url": "reviewerSpecialty", "valueCodeableConcept": concept})
     return {"extension": parts, "url": terms.REVIEWER}
+
+
+def located(row: dict[str, str], claim: Element) -> dict[str, str]:
+    """A business rejection with loop and FHIRPath: what the policy gave, else those of the line it is about."""
+    sequences = [str(item.get("sequence")) for item in rows(claim, "item")]
+    if row.get("line") in sequences:
+        found = {"location": "2000F", "path": f"Bundle.entry[0].resource.item[{sequences.index(row['line'])}]"}
+    else:
+        found = {"location": "2000E", "path": "Bundle.entry[0].resource"}
+    return found | {name: value for name, value in row.items() if value}
 
 
 def _error(row: dict[str, str], version: str) -> Element:

@@ -68,7 +68,7 @@ def patient_key(bundle: dict[str, Any]) -> tuple[str, ...]:
 
 def facts_of_bundle(bundle: dict[str, Any], reception: Reception) -> Facts:
     """The facts a plain R4 message carries, under the names every rail uses."""
-    resources = [entry.get("resource") or {} for entry in entries(bundle)]
+    resources = _flattened(bundle)
     first = resources[0] if resources else {}
     if first.get("resourceType") == "Claim":
         return facts_of(bundle, view_claim(bundle), reception)
@@ -94,6 +94,15 @@ def facts_of_bundle(bundle: dict[str, Any], reception: Reception) -> Facts:
             "expedited" if orders[0].get("priority") in ("urgent", "asap", "stat") else "standard"
         )
     return {name: value for name, value in facts.items() if value not in ("", None)}
+
+
+def _flattened(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    """The resources of a Bundle and of the Bundles in it: prefetched search results come as such."""
+    found: list[dict[str, Any]] = []
+    for entry in entries(bundle):
+        resource = entry.get("resource") or {}
+        found += _flattened(resource) if resource.get("resourceType") == "Bundle" else [resource]
+    return found
 
 
 def _eligibility(index: BundleIndex, request: dict[str, Any]) -> Facts:

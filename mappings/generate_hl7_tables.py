@@ -79,7 +79,8 @@ def _type_of(annotation: Any) -> tuple[str, bool]:
     if match:
         return match[1], "List[" in text
     primitive = re.search(r"(\w+)\(\)\]", text)
-    name = primitive[1] if primitive else "boolean"
+    plain = next((name for word, name in (("bool", "boolean"), ("int", "integer")) if word in text), "other")
+    name = primitive[1] if primitive else plain
     return name[0].lower() + name[1:], "List[" in text
 
 

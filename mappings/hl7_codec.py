@@ -31,7 +31,6 @@ from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
 
 FORMAT = "hl7v2"
-MEDIA_TYPE = "application/hl7-v2"
 REQUESTS = frozenset({"RQA", "REF"})
 Answer = Callable[[GatewayError | None], bytes | None]
 
@@ -127,6 +126,8 @@ class Hl7Codec:
         if kind.startswith("authorization.") and kind != "authorization.request":
             names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
             reply["parents"] = [[name, str(facts[fact])] for name, fact in names if facts.get(fact)]
+        elif kind.startswith("clinical."):
+            reply["parents"] = _patient_keys(conversion)
         return Intake(
             type=kind,
             format=FORMAT,
@@ -193,6 +194,20 @@ def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
     if patient is None or message.trigger in routing()["coarse"]:
         return ("facility", facility)
     return ("patient", facility, patient["id"])
+
+
+def _patient_keys(conversion: Conversion) -> list[list[str]]:
+    """The lookup keys under which open cases of the patient are found: member numbers first, then all others."""
+    patient = conversion.job.patient if conversion.job else None
+    keys: list[list[str]] = []
+    for held in (patient or {}).get("identifier", ())[:20]:
+        kinds = {coding.get("code") for coding in held.get("type", {}).get("coding", ())}
+        value = str(held.get("value", ""))
+        if value and not kinds & {"SS", "DL"}:
+            keys.append(["patient", value])
+            if "MB" in kinds:
+                keys.insert(0, ["member", value])
+    return keys
 
 
 def _control_id(raw: Raw, number: int) -> str:

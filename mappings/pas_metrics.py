@@ -28,7 +28,7 @@ class ItemEvent:
     item: int
     version: int
     state: str
-    """State word of review_actions.py: approved, denied, pended …"""
+    """State word of review_actions.py: approved, denied, pended …; `unknown` for codes outside its table."""
     determination: str
     """`approved`, `denied` or "" (not a determination)."""
     action: str
@@ -58,7 +58,7 @@ def item_events(
             case_id=decision.case_id,
             item=item.sequence,
             version=decision.version,
-            state=ACTIONS[item.action].state,
+            state=ACTIONS[item.action].state if item.action in ACTIONS else "unknown",
             determination=DETERMINATIONS.get(item.action, ""),
             action=item.action,
             reasons=tuple(item.reasons),

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.stages.decide import roll_up
+
+__all__ = ["ACTIONS", "ReviewAction", "roll_up"]
+# The roll-up of items to a case is the decide stage's: one rule for every rail.
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewAction:
@@ -35,19 +40,3 @@ ACTIONS: dict[str, ReviewAction] = {
     "CT": ReviewAction("Contact payer", "contact"),
     "NA": ReviewAction("No action required", "not-required"),
 }
-
-
-def roll_up(codes: list[str]) -> str:
-    """The action of the whole case from its items'.
-
-    Any pended item pends the case; items that agree give their code; cancelled and not-required items do not count
-    against the rest; any other mixture is partial when something is approved, else the first code.
-    """
-    if not codes:
-        return "A4"
-    if "A4" in codes:
-        return "A4"
-    telling = [code for code in codes if code not in ("C", "NA")] or codes
-    if len(set(telling)) == 1:
-        return telling[0]
-    return "A2" if any(ACTIONS[code].approved for code in telling if code in ACTIONS) else telling[0]

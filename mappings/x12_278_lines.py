@@ -16,6 +16,7 @@ from adapters.x12.wire.tree import Loop
 from mappings.claim_model import ServiceLine
 from mappings.x12_278_terms import SERVICE_NOTE, TIMING, TRACE_ASSIGNER
 from mappings.x12_dates import date_values
+from mappings.x12_parties import Shorten
 from mappings.x12_tables import procedure_qualifier, table
 
 Element = dict[str, Any]
@@ -26,7 +27,7 @@ def names_service(line: ServiceLine) -> bool:
     return (line.code not in ("", "not-applicable")) or bool(line.traces or line.element.get("revenue"))
 
 
-def write_line(line: ServiceLine, loop: Loop, *, kind: str, event_place: Any) -> None:
+def write_line(line: ServiceLine, loop: Loop, shorten: Shorten, *, kind: str, event_place: Any) -> None:
     """Write one item of a claim of this kind (professional, institutional, oral).
 
     UM04 is written only where it differs from the event's.
@@ -52,11 +53,11 @@ def write_line(line: ServiceLine, loop: Loop, *, kind: str, event_place: Any) ->
     days = date_values(item, "serviced")
     if days[1]:
         loop.add("DTP", "472", *days)
-    _service(line, loop, kind)
+    _service(line, loop, shorten, kind)
     write_quantity(item, loop)
     note = str(extension_value(item, SERVICE_NOTE) or "")
     if note:
-        loop.add("MSG", note[:264])
+        loop.add("MSG", shorten(note, 264, "Claim.item.extension"))
 
 
 def write_quantity(item: Element, loop: Loop) -> None:
@@ -79,13 +80,13 @@ def plain(value: Any) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _service(line: ServiceLine, loop: Loop, kind: str) -> None:
+def _service(line: ServiceLine, loop: Loop, shorten: Shorten, kind: str) -> None:
     item = line.element
     if not line.code or line.code == "not-applicable":
         if item.get("revenue"):
             _institutional(line, loop, "")
         return
-    procedure = _procedure(line)
+    procedure = _procedure(line, shorten)
     if procedure[0] == "AD" or kind == "oral":
         loop.add("SV3", procedure, *([""] * 4), plain(line.quantity) if line.quantity is not None else "")
     elif kind == "institutional" or item.get("revenue") or _has_institutional_parts(item):
@@ -94,11 +95,11 @@ def _service(line: ServiceLine, loop: Loop, kind: str) -> None:
         _professional(line, loop, procedure)
 
 
-def _procedure(line: ServiceLine) -> tuple[str, ...]:
+def _procedure(line: ServiceLine, shorten: Shorten) -> tuple[str, ...]:
     """Qualifier, code, four modifiers, description, end of range."""
     modifiers = [*line.modifiers[:4], "", "", "", ""][:4]
     service = line.element.get("productOrService") or {}
-    text = str(service.get("text", ""))[:80] if service.get("text") else ""
+    text = shorten(str(service.get("text", "")), 80, "Claim.item.productOrService.text")
     last = code(extension_value(line.element, CODE_END))
     return (procedure_qualifier(line.system), line.code, *modifiers, text, last)
 

@@ -6,7 +6,7 @@ their order. AAA segments become business rejections with the loop they stand in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,14 +23,21 @@ RETRY_FOLLOW_UPS = frozenset({"P", "R", "W", "X"})
 
 
 def decision_of(
-    event: Loop, *, case_id: str, version: int, received_at: datetime, traces: Mapping[str, int] | None = None
+    event: Loop,
+    *,
+    case_id: str,
+    version: int,
+    received_at: datetime,
+    traces: Mapping[str, int] | None = None,
+    sequences: Sequence[int] = (),
 ) -> Decision:
     """One 2000E of a response, or the whole tree when it has none (rejected above), as a decision.
 
-    `traces`: TRN02 of each requested line → its item sequence.
+    `traces`: TRN02 of each requested line → its item sequence; `sequences`: the item sequences of the requested lines
+    in order, for lines without a trace (default: 1, 2, 3 …).
     """
     rejections = _rejections(_top(event))
-    items = _items(event, traces or {})
+    items = _items(event, traces or {}, sequences)
     actions = [item.action for item in items]
     said = event.get("HCR", 1)
     number = event.get("HCR", 2) or next((item.authorization_number for item in items if item.authorization_number), "")
@@ -65,16 +72,17 @@ def _top(loop: Loop) -> Loop:
     return loop
 
 
-def _items(event: Loop, traces: Mapping[str, int]) -> list[ItemDecision]:
+def _items(event: Loop, traces: Mapping[str, int], sequences: Sequence[int]) -> list[ItemDecision]:
     lines = list(event.loops("2000F"))
-    found = [_item(line, _sequence(line, number, traces), event) for number, line in enumerate(lines, 1)]
+    found = [_item(line, _sequence(line, number, traces, sequences), event) for number, line in enumerate(lines, 1)]
     if not lines and event.get("HCR", 1):
         found = [_item(event, 1, event)]
     return [item for item in found if item.action]
 
 
-def _sequence(line: Loop, number: int, traces: Mapping[str, int]) -> int:
-    return next((traces[trace.get(2)] for trace in line.segments("TRN") if trace.get(2) in traces), number)
+def _sequence(line: Loop, number: int, traces: Mapping[str, int], sequences: Sequence[int]) -> int:
+    by_order = sequences[number - 1] if number <= len(sequences) else number
+    return next((traces[trace.get(2)] for trace in line.segments("TRN") if trace.get(2) in traces), by_order)
 
 
 def _item(line: Loop, sequence: int, event: Loop) -> ItemDecision:

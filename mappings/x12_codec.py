@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
 
@@ -98,6 +98,13 @@ class X12Codec:
 
     def messages(self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]) -> Iterator[Intake]:
         """The second pass: every message of the accepted transaction sets, in file order."""
+        for guide, message in self.units(data, reception, accepted):
+            yield _mapped(guide, message)
+
+    def units(
+        self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
+    ) -> Iterator[tuple[Guide, Message]]:
+        """What `messages` maps, not yet mapped."""
         if len(data) <= WHOLE_TREES_UP_TO:
             passes = [("trees", set(accepted))]
         else:
@@ -107,11 +114,10 @@ class X12Codec:
         for mode, wanted in passes:
             for event in read([data], self._options(mode)):
                 if isinstance(event, Unit | Transaction) and event.report.offset in wanted:
-                    yield from _intakes_of(event, reception)
+                    yield from _messages_of(event, reception)
 
     def _options(self, mode: Any) -> Options:
-        own = self.options
-        return Options(mode, own.effects, own.character_set, own.code_sets, own.limits, own.usage)
+        return replace(self.options, mode=mode)
 
     def _answer(
         self, reports: list[InterchangeReport], reception: Reception, error: GatewayError | None
@@ -137,6 +143,7 @@ class Intakes(Sequence[Intake]):
         self, codec: X12Codec, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
     ) -> None:
         self._read = partial(codec.messages, data, reception, accepted)
+        self._units = partial(codec.units, data, reception, accepted)
         self._is_empty = not accepted
         self._count: int | None = None
 
@@ -145,7 +152,7 @@ class Intakes(Sequence[Intake]):
 
     def __len__(self) -> int:
         if self._count is None:
-            self._count = sum(1 for _ in self)
+            self._count = sum(1 for _ in self._units())
         return self._count
 
     @overload
@@ -160,7 +167,7 @@ PERSON = {"270": "2000D", "271": "2000D"}
 """Loop below the unit that is a message of its own: the dependents of one subscriber are asked about separately."""
 
 
-def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Intake]:
+def _messages_of(event: Unit | Transaction, reception: Reception) -> Iterator[tuple[Guide, Message]]:
     if isinstance(event, Unit):
         units = [event.loop]
     else:
@@ -171,7 +178,7 @@ def _intakes_of(event: Unit | Transaction, reception: Reception) -> Iterator[Int
         for part, (path, unit) in enumerate(_persons(loop, PERSON.get(event.guide.transaction, ""))):
             number = f"{ordinal}.{part}" if part else str(ordinal)
             transmission = _transmission(event.header, event.group, event.report, number)
-            yield _mapped(event.guide, Message(event.guide.id, path, unit, transmission, _text(path), reception))
+            yield event.guide, Message(event.guide.id, path, unit, transmission, _text(path), reception)
 
 
 def _persons(loop: Loop, below: str) -> Iterator[tuple[Loop, Loop]]:

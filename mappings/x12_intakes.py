@@ -86,9 +86,10 @@ def authorization_request(message: Message) -> Intake:
     facts = facts_of(bundle, view, message.reception)
     facts["request.submitter"] = message.transmission.sender
     certification = event.get("UM", 2)
-    kind = "cancel" if certification == CANCEL else "update" if certification in UPDATES else "request"
     previous = event.segment("REF", "BB")
     number = previous.get(2) if previous else ""
+    # A renewal that names no authorization has no case to join: it opens one.
+    kind = "cancel" if certification == CANCEL else "update" if certification in UPDATES and number else "request"
     trace = event.segment("TRN")
     requester = _name_key(event.up("2000B"), "2010B")
     identity = (trace.get(3), trace.get(2)) if trace else (message.tree.get("BHT", 3), view.member_id)

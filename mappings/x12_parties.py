@@ -6,11 +6,13 @@ so that the way back gives the same segments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from adapters.fhir.wire.elements import code, extension_value, rows
 from adapters.fhir.wire.terms import EXTENSION, IDENTIFIER_TYPE, X12_ENTITY
 from adapters.x12.wire.tree import Loop, Segment
+from gateway.core.ledger import Ledger
 from mappings.x12_dates import iso_day, x12_day
 from mappings.x12_tables import (
     concept,
@@ -168,10 +170,38 @@ def _whereabouts(loop: Loop, tracer: Tracer, target: str) -> Element:
     return found
 
 
-def write_party(loop: Loop, entity: str, resource: Element, specialty: list[Element] | None = None) -> None:
+NAME_LENGTHS = (60, 35, 25, 10, 10)
+"""Characters of NM103–NM107."""
+_MARKS = str.maketrans(dict.fromkeys("*:^~|\r\n\t", " "))
+
+Shorten = Callable[[str, int, str], str]
+"""(value, most characters, what it is) → the value as X12 can carry it; a cut is noted by whoever gives it."""
+
+
+def fitting(value: str, most: int) -> str:
+    """The value without separators and line ends, at most `most` characters."""
+    return " ".join(value.translate(_MARKS).split())[:most].rstrip()
+
+
+def noting(left_out: Ledger) -> Shorten:
+    """A `Shorten` that notes every cut."""
+
+    def shorten(value: str, most: int, what: str) -> str:
+        whole = " ".join(value.translate(_MARKS).split())
+        if len(whole) > most:
+            left_out.add(what, "ignored", f"the 278 carries {most} characters of it")
+        return fitting(value, most)
+
+    return shorten
+
+
+def write_party(
+    loop: Loop, entity: str, resource: Element, shorten: Shorten, specialty: list[Element] | None = None
+) -> None:
     """A person or organization as NM1, REF, N3, N4, PER, PRV into `loop`, in the guides' order."""
     is_person = resource.get("resourceType") in ("Practitioner", "Patient", "RelatedPerson")
     main, others = _split_identifiers(resource)
+    parts = [str(resource.get("name") or ""), "", "", "", ""]
     if is_person:
         human = next(iter(rows(resource, "name")), {})
         given = [str(part) for part in human.get("given", [])]
@@ -182,15 +212,14 @@ def write_party(loop: Loop, entity: str, resource: Element, specialty: list[Elem
             str(next(iter(human.get("prefix", [])), "")),
             str(next(iter(human.get("suffix", [])), "")),
         ]
-    else:
-        parts = [str(resource.get("name") or ""), "", "", "", ""]
-    name = [part[:60] if at == 0 else part[:35] for at, part in enumerate(parts)]
+    where = f"{resource.get('resourceType')}.name"
+    name = [shorten(part, most, where) for part, most in zip(parts, NAME_LENGTHS, strict=True)]
     loop.add("NM1", entity, "1" if is_person else "2", *name, *main)
     for qualifier, value in others:
         loop.add("REF", qualifier, value)
-    _write_whereabouts(loop, resource)
+    _write_whereabouts(loop, resource, shorten)
     if resource.get("resourceType") != "Patient":
-        _write_contact(loop, resource)
+        _write_contact(loop, resource, shorten)
         _write_specialty(loop, specialty or [])
 
 
@@ -218,21 +247,25 @@ def _rank(row: Element) -> int:
     return 1 if name_qualifier(str(row.get("system", ""))) == "XX" else 2
 
 
-def _write_whereabouts(loop: Loop, resource: Element) -> None:
+def _write_whereabouts(loop: Loop, resource: Element, shorten: Shorten) -> None:
     address = next(iter(rows(resource, "address")), {})
-    lines = [str(line)[:55] for line in address.get("line", [])][:2]
+    where = f"{resource.get('resourceType')}.address"
+    lines = [shorten(str(line), 55, where) for line in address.get("line", [])][:2]
     if lines:
         loop.add("N3", *lines)
     # X12 writes ZIP+4 without its dash.
     postal = str(address.get("postalCode", "")).replace("-", "")
     country = str(address.get("country", ""))
-    place = [str(address.get("city", "")), str(address.get("state", "")), postal, "" if country == "US" else country]
+    # A state spelled out is not its code, and half of it is another one's.
+    spelled = str(address.get("state", ""))
+    state = spelled if len(shorten(spelled, 2, f"{where}.state")) == len(spelled) else ""
+    place = [shorten(str(address.get("city", "")), 30, where), state, postal, "" if country == "US" else country]
     district = str(address.get("district", ""))
     if any(place) or district:
         loop.add("N4", *place, "", district)
 
 
-def _write_contact(loop: Loop, resource: Element) -> None:
+def _write_contact(loop: Loop, resource: Element, shorten: Shorten) -> None:
     codes = {system: code for code, system in CONTACT_SYSTEMS.items()}
     numbers: list[str] = []
     for row in rows(resource, "telecom"):
@@ -242,7 +275,7 @@ def _write_contact(loop: Loop, resource: Element) -> None:
             numbers += [kind, plain] + (["EX", more] if more and len(numbers) < 4 else [])
     person = str(((next(iter(rows(resource, "contact")), {})).get("name") or {}).get("text", ""))
     if numbers or person:
-        loop.add("PER", "IC", person, *numbers)
+        loop.add("PER", "IC", shorten(person, 60, f"{resource.get('resourceType')}.contact"), *numbers)
 
 
 def _write_specialty(loop: Loop, specialty: list[Element]) -> None:

@@ -19,7 +19,20 @@ from typing import cast
 from adapters.hl7.settings import SenderSettings
 from adapters.hl7.wire import Segment, parse, read_header
 from adapters.hl7.wire.acknowledgement import acknowledge, plan
-from adapters.hl7.wire.mllp import POSITIVE, Commit, Event, Frame, Framer, Junk, Limits, Refused, Truncated, frame
+from adapters.hl7.wire.mllp import (
+    FS,
+    POSITIVE,
+    VT,
+    Commit,
+    Event,
+    Frame,
+    Framer,
+    Junk,
+    Limits,
+    Refused,
+    Truncated,
+    frame,
+)
 from adapters.hl7.wire.reply import Reply, action_for, read_reply
 from gateway.core.errors import EndpointRefused, EndpointUnavailable, GatewayError, Issue
 from gateway.core.ports import Clock, Outbound, Receipt
@@ -65,6 +78,8 @@ class MllpSender:
             header = read_header(outbound.data)
         except GatewayError as error:
             raise EndpointRefused("not an HL7 message", location=error.location) from error
+        if VT in outbound.data or FS in outbound.data:
+            raise EndpointRefused("a message with frame bytes inside cannot be sent", location=self.settings.name)
         async with self._turn:
             link = await self._connected()
             known = False
@@ -77,14 +92,16 @@ class MllpSender:
                 raise
             finally:
                 link.rest()
-                if not known or not self.settings.persistent:
+                if not known:
                     self._drop(link)
+                elif not self.settings.persistent:
+                    self._leave(link)
 
     async def close(self) -> None:
         """Close the connection."""
         async with self._turn:
             if self._link is not None:
-                self._drop(self._link)
+                self._leave(self._link)
 
     async def __aenter__(self) -> MllpSender:
         return self
@@ -95,7 +112,13 @@ class MllpSender:
         await self.close()
 
     def _drop(self, link: _Link) -> None:
+        """Cut a connection whose state is not known."""
         link.abort()
+        self._link = None
+
+    def _leave(self, link: _Link) -> None:
+        """Close a connection in order: what was written still goes out."""
+        link.close()
         self._link = None
 
     async def _connected(self) -> _Link:
@@ -294,6 +317,11 @@ class _Link(asyncio.Protocol):
         """Send bytes; a lost connection shows in `events`."""
         if self._transport is not None:
             self._transport.write(data)
+
+    def close(self) -> None:
+        """Close after what was written is sent."""
+        if self._transport is not None:
+            self._transport.close()
 
     def abort(self) -> None:
         """Close without waiting."""

@@ -19,10 +19,16 @@ class _Closed(BaseModel):
 
 
 def _known_codec(name: str) -> str:
+    """The codec's own name. Delimiters must be the bytes everybody knows: no UTF-16, no EBCDIC."""
     try:
+        if _PROBE.encode("ascii").decode(name) != _PROBE:
+            raise ValueError("a character set in which MSH|^~\\& is written in ASCII bytes")
         return codecs.lookup(name).name
     except LookupError as error:
         raise ValueError("not a character set this Python knows") from error
+
+
+_PROBE = "MSH|^~\\&"
 
 
 Charset = Annotated[str, AfterValidator(_known_codec)]
@@ -133,7 +139,7 @@ class ListenerSettings(_Closed):
     )
     buffered: int = Field(
         256 * 1024 * 1024,
-        description="bytes of unfinished frames of all connections; beyond it AR and close",
+        description="bytes of all connections' frames, unfinished or being worked on; beyond it AR",
         ge=65_536,
     )
     frame: int = Field(16 * 1024 * 1024, description="bytes of one message", ge=1_024)

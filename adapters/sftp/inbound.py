@@ -30,7 +30,7 @@ from adapters.sftp.wire import (
 from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import EndpointRefused, EndpointUnavailable, GatewayError, LimitExceeded, MalformedMessage
 from gateway.core.ports import Clock
-from gateway.infra.sftp import HostKeyRefused, SftpSession, SftpTarget
+from gateway.infra.sftp import HostKeyRefused, MissingFile, SftpSession, SftpTarget
 
 HEAD = 128
 TAIL = 4096
@@ -52,8 +52,8 @@ Complete = Callable[[bytes, bytes], bool]
 """(first bytes, last bytes) of a file → whether it is all there."""
 
 Report = Callable[[str, str], None]
-"""(event, opaque name of the file or endpoint): taken, done, held, incomplete, unreadable, answer-conflict, connection,
-host-key. Metrics and alerts hang on it."""
+"""(event, opaque name of the file or endpoint): taken, done, held, defect, denied, incomplete, unreadable,
+answer-conflict, connection, refused, host-key. Metrics and alerts hang on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,8 +192,11 @@ class Poller:
             if not is_packed(entry.name) or not endpoint.allow_packed:
                 try:
                     head, tail = await asyncio.to_thread(channel.ends, source, head=HEAD, tail=TAIL)
-                except EndpointRefused:
+                except MissingFile:
                     return False  # another poller was faster, or the partner took it back
+                except EndpointRefused:
+                    services.report("denied", _opaque(entry.name))
+                    return False
                 if not services.complete(head, tail):
                     return await self._incomplete(channel, entry)
             now = int(services.clock().timestamp())
@@ -233,6 +236,11 @@ class Poller:
         except (LimitExceeded, MalformedMessage):
             await asyncio.to_thread(_set_aside, channel, path, endpoint.error, claim)
             services.report("unreadable", _opaque(claim.name))
+            return False
+        except MissingFile:
+            return False  # our lease ran out and another poller took it over
+        except EndpointRefused:
+            services.report("denied", _opaque(claim.name))
             return False
         try:
             answers = await services.receive(Raw.of(data, services.media_type), self._reception(claim, name))

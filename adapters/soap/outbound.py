@@ -71,7 +71,7 @@ class CoreSender:
         try:
             async with asyncio.timeout(self._endpoint.timeout):
                 answer = await operation(**fields)
-        except (TimeoutError, httpx.TransportError) as error:
+        except (TimeoutError, httpx.HTTPError) as error:
             raise EndpointUnavailable(f"no answer from the CORE server: {type(error).__name__}") from error
         except ZeepFault as fault:
             raise _of_fault(fault) from None

@@ -10,7 +10,6 @@ the answers. After a crash between these, the same file comes out of `judge` unf
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +28,7 @@ from adapters.x12.wire import (
     read,
 )
 from adapters.x12.wire.acknowledge import groups_due, ta1_due
+from adapters.x12.wire.duplicates import digests, repeats
 from adapters.x12.wire.ports import EnvelopeLedger, NumberAllocator
 from adapters.x12.wire.program import CodeSets
 from adapters.x12.wire.walker import DEFAULT_EFFECTS
@@ -58,6 +58,8 @@ class Judged:
     """Received and settled before: nothing to publish."""
     stored: bytes | None = None
     """The answer of then."""
+    first: Judged | None = None
+    """The same interchange, earlier in the same file: it gets the same answer."""
 
     def accepted(self) -> Iterator[tuple[GroupReport, TransactionReport]]:
         """Transaction sets to publish."""
@@ -106,8 +108,13 @@ class Desk:
                 verdict.quarantined.append(event)
             elif isinstance(event, InterchangeReport):
                 reports.append(event)
-        for report, digest in zip(reports, _digests(source(), reports), strict=True):
-            verdict.interchanges.append(await self._judged(report, digest, verdict, received_at))
+        found = digests(source(), reports)
+        earlier = repeats(reports, lambda: found)
+        for report, digest, first in zip(reports, found, earlier, strict=True):
+            judged = await self._judged(report, digest, verdict, received_at)
+            if first is not None and not report.faults:
+                judged.repeated, judged.first = True, verdict.interchanges[first]
+            verdict.interchanges.append(judged)
         return verdict
 
     async def settle(self, verdict: Verdict, now: datetime) -> list[Answer]:
@@ -117,9 +124,14 @@ class Desk:
             partner = judged.partner
             if partner is None:
                 continue
-            data = judged.stored if judged.repeated else await self._answer(verdict.tenant, judged, partner, now)
-            if not judged.repeated and not judged.report.faults:
-                await self.ledger.finish(verdict.tenant, judged.report.header.key, judged.sha256, data)
+            if judged.first is not None:
+                data = judged.first.stored
+            elif judged.repeated:
+                data = judged.stored
+            else:
+                data = judged.stored = await self._answer(verdict.tenant, judged, partner, now)
+                if not judged.report.faults:
+                    await self.ledger.finish(verdict.tenant, judged.report.header.key, judged.sha256, data)
             if data is not None:
                 answers.append(Answer(partner.name, judged.report.header.sender, data))
         return answers
@@ -224,20 +236,3 @@ def _served(report: InterchangeReport, partner: PartnerProfile) -> None:
     for group in report.groups:
         if partner.groups and group.group not in partner.groups and group.group != "FA" and "1" not in group.codes:
             group.codes.append("1")
-
-
-def _digests(chunks: Iterable[bytes], reports: Sequence[InterchangeReport]) -> list[str]:
-    """SHA-256 of each interchange's bytes, in one pass."""
-    digests = [hashlib.sha256() for _ in reports]
-    offset, first = 0, 0
-    for chunk in chunks:
-        end = offset + len(chunk)
-        for at in range(first, len(reports)):
-            start, stop = reports[at].offset, reports[at].offset + reports[at].length
-            if start >= end:
-                break
-            digests[at].update(chunk[max(start - offset, 0) : max(stop - offset, 0)])
-            if stop <= end:
-                first = at + 1
-        offset = end
-    return [digest.hexdigest() for digest in digests]

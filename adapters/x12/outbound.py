@@ -60,7 +60,7 @@ def outbound(data: bytes, partner: PartnerProfile, set_id: str, number: int, now
         data=data,
         media_type=MEDIA_TYPE,
         idempotency_key=f"{partner.name}/{partner.usage}/{number:09d}",
-        attributes={"file_name": name},
+        attributes={"fileName": name},
     )
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from adapters.x12.wire import AckPolicy, Effect, Limits, Separators
+from adapters.x12.wire.reports import addressable
 
-PartnerId = Annotated[
-    str, Field(pattern=r"^[!-)+-9;-\]_-}]{1,15}$|^[A-Za-z0-9](?:[A-Za-z0-9 .&/-]{0,13}[A-Za-z0-9])?$")
-]
-"""An interchange identifier without separators."""
+
+def _addressable(value: str) -> str:
+    if not addressable(value) or value != value.strip():
+        raise ValueError("must have 1 to 15 printable characters without * : ^ ~ and without blanks around")
+    return value
+
+
+PartnerId = Annotated[str, AfterValidator(_addressable)]
+"""An interchange identifier (ISA06, ISA08)."""
 
 SnipType = Literal["1", "2", "3", "4", "5", "7"]
 

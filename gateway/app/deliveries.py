@@ -136,7 +136,9 @@ def senders(app: App, notifications: Notifications) -> Mapping[str, Sender]:
         if partner.sftp is not None:
             found[f"sftp/{partner.name}"] = SftpSender(partner.sftp, target_of(partner.sftp, secret))
         if partner.mllp is not None:
-            found[f"mllp/{partner.name}"] = MllpSender(partner.mllp, identify=lambda: new_id(now()))
+            found[f"mllp/{partner.name}"] = MllpSender(
+                partner.mllp, identify=lambda: new_id(now()).replace("-", "")[:20]
+            )
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -24,8 +24,9 @@ from gateway.core.errors import Issue
 from gateway.core.ids import new_id
 from gateway.core.ports import Accepted, Decide, Decision, Outbound
 from gateway.infra.telemetry import REFUSED
+from gateway.security.secrets import secret
 from gateway.stages.deliver import Letter
-from gateway.store.fhir_edge import PostgresRefusals
+from gateway.store.fhir_edge import PostgresRefusals, PostgresUsedOnce
 from gateway.store.soap_answers import PostgresAnswers
 from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
 from mappings.decision_to_x12_278 import response
@@ -37,6 +38,8 @@ GUIDES = {"278": "278_response", "271": "271"}
 AT_ONCE = 64
 """Produces in flight for one file: order per key is kept, the broker's round trips overlap."""
 CHUNK = 1 << 20
+NONCE_LIFE = timedelta(days=1)
+"""How long a UsernameToken's nonce stays used; the Timestamp of a message is good for minutes."""
 
 _HEAD = re.compile(rb"ISA(.).{101}(.)", re.DOTALL)
 """106 bytes: the element separator is byte 4, the segment terminator the last."""
@@ -153,6 +156,28 @@ def renderer(app: App) -> Callable[[Letter], Awaitable[Outbound]]:
     return render
 
 
+@dataclass(frozen=True, slots=True)
+class CoreGate:
+    """Who may use the CORE edge: partners by SenderID and UsernameToken; in the demo profile, anybody."""
+
+    app: App
+    used: PostgresUsedOnce
+
+    async def __call__(self, credentials: Credentials) -> str | None:
+        """The partner's name, or None. A digest's nonce is good for one use."""
+        if self.app.settings.profile == "demo":
+            return credentials.sender_id
+        token = credentials.token
+        for partner in self.app.partners.all:
+            login = partner.core_login
+            if token is None or login is None or login.sender_id != credentials.sender_id:
+                continue
+            if login.username == token.username and token.matches(secret(login.password).decode()):
+                fresh = not token.nonce or await self.used.use(f"core:{partner.name}", token.nonce, now() + NONCE_LIFE)
+                return partner.name if fresh else None
+        return None
+
+
 def soap_services(app: App, lane: Decide) -> SoapServices:
     """What the CORE SOAP edge is given: X12 in, the business answer out when it comes in time."""
 
@@ -171,13 +196,10 @@ def soap_services(app: App, lane: Decide) -> SoapServices:
         context = {"reply": envelope.reply, "facts": envelope.facts}
         return (await interchange(app, reception.tenant, context, decision)).data
 
-    async def authenticate(credentials: Credentials) -> str | None:
-        return credentials.sender_id if app.settings.profile == "demo" else None
-
     return SoapServices(
         accept=accept,
         codec=X12Codec(),
-        authenticate=authenticate,
+        authenticate=CoreGate(app, PostgresUsedOnce(app.database)),
         clock=now,
         new_id=lambda: new_id(now()),
         respond=respond,

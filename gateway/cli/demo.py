@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -222,4 +223,4 @@ def _show(rows: list[Row], *, as_json: bool) -> None:
         table.add_row(
             row.message, row.acknowledgement, row.case, row.decision, row.delivered, f"{row.milliseconds:.0f}", mark
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -269,6 +270,15 @@ def listen(
         asyncio.run(_serve(settings, Folder(save, as_json=as_json)))
 
 
+async def _interrupted() -> None:
+    """Wait for Ctrl-C or SIGTERM; then the listener finishes what it received."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: KeyboardInterrupt ends the run
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
 async def _serve(settings: ListenerSettings, folder: Folder) -> None:
     def now() -> datetime:
         return datetime.now(UTC)
@@ -284,7 +294,8 @@ async def _serve(settings: ListenerSettings, folder: Folder) -> None:
     listener = Listener(settings, codec=codec, accept=folder, clock=now, identify=identify, observe=tell)
     async with listener:
         console.print(f"listening on {settings.host}:{listener.port}", markup=False, highlight=False)
-        await asyncio.get_running_loop().create_future()
+        await _interrupted()
+    console.print("stopped", markup=False)
 
 
 hl7_fhir.join(app)

@@ -125,10 +125,12 @@ class Folder:
     def _store(self, file: Path, data: bytes) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("wb") as target:
+            part = file.with_suffix(".part")
+            with part.open("wb") as target:
                 target.write(data)
                 target.flush()
                 os.fsync(target.fileno())
+            part.replace(file)  # a file with its name is whole
         except OSError as error:
             raise Unavailable(f"cannot write: {error.strerror}") from error
 

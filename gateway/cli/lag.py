@@ -6,7 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,11 +15,11 @@ from rich.table import Table
 
 from gateway.cli.topics import FILE, STATE, AsJson, File, Kafka, State, kafka_address
 from gateway.core.topics import Catalogue
-from gateway.infra.kafka_lag import LagCollector, collector
 from gateway.ops import contracts
 from gateway.ops.lag import GroupLag, PartitionLag, Status, judge
 
-app = typer.Typer(help="How far each consumer group is behind, and whether that is a fault.")
+if TYPE_CHECKING:
+    from gateway.infra.kafka_lag import LagCollector
 
 COLOURS = {"ok": "green", "warn": "yellow", "error": "red"}
 WATCH_SECONDS = 2.0
@@ -84,7 +84,7 @@ def remark(group: GroupLag, part: PartitionLag) -> str:
         notes.append("never committed")
     if part.lost:
         notes.append(f"{part.lost} records expired unread")
-    if part.lag and group.members == 0:
+    if part.lag and group.abandoned:
         notes.append("no members")
     return ", ".join(notes)
 
@@ -94,7 +94,7 @@ def table_of(groups: list[GroupLag], *, details: bool) -> Table:
     table = Table("group", "topic", "behind", "in time", "status", "", box=None, header_style="dim", pad_edge=False)
     for group in groups:
         colour = COLOURS[group.verdict]
-        head = f"{group.state}, {group.members} members"
+        head = "members unknown" if group.state == "Unknown" else f"{group.state}, {group.members} members"
         table.add_row(
             f"[bold]{group.group}[/bold]",
             f"[dim]{head}[/dim]",
@@ -117,11 +117,15 @@ async def look(collecting: LagCollector, expected: dict[str, tuple[str, ...]], n
 
 
 async def _once(address: str, expected: dict[str, tuple[str, ...]], names: list[str]) -> list[GroupLag]:
+    from gateway.infra.kafka_lag import collector  # takes a second; the help text does not need it
+
     async with collector(address, now) as collecting:
         return await look(collecting, expected, names)
 
 
 async def _watch(address: str, expected: dict[str, tuple[str, ...]], names: list[str], *, details: bool) -> None:
+    from gateway.infra.kafka_lag import collector
+
     async with collector(address, now) as collecting:
         with Live(console=Console(), auto_refresh=False) as live:
             while True:
@@ -130,7 +134,6 @@ async def _watch(address: str, expected: dict[str, tuple[str, ...]], names: list
                 await asyncio.sleep(WATCH_SECONDS)
 
 
-@app.callback(invoke_without_command=True)
 def lag(
     group: Annotated[list[str] | None, typer.Option("--group", "-g", help="Only this group; may be repeated.")] = None,
     kafka: Kafka = None,

@@ -19,27 +19,36 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-GROUPS = ("stack", "topics", "lag", "x12", "hl7", "fhir", "rules", "send")
+GROUPS = ("stack", "topics", "x12", "hl7", "fhir", "rules", "send", "tasks")
 """Modules of this package that hold an `app` of their own."""
 
 
-VERBS = ("run", "demo", "trace")
+VERBS = ("run", "demo", "trace", "lag", "doctor")
 """Modules of this package that hold one command, a function of the same name."""
 
 
-def build() -> typer.Typer:
-    """Join all groups into the root command."""
+def build(only: str | None = None) -> typer.Typer:
+    """Join all groups into the root command, or `only` the one that is asked for: importing all takes seconds."""
+    known = only in GROUPS or only in VERBS
     for name in GROUPS:
-        app.add_typer(importlib.import_module(f"gateway.cli.{name}").app, name=name)
+        if not known or name == only:
+            app.add_typer(importlib.import_module(f"gateway.cli.{name}").app, name=name)
     for name in VERBS:
-        app.command(name)(getattr(importlib.import_module(f"gateway.cli.{name}"), name))
+        if not known or name == only:
+            app.command(name)(getattr(importlib.import_module(f"gateway.cli.{name}"), name))
+    if known:
+        app.callback()(_root)  # typer would take a single command for the whole program
     return app
+
+
+def _root() -> None:
+    """Keep the commands below the root."""
 
 
 def main() -> None:
     """Entry point of the `gateway` command. No traceback reaches a user unless GATEWAY_TRACEBACK=1."""
     try:
-        build()()
+        build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except GatewayError as error:
         if os.environ.get("GATEWAY_TRACEBACK"):
             raise

@@ -87,7 +87,7 @@ def run_scenarios(
         "ok": not failed and bool(results),
         "scenarios": len(results),
         "failed": [{"name": each.scenario.name, "differences": list(each.differences)} for each in failed],
-        "coverage": round(coverage.share(), 4),
+        "coverage": round(coverage.share(found), 4),
         "notSeen": coverage.missing(found),
         "neverMatched": sorted({rule.id for rule in found.ruleset.rules} - coverage.matched),
     }

@@ -1,4 +1,4 @@
-"""`gateway rules dmn`: evaluate a DMN model, list its decisions, and carry decision tables in and out."""
+"""`gateway rules dmn`: evaluate a DMN model and list its decisions; tables travel with `gateway rules table`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ class _EvaluateByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_EvaluateByDefault, no_args_is_help=True, help="DMN 1.5 models: evaluate, list, import, export.")
+app = typer.Typer(
+    cls=_EvaluateByDefault,
+    no_args_is_help=True,
+    help="DMN 1.5 models: evaluate, list; tables travel with `gateway rules table`.",
+)
 ModelArgument = Annotated[Path, typer.Argument(help="A DMN file.", exists=True, dir_okay=False)]
 
 

@@ -166,7 +166,8 @@ def reset(
     found = report(state)
     if found["running"] or any(server["running"] for server in found["servers"].values()):
         raise ConfigurationError("it is running: `gateway stack stop` first")
-    ours = [folder / name for name in ("data", "logs", "secrets", "run", "ports.json") if (folder / name).exists()]
+    names = ("data", "logs", "secrets", "ports.json", "run") if (folder / "run" / "lock").exists() else ()
+    ours = [folder / name for name in names if (folder / name).exists()]
     if not ours:
         errors.print("nothing to delete")
         return

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from gateway.core.errors import ConfigurationError
 from gateway.core.topics import Catalogue, Change, Profile
-from gateway.infra import topics_admin
 from gateway.ops import contracts
 from gateway.stack import addresses_of
 
@@ -68,11 +67,15 @@ def show_changes(changes: Iterable[Change]) -> None:
 
 
 async def _plan(address: str, catalogue: Catalogue, profile: Profile, *, repartition: bool) -> tuple[Change, ...]:
+    from gateway.infra import topics_admin  # takes a second; `topics show` does not need it
+
     async with topics_admin.admin(address) as client:
         return await topics_admin.plan(client, catalogue.wanted(profile), allow_repartition=repartition)
 
 
 async def _apply(address: str, catalogue: Catalogue, profile: Profile, *, repartition: bool) -> tuple[Change, ...]:
+    from gateway.infra import topics_admin
+
     async with topics_admin.admin(address) as client:
         return await topics_admin.apply(client, catalogue.wanted(profile), allow_repartition=repartition)
 

@@ -28,6 +28,7 @@ from adapters.x12.wire import (
     acknowledge,
     read,
 )
+from adapters.x12.wire.duplicates import digests, repeats
 from gateway.cli import x12_fhir
 from gateway.core.errors import MalformedMessage
 
@@ -80,6 +81,7 @@ def _reports(path: Path, options: Options) -> tuple[list[InterchangeReport], lis
             reports.append(event)
         elif isinstance(event, Quarantined):
             quarantined.append(event)
+    repeats(reports, lambda: digests(_chunks(path), reports))
     if not reports and not quarantined:
         quarantined.append(Quarantined(0, 0, "no interchange in the file"))
     return reports, quarantined
@@ -187,19 +189,27 @@ def ack(
     One interchange answers one received interchange and names its sender only. Duplicates are not known here.
     """
     options, policy = _options(utf8=utf8, usage=usage), AckPolicy(copy_values=copy_values, line_ends=True)
-    numbers, answers = _Counted(control_number), []
+    numbers = _Counted(control_number)
+    answers: list[dict[str, str]] = []
     for path in files:
-        for event in read(_chunks(path), options):
-            if isinstance(event, InterchangeReport):
-                data = acknowledge(event, policy, numbers, datetime.now(UTC))
-                if data is not None:
-                    answers.append({"receiver": event.header.sender, "data": data.decode("latin-1")})
-            elif isinstance(event, Quarantined):
-                Console(stderr=True).print(f"{path}: {event.reason} at byte {event.offset}", markup=False)
+        answers += _answers(path, options, policy, numbers)
     if as_json:
         _emit(answers)
     else:
         typer.echo("".join(answer["data"] for answer in answers), nl=False)
+
+
+def _answers(path: Path, options: Options, policy: AckPolicy, numbers: _Counted) -> list[dict[str, str]]:
+    """The answers to one file; an interchange that repeats an earlier one of the file gets the same answer again."""
+    reports, quarantined = _reports(path, options)
+    sent: list[bytes | None] = []
+    for report, first in zip(reports, repeats(reports, lambda: digests(_chunks(path), reports)), strict=True):
+        known = sent[first] if first is not None else acknowledge(report, policy, numbers, datetime.now(UTC))
+        sent.append(known)
+    for left in quarantined:
+        Console(stderr=True).print(f"{path}: {left.reason} at byte {left.offset}", markup=False)
+    found = zip(reports, sent, strict=True)
+    return [{"receiver": report.header.sender, "data": data.decode("latin-1")} for report, data in found if data]
 
 
 @app.command(epilog="Example: gateway x12 explain answer.x12")

@@ -48,7 +48,7 @@ class GroupReading:
 
     group: str
     state: str
-    """Kafka's: Stable, Empty, PreparingRebalance, Dead …"""
+    """Kafka's: Stable, Empty, PreparingRebalance, Dead …; `Unknown` where its members cannot be told."""
     members: int
     at: float
     partitions: tuple[PartitionReading, ...]

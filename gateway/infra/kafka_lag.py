@@ -131,7 +131,7 @@ class LagCollector:
             committed = await self._committed(name)
             meant = await self._partitions(topics & set(expected.get(name, ())))
             partitions = sorted({*committed, *meant}, key=lambda part: (part.topic, part.partition))
-            state, members = await self._state(name)
+            state, members = await self._state(name, listed=name in found)
             present = [part for part in partitions if part.topic in topics]
             now = self.clock().timestamp()
             readings = await self._partition_readings(name, present, committed, now)
@@ -150,11 +150,12 @@ class LagCollector:
             TopicPartition(topic["topic"], part["partition"]) for topic in described for part in topic["partitions"]
         ]
 
-    async def _state(self, group: str) -> tuple[str, int]:
+    async def _state(self, group: str, *, listed: bool) -> tuple[str, int]:
         (answer,) = await self.client.describe_consumer_groups([group])
         (described,) = answer.groups
         _error, _name, state, _kind, _protocol, members = tuple(described)[:6]
-        return str(state), len(members)
+        # a group of the newer protocol is listed, but "dead" to the call that describes classic ones
+        return "Unknown" if listed and state == "Dead" else str(state), len(members)
 
     async def _partition_readings(
         self, group: str, partitions: list[TopicPartition], committed: Mapping[TopicPartition, int], now: float

@@ -35,6 +35,12 @@ class HostKeyRefused(EndpointRefused):
     code = "host-key"
 
 
+class MissingFile(EndpointRefused):
+    """A folder or file on the SFTP server does not exist."""
+
+    code = "missing-file"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftpTarget:
     """Where to connect and as whom. Holds secrets: never log it."""
@@ -66,6 +72,9 @@ def _border() -> Iterator[None]:
     try:
         yield
     except paramiko.AuthenticationException as error:
+        # paramiko raises the same when the connection is lost or silent while it authenticates.
+        if "EOF" in str(error) or "timeout" in str(error):
+            raise EndpointUnavailable("the SFTP server went away while we logged in") from error
         raise EndpointRefused("the SFTP server refused our credentials") from error
     except (paramiko.SSHException, EOFError, TimeoutError, ConnectionError, socket.gaierror) as error:
         raise EndpointUnavailable(f"the SFTP server does not answer: {type(error).__name__}") from error
@@ -73,7 +82,7 @@ def _border() -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise EndpointRefused("the SFTP server denies the access") from error
         if error.errno == errno.ENOENT:
-            raise EndpointRefused("a folder or file on the SFTP server does not exist") from error
+            raise MissingFile from error
         raise EndpointUnavailable(f"the SFTP server failed: {type(error).__name__}") from error
 
 

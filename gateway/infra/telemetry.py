@@ -35,6 +35,7 @@ DECIDE_SECONDS = Histogram(
     "gateway_fast_lane_seconds", "Fast lane: from accept to the decision or its absence", ["outcome"]
 )
 DELIVERIES = Counter("gateway_deliveries_total", "Delivery attempts", ["endpoint", "outcome"])
+MLLP_EVENTS = Counter("gateway_mllp_events_total", "What happened on MLLP connections", ["event"])
 SFTP_FILES = Counter("gateway_sftp_files_total", "What happened to files of partner drops", ["event"])
 GROUP_LAG = Gauge("kafka_consumergroup_group_lag", "Records left to read", ["group", "topic", "partition"])
 GROUP_LAG_SECONDS = Gauge(

@@ -102,7 +102,7 @@ class GroupLag:
     @property
     def abandoned(self) -> bool:
         """Records wait and nobody is there to read them."""
-        return self.members == 0 and self.total > 0
+        return self.members == 0 and self.total > 0 and self.state != "Unknown"
 
 
 def judge(reading: GroupReading) -> GroupLag:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from adapters.fhir import inbound as fhir_inbound
 from adapters.hl7.inbound import Listener
@@ -14,7 +14,7 @@ from gateway.app import App, fhir, now, x12
 from gateway.core.ids import new_id
 from gateway.core.settings import host_port
 from gateway.infra.http import HttpSettings, TlsSettings, serve
-from gateway.infra.telemetry import REFUSED, logger
+from gateway.infra.telemetry import MLLP_EVENTS, logger
 from mappings.hl7_codec import Hl7Codec
 
 log = logger("edge")
@@ -60,7 +60,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             codec=Hl7Codec(),
             accept=app.accept,
             clock=now,
-            identify=lambda: new_id(now()),
+            identify=_control_id,
             observe=_observe,
         )
         async with listener:
@@ -74,6 +74,13 @@ def _ready(url: str, ready: Callable[[], None]) -> None:
     ready()
 
 
-def _observe(name: str, fields: object) -> None:
-    REFUSED.labels("mllp", name).inc()
-    del fields
+def _control_id() -> str:
+    """MSH-10 of our acknowledgements: at most 20 characters before release 2.7."""
+    return new_id(now()).replace("-", "")[:20]
+
+
+def _observe(name: str, fields: Mapping[str, str | int]) -> None:
+    """What the listener tells: counted; refused identities are logged (codes and listener names only)."""
+    MLLP_EVENTS.labels(name).inc()
+    if name == "hl7.security":
+        log.warning("hl7.security", **fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -29,9 +30,9 @@ def day_of(text: str, zone: str) -> date | None:
         if len(text) == 10:
             return date.fromisoformat(text)
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return instant.astimezone(zone_of(zone)).date() if instant.tzinfo else instant.date()
+    except (ValueError, OverflowError):
         return None
-    return instant.astimezone(zone_of(zone)).date() if instant.tzinfo else instant.date()
 
 
 @lru_cache(maxsize=8192)
@@ -58,14 +59,9 @@ def shift(day: date, by: Duration, sign: int = 1) -> date | None:
             return day + timedelta(days=count * _DAYS[by.unit])
         months = day.year * 12 + day.month - 1 + count * _MONTHS[by.unit]
         year, month = divmod(months, 12)
-        return date(year, month + 1, min(day.day, _length(year, month + 1)))
+        return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
     except (ValueError, OverflowError):
         return None
-
-
-def _length(year: int, month: int) -> int:
-    following = date(year + month // 12, month % 12 + 1, 1)
-    return (following - timedelta(days=1)).day
 
 
 def elapsed(unit: str, start: date, end: date) -> int:
@@ -75,7 +71,7 @@ def elapsed(unit: str, start: date, end: date) -> int:
     if unit in _DAYS:
         return (end - start).days // _DAYS[unit]
     months = (end.year - start.year) * 12 + end.month - start.month
-    if end.day < start.day and end.day != _length(end.year, end.month):
+    if end.day < start.day and end.day != monthrange(end.year, end.month)[1]:
         months -= 1
     return months // _MONTHS[unit]
 

@@ -231,12 +231,11 @@ class _Checker:
         if not expected or entry.value is None or node.test is None:
             return
         for part in walk(node.test):
-            measured = isinstance(part, Compare) and part.left == Fact(entry.value.path)
-            unit = (
-                part.right.unit if measured and isinstance(part, Compare) and isinstance(part.right, Literal) else None
-            )
-            if unit is not None and (unit == "" or units.factor(unit, expected) is None):
-                yield self.problem("unit", f"{node.concept!r} is measured in {expected}, not {unit!r}")
+            if not isinstance(part, Compare) or part.left != Fact(entry.value.path):
+                continue
+            for value in part.right.values if isinstance(part.right, Choice) else (part.right,):
+                if isinstance(value, Literal) and (not value.unit or units.factor(value.unit, expected) is None):
+                    yield self.problem("unit", f"{node.concept!r} is measured in {expected}, not {value.unit!r}")
 
     def compare(self, node: Compare, inside: str) -> Iterator[Issue]:
         if isinstance(node.left, Literal):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from gateway.core.errors import InvalidMessage
+from gateway.core.errors import InvalidMessage, LimitExceeded
 from gateway.rules.calendar import day_in_zone, day_of, shift
 from gateway.rules.combine import OPEN, Combined, combine
 from gateway.rules.documents.writing import write_number
@@ -31,6 +31,7 @@ CODES = {
 }  # fmt: skip
 """Action → X12 element 306. An error is no review outcome: it travels as a business rejection (AAA)."""
 MAX_LINES = 999
+"""Lines of one request: X12 837 allows 999 of a professional claim, 278 fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,9 @@ def evaluate(
     byte-identical record. Raises LimitExceeded for a request beyond the limits, InvalidMessage without an as-of day.
     """
     day = _as_of(release, facts, as_of, now)
-    lines = records_of(facts, "services")[:MAX_LINES] or [{}]
+    lines = records_of(facts, "services") or [{}]
+    if len(lines) > MAX_LINES:
+        raise LimitExceeded(f"more than {MAX_LINES} service lines", location="services")
     traces, items, combined = [], [], []
     for position, this in enumerate(lines, 1):
         code = this.get("code")

@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from gateway.rules.engine import LineTrace, Outcome
+from gateway.rules.kleene import negate
 from gateway.rules.language.printer import print_condition
 from gateway.rules.leaves import Record, Scope, getter_of, raw_of
 from gateway.rules.model import (
@@ -30,7 +31,7 @@ from gateway.rules.model import (
     leaves,
 )
 from gateway.rules.program import compile_condition_tree, required_codes
-from gateway.rules.quantified import negate, records_of
+from gateway.rules.quantified import records_of
 from gateway.rules.release import Release
 
 STATUS = {True: "matched", False: "not matched", None: "unknown"}

@@ -48,7 +48,7 @@ def _texts(name: str, data: bytes, catalogue: Catalogue) -> tuple[Rule, ...]:
 def _table(name: str, data: bytes, catalogue: Catalogue) -> tuple[Rule, ...]:
     """The rules of a table whose hit policy holds. Raises ConfigurationError for overlaps that U or A forbid."""
     table = read_table(name, data)
-    broken = analyse(table).broken
+    broken = analyse(table, gaps=False).broken
     if broken:
         raise ConfigurationError(broken[0], location=name)
     return table_rules(table, catalogue)

@@ -18,9 +18,11 @@ from typing import Any
 
 from gateway.rules import calendar, units
 from gateway.rules.catalogue import Catalogue, FactEntry
+from gateway.rules.kleene import both, either, negate
 from gateway.rules.model import (
     Choice,
     Compare,
+    Comparison,
     Fact,
     Known,
     Literal,
@@ -42,6 +44,7 @@ Getter = Callable[[Record, Record, Record], Any]
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
+_ENDS: tuple[Comparison, Comparison] = ("ge", "le")
 NUMBERS = frozenset({int, float, Decimal})
 
 
@@ -154,6 +157,16 @@ def exact(number: Any) -> Decimal:
     return Decimal(repr(number)) if number.__class__ is float else Decimal(number)
 
 
+def exactly(getter: Getter) -> Getter:
+    """The number as a decimal: sums are decimals, and a decimal must not meet a binary float."""
+
+    def decimal(facts: Record, this: Record, record: Record) -> Decimal | None:
+        number = getter(facts, this, record)
+        return None if number is None else exact(number)
+
+    return decimal
+
+
 def known(scope: Scope, leaf: Known) -> Test:
     """True when present, else unknown."""
     getter, _ = raw_of(scope, leaf.fact.path)
@@ -188,7 +201,10 @@ def compare(scope: Scope, leaf: Compare) -> Test:
             return _number(scope, leaf, entry)
     if _kind(scope, leaf.left) == _kind(scope, leaf.right) == "dateTime":
         return _ordered(_instant(scope, leaf.left), _instant(scope, leaf.right), _ORDER[leaf.operator])
-    return _ordered(getter_of(scope, leaf.left)[0], getter_of(scope, leaf.right)[0], _ORDER[leaf.operator])
+    left, right = getter_of(scope, leaf.left)[0], getter_of(scope, leaf.right)[0]
+    if isinstance(leaf.left, Total | Plus) or isinstance(leaf.right, Total | Plus):
+        left, right = exactly(left), exactly(right)
+    return _ordered(left, right, _ORDER[leaf.operator])
 
 
 def _kind(scope: Scope, operand: Operand) -> str:
@@ -226,7 +242,8 @@ def _number(scope: Scope, leaf: Compare, entry: FactEntry) -> Test:
     if owner is not None and not entry.unit and literal.unit and "unit" in owner.fields:
         return _measured(scope, leaf.left, order, number, literal.unit)
     if literal.unit and entry.unit:
-        number = units.convert(number, literal.unit, entry.unit) or number
+        converted = units.convert(number, literal.unit, entry.unit)
+        number = number if converted is None else converted
     limit = plain(number)
     getter, _ = raw_of(scope, leaf.left.path)
     if not entry.list:
@@ -304,9 +321,13 @@ def _membership(scope: Scope, leaf: Compare) -> Test:
         )
     )
     getter, kind = getter_of(scope, leaf.left)
+    if isinstance(leaf.left, Fact) and kind == "number" and isinstance(right, Choice):
+        return _numbers(scope, leaf, right)
+    summed = isinstance(leaf.left, Total | Plus)
     if leaf.operator == "between":
         assert isinstance(right, Choice)  # noqa: S101 - the check has looked
-        low, high = (getter_of(scope, literal)[0]({}, {}, {}) for literal in right.values)
+        ends = [getter_of(scope, literal)[0] for literal in right.values]
+        low, high = ((exactly(end) if summed else end)({}, {}, {}) for end in ends)
         return lambda facts, this, record: (
             None if (value := getter(facts, this, record)) is None else bool(low <= value <= high)
         )
@@ -314,11 +335,31 @@ def _membership(scope: Scope, leaf: Compare) -> Test:
         return _under(scope, leaf.left, values)
     if isinstance(leaf.left, Fact) and kind == "string":
         return _one_of(scope, leaf.left, values, leaf.operator == "in")
-    members = frozenset(plain(value) if isinstance(value, Decimal) else value for value in values)
+    members = frozenset(plain(value) if isinstance(value, Decimal) and not summed else value for value in values)
     positive = leaf.operator == "in"
     return lambda facts, this, record: (
         None if (value := getter(facts, this, record)) is None else (value in members) is positive
     )
+
+
+def _numbers(scope: Scope, leaf: Compare, right: Choice) -> Test:
+    """`between` and `in` of a measured number: each value is compared in its own unit."""
+    if leaf.operator == "between":
+        low, high = (
+            compare(scope, Compare(leaf.left, operator, value))
+            for operator, value in zip(_ENDS, right.values, strict=True)
+        )
+        return lambda facts, this, record: both(low(facts, this, record), high(facts, this, record))
+    tests = [compare(scope, Compare(leaf.left, "eq", value)) for value in right.values]
+    positive = leaf.operator == "in"
+
+    def one_of(facts: Record, this: Record, record: Record) -> Truth:
+        found: Truth = False
+        for test in tests:
+            found = either(found, test(facts, this, record))
+        return found if positive else negate(found)
+
+    return one_of
 
 
 def _under(scope: Scope, left: Operand, values: frozenset[Any]) -> Test:

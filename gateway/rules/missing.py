@@ -83,13 +83,20 @@ def missing_of_leaf(scope: Scope, leaf: Leaf, facts: Record, this: Record, rule:
     else:
         operands = (leaf.left, leaf.right)
     blank = [fact for operand in operands for fact in _facts_of(operand) if _absent(scope, fact, facts, this)]
-    for fact in blank or [fact for operand in operands for fact in _facts_of(operand)]:
+    totals = [
+        total
+        for operand in operands
+        for total in _totals_of(operand)
+        if getter_of(scope, total)[0](facts, this, this) is None
+    ]
+    # Nothing absent: a value is there, but of another type or unit, and has to be asked for again.
+    again = [] if totals else [fact for operand in operands for fact in _facts_of(operand)]
+    for fact in blank or again:
         entry_of_fact = scope.catalogue.require(fact.path)
         question = entry_of_fact.question or f"Please state: {_label(scope, fact)}."
         yield Missing(fact.path, "", question, entry_of_fact.loinc, rule)
-    for operand in operands:
-        for total in _totals_of(operand):
-            yield _record(scope, scope.catalogue.lists[total.list], total.concept, rule)
+    for total in totals:
+        yield _record(scope, scope.catalogue.lists[total.list], total.concept, rule)
 
 
 def _label(scope: Scope, fact: Fact) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from operator import itemgetter
 
+from gateway.rules.kleene import negate
 from gateway.rules.leaves import Record, Scope, Test, compare, known, within
 from gateway.rules.model import (
     AllOf,
@@ -30,7 +31,7 @@ from gateway.rules.model import (
     Within,
     leaves,
 )
-from gateway.rules.quantified import negate, quantified
+from gateway.rules.quantified import quantified
 
 Joined = Callable[[Sequence[Truth]], Truth]
 MAX_PLANS = 4_096
@@ -132,7 +133,7 @@ class Program:
         if found is None:
             found = self._make(day, key[1])
             if len(self.plans) >= MAX_PLANS:
-                del self.plans[next(iter(self.plans))]
+                self.plans.pop(next(iter(self.plans), key), None)
             self.plans[key] = found
         return found
 

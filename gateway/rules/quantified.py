@@ -13,29 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.core.errors import LimitExceeded
+from gateway.rules.kleene import both, either, negate
 from gateway.rules.leaves import NUMBERS, Record, Scope, Test, exact, getter_of, within
 from gateway.rules.model import MAX_RECORDS, Fact, Quantified, Total, Truth, Window, Within
 
 Member = Callable[[Record, Record, Record], Truth]
-
-
-def both(first: Truth, second: Truth) -> Truth:
-    """Kleene and."""
-    if first is False or second is False:
-        return False
-    return None if first is None or second is None else True
-
-
-def either(first: Truth, second: Truth) -> Truth:
-    """Kleene or."""
-    if first is True or second is True:
-        return True
-    return None if first is None or second is None else False
-
-
-def negate(value: Truth) -> Truth:
-    """Kleene not."""
-    return None if value is None else not value
 
 
 def records_of(facts: Record, name: str) -> list[Record]:
@@ -166,7 +148,8 @@ def total(scope: Scope, operand: Total) -> Callable[[Record, Record, Record], An
 
     def add(facts: Record, this: Record, record: Record) -> Decimal | None:
         # A list that is given, even empty, is summed: a history of no visits is a total of nought.
-        if name not in facts or (complete and not facts[name]):
+        given = facts.get(name)
+        if not isinstance(given, list) or (complete and not given):
             return None
         result = Decimal(0)
         for each in records_of(facts, name):

@@ -1,12 +1,14 @@
 """A release: a checked rule set, pinned with everything its decisions depend on, under one content hash.
 
-The hash covers the rule set (rules, strategy, value sets, own facts), the catalogue it was checked against and the
-engine's semantic version. Equal content gives the equal hash, whatever files it came from and in whatever order.
+The hash covers the rule set (rules, strategy, value sets, own facts), the meaning of the facts its rules use (type,
+unit, completeness; not labels and questions, which may be reworded) and the engine's semantic version. Equal content
+gives the equal hash, whatever files it came from and in whatever order.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from gateway.rules.catalogue import Catalogue
 from gateway.rules.check import check_condition, check_ruleset, raise_issues
 from gateway.rules.combine import passes_on, strength
 from gateway.rules.documents import write_condition, write_ruleset
-from gateway.rules.leaves import Record, Scope
+from gateway.rules.leaves import Record, Scope, Test
 from gateway.rules.model import Condition, RuleSet, Truth
 from gateway.rules.program import Program, compile_condition_tree, compile_rules
 
@@ -53,11 +55,35 @@ def release(ruleset: RuleSet, catalogue: Catalogue) -> Release:
     document = write_ruleset(ruleset)
     lock = {f"rule {rule['id']} v{rule['version']}": digest(rule) for rule in document["rules"]}
     lock |= {f"valueSet {name} v{each['version']}": digest(each) for name, each in document["valueSets"].items()}
-    lock["catalogue"] = digest([repr(extended.facts), repr(extended.lists)])
+    lock["catalogue"] = digest(meaning_used(ruleset, extended))
     lock["engine"] = ENGINE
     scope = Scope(extended, ruleset.value_sets, ruleset.zone)
     program = compile_rules(sorted(ruleset.rules, key=strength(ruleset)), scope)
     return Release(ruleset, extended, digest([document, lock]), lock, program, passes_on(ruleset))
+
+
+def meaning_used(ruleset: RuleSet, catalogue: Catalogue) -> dict[str, Any]:
+    """What the rules rely on in the catalogue: per fact its type and unit, per list its fields and completeness."""
+    named = set(_texts(write_ruleset(ruleset)))
+    heads = {text.partition(".")[0] for text in named}
+    found: dict[str, Any] = {}
+    for entry in catalogue.facts.values():
+        if entry.path in named:
+            found[entry.path] = [entry.type, entry.unit, entry.many]
+    for owner in catalogue.lists.values():
+        if owner.name in named or owner.item in heads or (owner.name == "services" and "this" in heads):
+            fields = {each.key: [each.type, each.unit, each.many] for each in owner.fields.values()}
+            found[owner.name] = {"item": owner.item, "complete": owner.complete, "fields": fields}
+    return found
+
+
+def _texts(document: Any) -> Iterator[str]:
+    """Every text of a document: among them the paths its conditions name."""
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict | list):
+        for each in document.values() if isinstance(document, dict) else document:
+            yield from _texts(each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +91,7 @@ class Predicate:
     """A compiled condition outside a rule: a workflow step's `if`, a route. Unknown is None: the caller decides."""
 
     condition: Condition
-    scope: Scope
+    test: Test
     hash: str
 
     def __call__(self, facts: Record, this: Record | None = None) -> Truth:
@@ -73,11 +99,11 @@ class Predicate:
         services = facts.get("services")
         first = services[0] if isinstance(services, list) and services and isinstance(services[0], dict) else {}
         current = first if this is None else this
-        return compile_condition_tree(self.scope, self.condition)(facts, current, current)
+        return self.test(facts, current, current)
 
 
 def predicate(condition: Condition, catalogue: Catalogue, scope: Scope | None = None) -> Predicate:
     """Check and pin a condition. Raises ConfigurationError."""
     used = scope or Scope(catalogue, {})
     raise_issues(check_condition(condition, catalogue, used.value_sets), "the condition cannot be used")
-    return Predicate(condition, used, digest(write_condition(condition)))
+    return Predicate(condition, compile_condition_tree(used, condition), digest(write_condition(condition)))

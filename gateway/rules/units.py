@@ -75,4 +75,6 @@ def convert(number: Decimal, source: str, target: str) -> Decimal | None:
     if found is None:
         return None
     scale, shift = found
-    return number if scale == 1 and shift == 0 else (number * scale + shift).normalize()
+    if shift:  # degrees: five ninths have no end as a decimal, a billionth of a degree is enough
+        return round(number * scale + shift, 9).normalize()
+    return number if scale == 1 else (number * scale).normalize()

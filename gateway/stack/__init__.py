@@ -7,6 +7,8 @@
 
 Each server: the address in the settings, else a program already installed, else the SDK's own download, else the
 packaged way. Larger set-ups give addresses in the same settings; nothing else changes.
+
+Tested on Linux (glibc 2.28 or later, x86-64); written for macOS too. Not for Windows: file locks and process groups.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from gateway.stack.cache import provide
 
 CHECKSUMS = Path(__file__).with_name("checksums")
 """One file of `sha256  name` lines for each set of jars: what was resolved when the version was pinned."""
+MIRROR = "GATEWAY_MAVEN_MIRROR"
 MAVEN_HELP = (
     "Maven Central does not answer or gave a damaged file; what arrived is kept and the next start continues. "
-    "Behind a company network check the proxy and certificate settings; a mirror is set in Maven's settings.xml"
+    f"Behind a company network check the proxy and certificate settings, or name a mirror's URL in {MIRROR}"
 )
 
 
@@ -62,7 +63,10 @@ def _resolve(coordinate: str, work: Path) -> list[Path]:
     from jgo.env import EnvironmentBuilder, LinkStrategy
     from jgo.maven import MavenContext
 
-    context = MavenContext(repo_cache=work / "repository", timeout=30)
+    mirror = os.environ.get(MIRROR)
+    context = MavenContext(
+        repo_cache=work / "repository", remote_repos={"mirror": mirror} if mirror else None, timeout=30
+    )
     builder = EnvironmentBuilder(context, cache_dir=work / "environment", link_strategy=LinkStrategy.COPY)
     found: list[Path] = builder.from_endpoint(coordinate).all_jars
     if not found:

@@ -90,7 +90,8 @@ def launch(libraries: Path, state: Path, *, port: int, controller: int, heap_meg
     data, configuration = state / "data" / "kafka", state / "run" / "kafka"
     configuration.mkdir(parents=True, exist_ok=True)
     properties = configuration / "server.properties"
-    properties.write_text(PROPERTIES.format(host=HOST, port=port, controller=controller, data=data))
+    settings = PROPERTIES.format(host=HOST, port=port, controller=controller, data="{data}")
+    properties.write_text(settings.format(data=data))
     logging = configuration / "log4j2.properties"
     logging.write_text(LOGGING)
     base = [
@@ -105,7 +106,7 @@ def launch(libraries: Path, state: Path, *, port: int, controller: int, heap_meg
         f"{libraries}/*",
     ]
     if not (data / "meta.properties").exists():
-        _format(base, state, properties)
+        _format(base, state, settings)
     return Launch(
         name="Kafka",
         command=[*base, "kafka.Kafka", str(properties)],
@@ -114,9 +115,14 @@ def launch(libraries: Path, state: Path, *, port: int, controller: int, heap_meg
     )
 
 
-def _format(base: list[str], state: Path, properties: Path) -> None:
-    """Give a new data folder its cluster id (a UUID in Kafka's base 64)."""
-    shutil.rmtree(state / "data" / "kafka", ignore_errors=True)
+def _format(base: list[str], state: Path, settings: str) -> None:
+    """Make a data folder with a cluster id (a UUID in Kafka's base 64), aside and renamed: whole or not at all."""
+    data, new = state / "data" / "kafka", state / "data" / "kafka.new"
+    for leftover in (data, new):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    properties = state / "run" / "kafka" / "format.properties"
+    properties.write_text(settings.format(data=new))
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").lstrip("-") or "gateway"
     command = [*base, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)]
     run(
@@ -127,6 +133,7 @@ def _format(base: list[str], state: Path, properties: Path) -> None:
             record=state / "run" / "kafka-format.json",
         )
     )
+    new.rename(data)
 
 
 def answers(port: int) -> bool:

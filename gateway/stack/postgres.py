@@ -129,7 +129,6 @@ def password(state: Path) -> str:
     """The generated password, in a file only we can read."""
     path = state / "secrets" / "postgres"
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -212,6 +211,8 @@ def url(state: Path, port: int) -> str:
 def answers(state: Path, port: int, create: Callable[[], None]) -> bool:
     """Whether our database takes connections; `create` is called when the server has none of its name yet."""
     outcome = attempt(url(state, port))
+    if outcome == "refused":
+        raise ConfigurationError("PostgreSQL refuses the password in the state folder: secrets/ and data/ do not match")
     if outcome == "no database":
         create()
         return False

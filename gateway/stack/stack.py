@@ -34,6 +34,8 @@ from gateway.stack.process import Launch, Server, born, end_orphan, read_json, r
 from gateway.stack.progress import Progress, on_console
 from gateway.stack.settings import NAMESPACE, PARTS, Addresses, Part, StackSettings
 
+FOLDERS = {"": 0o711, "data": 0o711, "logs": 0o700, "run": 0o700, "secrets": 0o700}
+"""Modes: PostgreSQL's account may pass to its data, nobody else may look."""
 LOCK_PATIENCE = 40.0
 """Seconds a start waits for the servers of a stack that was just killed; more than the longest grace."""
 
@@ -62,6 +64,7 @@ class Stack:
         then nothing is left running.
         """
         progress = self._progress or on_console()
+        self._closing = False
         try:
             self._take_folder(progress)
             found = self._start_parts(progress)
@@ -101,12 +104,13 @@ class Stack:
 
     def _take_folder(self, progress: Progress) -> None:
         run = self._state / "run"
-        run.mkdir(parents=True, exist_ok=True)
-        for folder, mode in ((self._state, 0o711), (run, 0o700), (self._state / "data", 0o711)):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(mode)  # a server of another account may pass, nobody may look
+        for folder, mode in FOLDERS.items():
+            if not (path := self._state / folder).exists():  # a folder somebody else made stays as it is
+                path.mkdir(parents=True)
+                path.chmod(mode)
         self._lock = os.open(run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + LOCK_PATIENCE
+        waited = False
         while not _try_lock(self._lock):
             owner = read_json(run / "stack.json")
             if running(owner) or time.monotonic() > deadline:
@@ -115,7 +119,10 @@ class Stack:
                 who = f" by process {owner['pid']}" if owner else ""
                 raise ConfigurationError(f"the state folder {self._state} is in use{who}: `gateway stack status`")
             progress.doing("stack", "waiting for the servers of the last run to end")
+            waited = True
             time.sleep(0.1)
+        if waited:
+            progress.done("stack", "they have ended")
         for record in run.glob("*.json"):
             end_orphan(record) if record.stem != "stack" else record.unlink()
 

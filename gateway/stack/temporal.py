@@ -204,13 +204,13 @@ def _build_step(log: Path) -> str:
 
 def _without_host(text: str) -> str:
     """The reason at the end of Go's message, without the addresses in it."""
-    return re.sub(r"\"?https?://\S+", "…", text)[-200:]
+    return re.sub(r"\"?https?://\S+|(?<=lookup )\S+( on \S+)?", "…", text)[-200:]
 
 
 def launch(path: Path, state: Path, *, port: int, ui_port: int | None) -> Launch:
     """How to start it."""
     data = state / "data" / "temporal"
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [str(path), "server", "start-dev", "--ip", HOST, "--port", str(port), "--namespace", NAMESPACE]
     command += ["--db-filename", str(data / "temporal.db"), "--log-level", "warn"]
     # Half as many cases per second again as with SQLite's defaults. A killed process loses nothing; a loss of power may

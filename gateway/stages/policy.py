@@ -38,7 +38,7 @@ def verdict_of(outcome: Outcome) -> Verdict:
     return Verdict(
         items=items,
         requested_information=outcome.requested_information,
-        errors=outcome.errors,
+        errors=[_error(item) for item in outcome.items if item.error is not None] or outcome.errors,
         validity_days=_days(outcome.valid_from, outcome.valid_to),
         record=outcome.record.as_json(),
     )
@@ -48,6 +48,11 @@ def _item(item: ItemOutcome) -> ItemDecision:
     return ItemDecision(
         sequence=item.sequence, action=item.code, reasons=item.reasons, note=item.note, changes=item.changes
     )
+
+
+def _error(item: ItemOutcome) -> dict[str, str]:
+    """A rejection with the line it is about (0: the request as a whole), so that each rail can point at it."""
+    return {**(item.error or {}), "line": str(item.sequence)}
 
 
 def _days(start: str, end: str) -> int | None:

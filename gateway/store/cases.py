@@ -25,6 +25,12 @@ ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
 ENDED = frozenset({"completed", "cancelled", "failed"})
 
 
+ADDING = (".attachment",)
+"""Endings of message types that add to a request instead of stating it anew."""
+ADDED_LISTS = ("documents", "observations", "therapies", "diagnoses")
+"""Fact lists that grow by what is added."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A case as it stands. `context` is the unsealed request: facts, resource, reply, type, source, correlationId."""
@@ -56,6 +62,24 @@ def context_of(envelope: Envelope) -> dict[str, Any]:
         "traceParent": envelope.trace_parent,
         "raw": _text(envelope.raw) if envelope.format in ANSWERED_FROM_BYTES else "",
     }
+
+
+def joined_context(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What a case keeps once a further message has joined it.
+
+    An update states the whole request anew and takes its place. An attachment only adds: its documents join the facts,
+    while the request itself, and the way its answer goes back, stay as they were.
+    """
+    if not str(after["type"]).endswith(ADDING):
+        return after
+    facts = dict(before["facts"])
+    for name, value in after["facts"].items():
+        if name in ADDED_LISTS:
+            known = facts.get(name, [])
+            facts[name] = known + [row for row in value if row not in known]
+        else:
+            facts.setdefault(name, value)
+    return before | {"facts": facts}
 
 
 def _text(raw: Raw) -> str:
@@ -93,6 +117,9 @@ class CaseStore:
         envelope = opening.envelope
         identity = derive_case_id(envelope.tenant, envelope.subject)
         async with self.database.transaction(envelope.tenant) as connection:
+            # The inbox keeps the case a message belongs to, so that its resend finds that one, too.
+            parent = await self._parent(connection, opening)
+            target = parent or identity
             new = await connection.fetchval(
                 SQL.receive,
                 envelope.tenant,
@@ -100,17 +127,25 @@ class CaseStore:
                 envelope.dedupe_key,
                 envelope.body_sha256,
                 uuid.UUID(envelope.id),
-                uuid.UUID(identity),
+                uuid.UUID(target),
                 envelope.time,
             )
             if new is None:
-                row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
-                same = row is not None and row["body_sha256"] == envelope.body_sha256
-                known = str(row["case_id"]) if row is not None and row["case_id"] else identity
-                return Opened(outcome="known" if same else "conflict", case_id=known, subject=envelope.subject)
-            if opening.opens and await self._insert(connection, opening, identity):
+                return await self._known(connection, envelope, identity)
+            if parent is None and opening.opens and await self._insert(connection, opening, identity):
                 return Opened(outcome="opened", case_id=identity, version=1, subject=envelope.subject)
-            return await self._join(connection, opening, await self._parent(connection, opening) or identity)
+            return await self._join(connection, opening, target)
+
+    async def _known(self, connection: Connection, envelope: Envelope, identity: str) -> Opened:
+        """A message whose key is in the inbox: the case it opened or joined, a conflict, or an orphan as before."""
+        row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
+        found = str(row["case_id"]) if row is not None and row["case_id"] else identity
+        if row is None or row["body_sha256"] != envelope.body_sha256:
+            return Opened(outcome="conflict", case_id=found, subject=envelope.subject)
+        case = await connection.fetchrow(SQL.lock, uuid.UUID(found))
+        if case is None:
+            return Opened(outcome="orphan", case_id=found, subject=envelope.subject)
+        return Opened(outcome="known", case_id=found, subject=case["workflow_key"], run=case["run"])
 
     async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
         envelope = opening.envelope
@@ -191,7 +226,8 @@ class CaseStore:
         )
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
-        context = self.cipher.encrypt(envelope.tenant, dumps(context_of(envelope)))
+        before = loads(self.cipher.decrypt(envelope.tenant, case["context"]))
+        context = self.cipher.encrypt(envelope.tenant, dumps(joined_context(before, context_of(envelope))))
         await connection.execute(
             SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,3 +29,18 @@ async def worklist(database: Database, role: str | None, limit: int = 100) -> li
     """Open tasks, the most urgent first; of every role when `role` is None."""
     async with database.transaction(SYSTEM) as connection:
         return [dict(row) for row in await connection.fetch(SQL.worklist, role, limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The case that waits for a task."""
+
+    subject: str
+    run: int
+
+
+async def owner(database: Database, task_id: str) -> Owner | None:
+    """The case of an open task, or None."""
+    async with database.transaction(SYSTEM) as connection:
+        row = await connection.fetchrow(SQL.owner, task_id)
+    return Owner(row["subject"], row["run"]) if row is not None else None

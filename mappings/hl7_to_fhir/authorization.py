@@ -22,6 +22,8 @@ RESPONSES = frozenset({"RPA", "RRI"})
 CANCELLING = frozenset({"I11", "I14"})
 CLAIM_TYPE = "http://terminology.hl7.org/CodeSystem/claim-type"
 PRIORITY = "http://terminology.hl7.org/CodeSystem/processpriority"
+DIAGNOSES = 25
+"""Up to so many diagnoses, each item points at all of them; v2 does not say which is for which."""
 REVIEW_ACTION = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewAction"
 REVIEW_CODE = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-reviewActionCode"
 OUTCOMES = {"A": "complete", "E": "complete", "R": "complete", "P": "queued"}
@@ -42,7 +44,7 @@ def referral(cursor: Cursor, scope: Scope) -> None:
     resource["intent"] = "order"
     resource["priority"] = {"S": "stat", "A": "asap", "U": "urgent"}.get(cursor.get(2), "routine")
     for number_, path in ((1, "ServiceRequest.status"), (2, "ServiceRequest.priority")):
-        cursor.mark(number_, path, {1: "", 2: "text of the code", 3: "table of the code"}, 1)
+        cursor.mark(number_, path, {1: "", 2: "", 3: ""}, 1)
     scope.link(resource)
     if cursor.get(25):
         cursor.mark(25, "!segment action: the message says what changes")
@@ -64,19 +66,40 @@ def _of_kind(job: Job, kind: str) -> list[Resource]:
     return [resource for resource in job.env.graph.resources if resource["resourceType"] == kind]
 
 
+def _covered_by(job: Job) -> Resource | None:
+    """The payer of IN1."""
+    payers = (job.env.graph.find(coverage["payor"][0]) for coverage in _of_kind(job, "Coverage"))
+    return next((payer for payer in payers if payer), None)
+
+
+def _payor(job: Job, cursor: Cursor, covered: Resource | None, role: str) -> Resource | None:
+    """The authorizing payor (AUT-2, AUT-3): the payer of IN1 where number or name agree, else one of its own."""
+    number, name = cursor.get(2), cursor.get(3) or cursor.get(2, 2)
+    if not (number or name):
+        return None
+    numbers = {held["value"] for held in (covered or {}).get("identifier", ())}
+    if covered is not None and (number in numbers or (name and name == covered.get("name"))):
+        found: Resource | None = covered
+        if number and number not in numbers:
+            covered.setdefault("identifier", []).append({"value": number})
+    else:
+        found = organization([[name or number], [""], [number]], job.env)
+    if found is not None:
+        told = {1: "identifier", 3: "!coding system of the payer's number: its own"}
+        if cursor.get(2, 2) in {"", found.get("name")}:
+            told[2] = "name"
+        cursor.mark(2, role, told, 1)
+        if cursor.get(3) == found.get("name"):
+            cursor.mark(3, f"{role}.name", {1: ""}, 1)
+    return found
+
+
 def _insurer(job: Job, cursors: list[Cursor]) -> Resource | None:
-    """The payer: of IN1, else AUT-2 and AUT-3."""
-    for coverage in _of_kind(job, "Coverage"):
-        target = coverage["payor"][0].get("reference")
-        found = next((held for held in _of_kind(job, "Organization") if f"urn:uuid:{held['id']}" == target), None)
-        if found:
-            return found
-    for cursor in cursors:
-        name = cursor.get(3) or cursor.get(2, 2)
-        number = cursor.get(2)
-        if name or number:
-            return organization([[name or number], [""], [number]], job.env)
-    return None
+    """Whom a request asks: the first authorizing payor, else the payer of IN1."""
+    covered = _covered_by(job)
+    role = "Claim.insurer" if job.code in REQUESTS else "ClaimResponse.insurer"
+    payors = [_payor(job, cursor, covered, role) for cursor in cursors]
+    return next((payor for payor in payors if payor), covered)
 
 
 def _coverage(job: Job, cursors: list[Cursor], insurer: Resource | None) -> Resource | None:
@@ -88,19 +111,16 @@ def _coverage(job: Job, cursors: list[Cursor], insurer: Resource | None) -> Reso
         coverage |= {"status": "active", "payor": [reference(insurer) if insurer else absent()]}
         job.env.pending.append((coverage, "beneficiary"))
     for cursor in cursors:
-        if insurer is not None:
-            cursor.mark(
-                2, "Claim.insurer", {1: "identifier", 2: "name", 3: "!coding system of the payer's number: its own"}, 1
-            )
-            cursor.mark(3, "Claim.insurer.name", {1: ""}, 1)
         if coverage is not None and (plan := cursor.get(1)):
-            entry = coverage_class("plan", plan, cursor.get(1, 2))
             classes = coverage.setdefault("class", [])
-            if not any(one["value"] == plan for one in classes):
+            entry = next((one for one in classes if one["value"] == plan), None)
+            if entry is None:
+                entry = coverage_class("plan", plan, cursor.get(1, 2))
                 classes.append(entry)
-            cursor.mark(
-                1, "Coverage.class", {1: "value", 2: "name", 3: "!coding system of the plan: the payer's own"}, 1
-            )
+            told = {1: "value", 3: "!coding system of the plan: the payer's own"}
+            if cursor.get(1, 2) in {"", entry.get("name")}:
+                told[2] = "name"
+            cursor.mark(1, "Coverage.class", told, 1)
     return coverage
 
 
@@ -149,7 +169,8 @@ def finish_authorization(job: Job) -> None:
         claim = _claim(job, insurer, coverage)
         for cursor in autos:
             if job.code == "REF" and (cursor.get(9) or cursor.get(10) or cursor.get(7)):
-                _response(job, [cursor], insurer, f"{_claim_key(job)}|{cursor.index}")["request"] = reference(claim)
+                payor = _payor(job, cursor, insurer, "ClaimResponse.insurer") or insurer
+                _response(job, [cursor], payor, f"{_claim_key(job)}|{cursor.index}")["request"] = reference(claim)
     else:
         _response(job, autos, insurer, _claim_key(job))
     for cursor in autos:
@@ -243,13 +264,15 @@ def _items(job: Job, claim: Resource) -> None:
     """One item for each procedure asked for; without any, one for the referral itself."""
     items = []
     autos = _reached(job, "AUT")
+    general = [held for held, target in autos if not target][:1]
+    below: dict[int, list[Cursor]] = {}
+    for held, target in autos:
+        below.setdefault(id(target), []).append(held)
     for number, (cursor, procedure) in enumerate(_reached(job, "PR1"), 1):
         item: dict[str, Any] = {"sequence": number, "productOrService": procedure.get("code") or absent()}
-        own = [held for held, target in autos if target is procedure] or [held for held, target in autos if not target][
-            :1
-        ]
+        own = below.get(id(procedure)) or general
         _item_details(item, own, job, primitives.date_time(cursor.get(5), job.env.zone))
-        if claim.get("diagnosis"):
+        if 0 < len(claim.get("diagnosis", ())) <= DIAGNOSES:
             item["diagnosisSequence"] = [entry["sequence"] for entry in claim["diagnosis"]]
         cursor.mark(1, "Claim.item.sequence", {1: ""}, 1)
         items.append(item)
@@ -298,7 +321,7 @@ def _response(job: Job, autos: list[Cursor], insurer: Resource | None, key: str)
         response["identifier"] = list(referrals[0][1].get("identifier", [])) or []
         if not response["identifier"]:
             del response["identifier"]
-        referrals[0][0].mark(1, "ClaimResponse.outcome", {1: "", 2: "text of the code", 3: "table of the code"}, 1)
+        referrals[0][0].mark(1, "ClaimResponse.outcome", {1: "", 2: "", 3: ""}, 1)
         if text := referrals[0][0].get(1, 2):
             response["disposition"] = text
     if outcomes:

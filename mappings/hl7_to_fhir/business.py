@@ -9,7 +9,7 @@ from . import primitives
 from .actors import location, organization, practitioner
 from .contacts import xad, xpn, xtn
 from .cursor import Cursor
-from .datatypes import cwe, cx
+from .datatypes import cp, cwe, cx
 from .environment import part
 from .graph import Resource, absent, reference
 from .job import Scope, handles
@@ -145,10 +145,9 @@ def charge(cursor: Cursor, scope: Scope) -> None:
             cursor.marks.pop(7, None)
             cursor.mark(7, "~ChargeItem.extension")
     resource.setdefault("code", {"text": "unspecified charge"})
-    amount = cursor.first(11)
-    value_number = primitives.number(part(amount, 1).lstrip("$")) if cursor.raw(11) else None
-    if value_number is not None and "priceOverride" not in resource:
-        resource["priceOverride"] = {"value": value_number, "currency": part(amount, 1, 2) or part(amount, 2) or "USD"}
+    amount = cp(cursor.first(11), scope.env, None) if cursor.raw(11) else None
+    if amount is not None and "priceOverride" not in resource:
+        resource["priceOverride"] = amount
         cursor.mark(11, "ChargeItem.priceOverride", {1: "", 2: ""}, 1)
     scope.link(resource)
     if scope.encounter is not None:

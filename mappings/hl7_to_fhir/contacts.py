@@ -24,7 +24,9 @@ def xpn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
         if target and target[1].endswith("name-use"):
             result["use"] = target[0]
         else:
-            result.setdefault("extension", []).append({"url": "urn:gateway:hl7v2:XPN.7", "valueCode": kind.strip()})
+            result.setdefault("extension", []).append(
+                {"url": "urn:gateway:hl7v2:XPN.7", "valueCode": " ".join(kind.split())}
+            )
     if representation := primitives.code(part(parts, 8)):
         url = EXTENSION + "iso21090-EN-representation"
         known = {"A": "ABC", "I": "IDE", "P": "SYL"}.get(representation)
@@ -93,7 +95,7 @@ def xad(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
             if target := vocabulary(name).lookup(kind):
                 result[element] = target[0]
         if not result:
-            result["extension"] = [{"url": "urn:gateway:hl7v2:XAD.7", "valueCode": kind.strip()}]
+            result["extension"] = [{"url": "urn:gateway:hl7v2:XAD.7", "valueCode": " ".join(kind.split())}]
     if lines:
         result["line"] = lines
     for number, element in ((3, "city"), (9, "district"), (4, "state"), (5, "postalCode"), (6, "country")):
@@ -149,7 +151,7 @@ def xtn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
         if text.strip() and text != '""'
     ]
     if kind and "use" not in result:
-        extensions.append({"url": "urn:gateway:hl7v2:XTN.2", "valueCode": kind.strip()})
+        extensions.append({"url": "urn:gateway:hl7v2:XTN.2", "valueCode": " ".join(kind.split())})
     if note := string(part(parts, 9)):
         extensions.append({"url": "urn:gateway:hl7v2:XTN.9", "valueString": note})
     if extensions:

@@ -49,7 +49,7 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
     code = cursor.take(9, "MessageHeader.event", 1)
     trigger = cursor.take(9, "MessageHeader.event", 2)
     structure = cursor.take(9, "MessageHeader.definition", 3)
-    event = trigger or code or "unknown"
+    event = primitives.code(trigger) or primitives.code(code) or "unknown"
     header["eventCoding"] = {
         "system": EVENT_SYSTEM,
         "code": event,
@@ -75,7 +75,7 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
         header["responsible"] = responsible
     if language := primitives.code(cursor.take(19, "Bundle.language")):
         header["language"] = language
-    if (mode := cursor.take(11, "MessageHeader.meta.tag")) and mode != "P":
+    if (mode := primitives.code(cursor.take(11, "MessageHeader.meta.tag"))) and mode != "P":
         header["meta"] = {"tag": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0103", "code": mode}]}
     cursor.owner = job.header = header
 

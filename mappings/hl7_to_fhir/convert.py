@@ -18,6 +18,7 @@ from .job import Job, Scope, carry, join_visit, settle, walk
 from .ledger import build as build_ledger
 from .primitives import instant, zone_of
 from .program import Program, default_program
+from .results import finish_documents
 from .structure import group
 from .visits import finish_conditions
 
@@ -36,6 +37,10 @@ class Conversion:
     job: Job | None = field(repr=False, default=None)
 
 
+SEGMENTS = 10_000
+"""Segments of one message that are mapped; the longest reports seen have about a thousand."""
+
+
 def structure_name(program: Program, code: str, trigger: str) -> str:
     """The structure a message is read with. Raises Unmappable when there is none."""
     family = program.messages.get(code)
@@ -51,6 +56,8 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     for message types without a mapping.
     """
     program = program or default_program()
+    if len(message.segments) > SEGMENTS:
+        raise Unmappable(f"more than {SEGMENTS} segments", location="MSH")
     header = message.header
     code, trigger = message.code, message.trigger
     structure = program.structures[structure_name(program, code, trigger)]
@@ -64,6 +71,7 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     finish_authorization(job)
     finish_conditions(job)
     finish_appointments(job)
+    finish_documents(job)
     join_visit(job)
     carry(job, cursors)
     settle(job)

@@ -14,9 +14,13 @@ Mark = tuple[str, Mapping[int, str] | None, int]
 _LEAF: Mapping[int, str] = {1: ""}
 
 
+REPETITIONS = 500
+"""Repetitions of one field that are mapped; real messages have tens. What comes after is carried as written."""
+
+
 def decode(text: str, syntax: Syntax) -> list[Parts]:
-    """A field as written → repetitions of components of sub-components, unescaped."""
-    repetitions = text.split(syntax.repetition) if syntax.repetition else [text]
+    """A field as written → its first repetitions, of components of sub-components, unescaped."""
+    repetitions = text.split(syntax.repetition, REPETITIONS)[:REPETITIONS] if syntax.repetition else [text]
     component, sub, escape = syntax.component, syntax.subcomponent, syntax.escape
     if escape and escape in text:
         return [

@@ -224,7 +224,7 @@ def cwe_coding(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
     return best | ({"display": display} if display and "display" not in best else {})
 
 
-@datatype("code", {1: "", 2: "text of the code", 3: "table of the code"})
+@datatype("code", {1: "", 2: "", 3: ""})
 def cwe_code(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
     """ID, IS or CWE → a code of a required binding; None where the map does not know it."""
     value = primitives.code(part(parts, 1)) or ""
@@ -291,6 +291,7 @@ def ed(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
         "RTF": "text/rtf",
     }
     media = names.get(subtype.upper()) or (f"{kind.lower()}/{subtype.lower()}" if "/" not in kind else kind.lower())
+    media = "".join(media.split())
     result: dict[str, Any] = {"contentType": media if len(media) > 3 else "application/octet-stream"}
     result["data"] = base64.b64encode(binary).decode("ascii")
     if source := primitives.string(part(parts, 1)):
@@ -306,7 +307,7 @@ def rp(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
         return None
     result = {"url": pointer} if " " not in pointer else {"title": pointer}
     if "/" in (media := f"{part(parts, 3).lower()}/{part(parts, 4).lower()}") and len(media) > 2:
-        result["contentType"] = media.strip("/")
+        result["contentType"] = "".join(media.split()).strip("/")
     if part(parts, 2):
         result.setdefault("title", part(parts, 2))
     return result

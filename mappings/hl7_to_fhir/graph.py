@@ -30,12 +30,13 @@ def absent(reason: str = "unknown") -> dict[str, Any]:
 class Graph:
     """Resources in the order they were made; the first use of a key makes the resource, later uses find it."""
 
-    __slots__ = ("_by_id", "resources", "scope")
+    __slots__ = ("_by_id", "_used", "resources", "scope")
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
         self.resources: list[Resource] = []
         self._by_id: dict[str, Resource] = {}
+        self._used: dict[tuple[str, str], int] = {}
 
     def resource(self, kind: str, key: str) -> tuple[Resource, bool]:
         """The resource of a type and key, and whether it was made just now. A key ending in `*` is global."""
@@ -52,16 +53,22 @@ class Graph:
     def add(self, kind: str, key: str) -> Resource:
         """A new resource, even where the key was used before: the second gets the number 2 in its key."""
         made, new = self.resource(kind, key)
-        number = 2
         while not new:
+            number = self._used[kind, key] = self._used.get((kind, key), 1) + 1
             made, new = self.resource(kind, f"{key}#{number}")
-            number += 1
         return made
+
+    def find(self, pointer: dict[str, Any] | None) -> Resource | None:
+        """The resource a reference of ours points at."""
+        return self._by_id.get(str((pointer or {}).get("reference", "")).removeprefix("urn:uuid:"))
 
     def drop(self, resource: Resource) -> None:
         """Take a resource out again (it turned out to be empty)."""
         self._by_id.pop(resource["id"], None)
-        self.resources = [kept for kept in self.resources if kept is not resource]
+        if self.resources[-1] is resource:
+            self.resources.pop()
+        else:
+            self.resources = [kept for kept in self.resources if kept is not resource]
 
     def bundle(self, identifier: str, timestamp: str | None) -> Resource:
         """The message Bundle: MessageHeader first, then the resources as they came."""

@@ -33,7 +33,11 @@ class Job:
     patient: Resource | None = None
     """The patient the message is about: the first PID's."""
     encounter: Resource | None = None
+    account: Resource | None = None
+    """The patient's account (PID-18): guarantors belong to it."""
     header: Resource | None = None
+    texts: list[tuple[dict[str, Any], list[str]]] = field(default_factory=list)
+    """Attachments whose text is still being collected, with its lines."""
     made: dict[str, list[tuple[Cursor, Resource]]] = field(default_factory=dict)
     """Segment name → what was made of each, for those that look back at the end."""
 
@@ -197,7 +201,7 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
             text = cursor.parts[place]
             if not text or number in reasons or (cursor.offset and number == 2):
                 continue
-            if number not in cursor.marks or _incomplete(cursor, number):
+            if number not in cursor.marks or (cursor.syntax.repetition in text and _incomplete(cursor, number)):
                 value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": text}
                 owner.setdefault("extension", []).append(value)
                 cursor.mark(number, f"~{owner['resourceType']}.extension")
@@ -206,7 +210,7 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
 def _incomplete(cursor: Cursor, number: int) -> bool:
     """Whether some repetition of a field was taken by nobody."""
     taken = {repetition for _, _, repetition in cursor.marks[number]}
-    return 0 not in taken and len(cursor.repetitions(number)) > len(taken)
+    return 0 not in taken and cursor.raw(number).count(cursor.syntax.repetition) + 1 > len(taken)
 
 
 def settle(job: Job) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from adapters.hl7.wire import NULL
+from adapters.hl7.wire import NULL, Syntax
 from gateway.core.ledger import Fate, Ledger, LedgerEntry
 
 from .cursor import Cursor, Mark
@@ -33,12 +33,10 @@ def _said(target: str, sub: str) -> tuple[int, Fate, str]:
     return 0, "mapped", f"{target}.{sub}" if sub else target
 
 
-def _fate(component: int, repetition: int, marks: list[Mark], reason: str) -> tuple[Fate, str]:
+def _fate(component: int, marks: Sequence[Mark], reason: str) -> tuple[Fate, str]:
     """The fate of one leaf: mapped where any mark maps it, else carried, else ignored, else unknown."""
     best: tuple[int, Fate, str] = (3, "ignored", reason) if reason else (3, "unknown", "")
-    for target, components, number in marks:
-        if number and number != repetition:
-            continue
+    for target, components, _ in marks:
         sub = "" if components is None else components.get(component)
         if sub is None:
             continue
@@ -50,40 +48,68 @@ def _fate(component: int, repetition: int, marks: list[Mark], reason: str) -> tu
     return best[1], best[2]
 
 
+def _split(text: str, separator: str) -> list[str]:
+    return text.split(separator) if separator else [text]
+
+
+def _nested(
+    text: str, syntax: Syntax, place: tuple[str, int, int], marks: list[Mark], reason: str
+) -> list[LedgerEntry]:
+    """The entries of a field with repetitions or components."""
+    if syntax.repetition not in text or not syntax.repetition:
+        return _repetition(text, syntax, (*place, 1), [mark for mark in marks if mark[2] < 2], reason)
+    entries: list[LedgerEntry] = []
+    of_repetition: dict[int, list[Mark]] = {}
+    for mark in marks:
+        of_repetition.setdefault(mark[2], []).append(mark)
+    of_all = of_repetition.get(0, [])
+    for number, written in enumerate(text.split(syntax.repetition), 1):
+        own = of_repetition.get(number)
+        entries += _repetition(written, syntax, (*place, number), own + of_all if own else of_all, reason)
+    return entries
+
+
+def _repetition(
+    text: str, syntax: Syntax, place: tuple[str, int, int, int], marks: list[Mark], reason: str
+) -> list[LedgerEntry]:
+    """The entries of one repetition."""
+    entries: list[LedgerEntry] = []
+    nested = syntax.subcomponent
+    for position, component in enumerate(_split(text, syntax.component), 1):
+        if not component:
+            continue
+        fate = _fate(position, marks, reason)
+        if component == NULL and text != NULL:
+            fate = _GONE
+        if not nested or nested not in component:
+            entries.append(_made((*place, position, 1), *fate))
+            continue
+        for sub, leaf in enumerate(component.split(nested), 1):
+            if leaf:
+                entries.append(_made((*place, position, sub), *(_GONE if leaf == NULL else fate)))
+    return entries
+
+
+_GONE: tuple[Fate, str] = ("ignored", "explicit null of a component: left out")
+
+
 def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEntry]:
     """The entries of one segment, in the order of its leaves."""
     entries: list[LedgerEntry] = []
     syntax, name, index = cursor.syntax, cursor.name, cursor.index
+    component, repetition, sub = (mark or "\0" for mark in (syntax.component, syntax.repetition, syntax.subcomponent))
     whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
     for place in range(1, len(cursor.parts)):
         text = cursor.parts[place]
-        if not text:
-            continue
         number = place + cursor.offset
-        if cursor.offset and number == 2:
+        if not text or (cursor.offset and number == 2):
             continue
         marks = cursor.marks.get(number) or []
         reason = reasons.get(number, "") or whole
-        if not (
-            (syntax.component and syntax.component in text)
-            or (syntax.repetition and syntax.repetition in text)
-            or (syntax.subcomponent and syntax.subcomponent in text)
-        ):
-            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, 1, marks, reason)))
-            continue
-        for repetition, written in enumerate(text.split(syntax.repetition) if syntax.repetition else [text], 1):
-            for position, component in enumerate(written.split(syntax.component) if syntax.component else [written], 1):
-                if not component:
-                    continue
-                fate = _fate(position, repetition, marks, reason)
-                for sub, leaf in enumerate(
-                    component.split(syntax.subcomponent) if syntax.subcomponent else [component], 1
-                ):
-                    if leaf == NULL and written != NULL:
-                        at = (name, index, number, repetition, position, sub)
-                        entries.append(_made(at, "ignored", "explicit null of a component: left out"))
-                    elif leaf:
-                        entries.append(_made((name, index, number, repetition, position, sub), *fate))
+        if component in text or repetition in text or sub in text:
+            entries += _nested(text, syntax, (name, index, number), marks, reason)
+        else:
+            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason)))
     return entries
 
 

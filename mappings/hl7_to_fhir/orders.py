@@ -49,12 +49,7 @@ def common_order(cursor: Cursor, scope: Scope) -> None:
         scope.medication = _request("MedicationRequest", cursor, scope)
         scope.medication["status"] = {"revoked": "cancelled"}.get(status := _status(cursor), status)
         return
-    if (
-        scope.order is not None
-        and scope.group.name == "ORDER_OBSERVATION"
-        and names & {"OBR"}
-        and "ORC" not in scope.order
-    ):
+    if scope.order is not None and scope.group.name == "ORDER_OBSERVATION":
         scope.apply(cursor, scope.order)  # OUL: the order's ORC follows its OBR
         return
     scope.order = _request("ServiceRequest", cursor, scope)
@@ -121,8 +116,7 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
         or bool(cursor.get(25))
         or (scope.job.code in {"REF", "RQA", "RPA", "RRI"} and scope.group.find("OBX") is not None)
     )
-    own = any(child is cursor or (isinstance(child, Cursor) and child.name == "ORC") for child in scope.group.children)
-    order = scope.order if own or scope.group.name == "DETAIL" else None
+    order = scope.order
     if order is None or order.get("code") or not _same_group(scope):
         order = scope.env.graph.add("ServiceRequest", _order_key(cursor, scope))
         scope.link(order)
@@ -149,12 +143,7 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
 
 def _callback(cursor: Cursor, order: Resource, scope: Scope) -> None:
     """OBR-17: how to reach the requester."""
-    target = order.get("requester", {}).get("reference")
-    person = (
-        next((held for held in scope.env.graph.resources if f"urn:uuid:{held['id']}" == target), None)
-        if target
-        else None
-    )
+    person = scope.env.graph.find(order.get("requester"))
     if person is None:
         return
     for number, parts in enumerate(cursor.repetitions(17), 1):
@@ -192,7 +181,7 @@ def _collection(cursor: Cursor, order: Resource, scope: Scope) -> None:
 
 def _join(order: Resource, specimen: Resource) -> None:
     held = reference(specimen)
-    if held not in order.setdefault("specimen", []):
+    if order.setdefault("specimen", [])[-1:] != [held]:
         order["specimen"].append(held)
 
 
@@ -234,8 +223,8 @@ def specimen(cursor: Cursor, scope: Scope) -> None:
     scope.specimen = resource
     if scope.order is not None:
         _join(scope.order, resource)
-    if scope.report is not None and reference(resource) not in scope.report.setdefault("specimen", []):
-        scope.report["specimen"].append(reference(resource))
+    if scope.report is not None:
+        _join(scope.report, resource)
 
 
 @handles("RXO", "RXE")

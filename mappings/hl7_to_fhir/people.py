@@ -48,6 +48,7 @@ def patient(cursor: Cursor, scope: Scope) -> None:
         if held := cx(parts, scope.env, None):
             account = _identified("Account", held, scope)
             account |= {"identifier": [held], "status": "active", "subject": [reference(resource)]}
+            job.account = job.account or account
             cursor.mark(18, "Account.identifier", None, 1)
     for number, parts in enumerate(cursor.repetitions(21), 1):
         if held := cx(parts, scope.env, None):
@@ -84,12 +85,8 @@ def next_of_kin(cursor: Cursor, scope: Scope) -> None:
 def guarantor(cursor: Cursor, scope: Scope) -> None:
     """GT1 → RelatedPerson (or Organization where only a company is named), guarantor of an Account."""
     company = string(cursor.get(21)) if not cursor.get(3) else None
-    account = scope.env.graph.resource("Account", f"{scope.env.control}|guarantor")[0]
-    for known in scope.env.graph.resources:
-        if known["resourceType"] == "Account" and "identifier" in known:
-            scope.env.graph.drop(account)
-            account = known
-            break
+    account = scope.job.account or scope.env.graph.resource("Account", f"{scope.env.control}|guarantor")[0]
+    scope.job.account = account
     account["status"] = "active"
     if "subject" not in account and scope.patient is not None:
         account["subject"] = [reference(scope.patient)]

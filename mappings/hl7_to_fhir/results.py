@@ -14,7 +14,7 @@ from .cursor import Cursor
 from .datatypes import REGISTRY, cwe, unit
 from .environment import Parts, part
 from .graph import Resource, absent, reference
-from .job import Scope, concept, handles
+from .job import Job, Scope, concept, handles
 
 _TEXT = frozenset({"ST", "TX", "FT", "ID", "IS", "SI", "", "NULL"})
 _CODED = frozenset({"CE", "CF", "CNE", "CWE"})
@@ -220,35 +220,39 @@ def _content(cursor: Cursor, kind: str, document: Resource, scope: Scope) -> Non
     cursor.owner = document
     cursor.mark(1, "DocumentReference.content (order)", {1: ""}, 1)
     cursor.mark(5, "DocumentReference.content.attachment")
+    text = ""
     if attachment is None:
         lines = []
         for repetition in cursor.segment.field(5):
             words = [sub for component in repetition.components for sub in component if sub.strip() and sub != NULL]
             lines.append(repetition.plain() if len(words) < 2 else " ".join(words))
-        parts = [[""], ["text"], ["plain"], [""], ["\n".join(lines)]]
-        attachment = REGISTRY["ED"].convert(parts, scope.env, None)
+        text = "\n".join(lines)
     if status := {"F": "final", "P": "preliminary", "C": "amended"}.get(cursor.get(11)):
         document.setdefault("docStatus", status)
         cursor.mark(11, "DocumentReference.docStatus", {1: ""}, 1)
-    if attachment is None:
+    if attachment is None and not text.strip():
         return
     if meaning := cwe(cursor.first(3), scope.env, None):
         if meaning not in document.setdefault("category", []):
             document["category"].append(meaning)
         cursor.mark(3, "DocumentReference.category", None, 1)
-    if title := cursor.get(3, 2) or cursor.get(3):
-        attachment.setdefault("title", title)
-        cursor.mark(3, "DocumentReference.content.attachment.title", {1: "", 2: ""}, 1)
     content = document.setdefault("content", [])
     if content and content[0]["attachment"].get("extension"):
         content.clear()
-    if content and attachment.get("contentType") == "text/plain" == content[-1]["attachment"].get("contentType"):
-        _append_text(content[-1]["attachment"], attachment)
+    texts = scope.job.texts
+    if attachment is None and texts and content and content[-1]["attachment"] is texts[-1][0]:
+        texts[-1][1].append(text)
         return
+    if attachment is None:
+        attachment = {"contentType": "text/plain"}
+        texts.append((attachment, [text]))
+    if title := cursor.get(3, 2) or cursor.get(3):
+        attachment.setdefault("title", title)
+        cursor.mark(3, "DocumentReference.content.attachment.title", {1: "", 2: ""}, 1)
     content.append({"attachment": attachment})
 
 
-def _append_text(held: dict[str, Any], more: dict[str, Any]) -> None:
-    """Lines of one report sent as several OBX become one text."""
-    joined = base64.b64decode(held["data"]) + b"\n" + base64.b64decode(more["data"])
-    held["data"] = base64.b64encode(joined).decode("ascii")
+def finish_documents(job: Job) -> None:
+    """Lines of one report sent as several OBX become one text, encoded once."""
+    for attachment, lines in job.texts:
+        attachment["data"] = base64.b64encode("\n".join(lines).encode("utf-8", "replace")).decode("ascii")

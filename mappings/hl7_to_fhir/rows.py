@@ -28,7 +28,7 @@ from gateway.core.errors import ConfigurationError
 from . import primitives
 from .cursor import Cursor, put
 from .datatypes import REGISTRY, DataType
-from .environment import Env, Parts
+from .environment import Env
 from .graph import absent
 from .vocabulary import Vocabulary, overlaid, vocabulary
 
@@ -104,8 +104,13 @@ class Row:
 
     def _null(self, cursor: Cursor, resource: dict[str, Any]) -> None:
         """The sender says: delete what you know. The element says that its value is gone."""
-        if self.inner or self.type.name in {"XCN", "XON", "PL"} or self.steps[-1] in {"status", "intent", "class"}:
-            cursor.mark(self.number, "!explicit null of a reference or a required element")
+        if (
+            self.inner
+            or self.steps[-1] == "extension"
+            or self.type.name in {"XCN", "XON", "PL"}
+            or self.steps[-1] in {"status", "intent", "class"}
+        ):
+            cursor.mark(self.number, "!explicit null of a reference, an extension or a required element")
             return
         primitive = self.type.name in PRIMITIVES or self.type.name == "code"
         steps = (*self.steps[:-1], "_" + self.steps[-1]) if primitive and not self.many else self.steps
@@ -174,8 +179,3 @@ def apply(compiled: Compiled, cursor: Cursor, resource: dict[str, Any], env: Env
             if rows:
                 for row in rows:
                     row.apply(cursor, resource, env)
-
-
-def leaf(parts: Parts) -> str:
-    """The first leaf of a repetition."""
-    return parts[0][0]

@@ -227,7 +227,8 @@ def allergy_status(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     code = part(parts, 1).upper()
     system = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
     value = {"I": "inactive", "D": "resolved"}.get(code, "active")
-    return {"coding": [{"system": system, "code": value}], "text": part(parts, 2) or code}
+    text = primitives.string(part(parts, 2)) or primitives.string(code)
+    return {"coding": [{"system": system, "code": value}]} | ({"text": text} if text else {})
 
 
 @datatype("document-status", {1: ""})

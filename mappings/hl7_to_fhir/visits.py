@@ -12,7 +12,6 @@ from .graph import Resource, absent, reference
 from .job import Job, Scope, concept, handles
 from .vocabulary import system_uri, vocabulary
 
-ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _BY_EVENT = {"A03": "finished", "A11": "cancelled", "A27": "cancelled", "A38": "cancelled", "A05": "planned",
              "A14": "planned", "A13": "in-progress", "A21": "onleave", "A22": "in-progress"}  # fmt: skip
 """Events that say more about the visit than its class and its end do."""

@@ -1,4 +1,4 @@
-"""Does HAPI FHIR accept every resource we emit? Run: `python -m tests.conformance.hapi_accepts`.
+"""Does HAPI FHIR accept every resource we emit? Run: `make conformance`.
 
 HAPI's strict JSON and XML parsers read each sample answer and must agree on it; its R4 instance validator must find no
 error. Unknown extensions and profiles are allowed: the guide's own profiles bind to X12 value sets that nobody may
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from adapters.fhir import wire
+from adapters.fhir.inbound.metadata import pas_statement
 from adapters.fhir.wire.outcome import ISSUE_TYPES
 from gateway.core.errors import Issue
 from gateway.stack.cache import cache_folder
 from gateway.stack.java import jars, java
 from mappings.decision_to_claimresponse import pended, render
-from mappings.fhir_capability import pas_capability, r4_capability
 from mappings.inquire import render_inquiry_response
 from mappings.review_actions import ACTIONS
 from mappings.subscription_notification import render as notify
@@ -61,7 +61,7 @@ def emitted() -> Iterator[tuple[str, Resource]]:
                 samples.inquiry(), found, now=samples.DECIDED, version=version, withheld="call 555 0199"
             )
             yield f"inquiry {version} {len(found)}", answer
-        yield f"capability {version}", pas_capability(base_url=BASE, now=samples.DECIDED, version=version)
+        yield f"capability {version}", pas_statement("https://payer.test", version, "Sample Health Plan")
     for content in ("full-resource", "id-only"):
         told = notify(
             "event-notification", subscription(content), now=samples.DECIDED, base_url=BASE, events=[event(1)]
@@ -70,7 +70,6 @@ def emitted() -> Iterator[tuple[str, Resource]]:
     yield "handshake", notify("handshake", subscription(), now=samples.DECIDED, base_url=BASE)
     yield "heartbeat", notify("heartbeat", subscription(), now=samples.DECIDED, base_url=BASE)
     yield "status", status_bundle(subscription(), now=samples.DECIDED, base_url=BASE, events_since_start=2)
-    yield "capability r4", r4_capability(base_url=BASE, now=samples.DECIDED)
     issues = [Issue(code, "Bundle.entry[0]", "words", "error") for code in ISSUE_TYPES]
     yield "outcome", wire.operation_outcome(issues)
     yield "outcome of nothing", wire.operation_outcome([])
@@ -132,7 +131,7 @@ def main() -> int:
     try:
         hapi = Hapi()
     except ImportError:
-        print("install jpype1 first: pip install jpype1", file=sys.stderr)
+        print("jpype1 is not installed: the Java machine runs in this process by it", file=sys.stderr)
         return 2
     # The check can fail: what is no R4 must be refused before anything is believed.
     broken = samples.request("urn")

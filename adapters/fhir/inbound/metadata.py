@@ -15,7 +15,6 @@ from adapters.fhir.wire.terms import PAS, SUBSCRIPTION_TOPIC, TOPIC_CANONICAL
 
 DATE = "2026-11-01"
 SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
-OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 CDEX_ATTACHMENT = "http://hl7.org/fhir/us/davinci-cdex/OperationDefinition/submit-attachment"
 
 
@@ -28,7 +27,7 @@ async def plain(edge: Edge, request: Request) -> Response:
     """`GET /fhir/r4/metadata`."""
     base = f"{edge.settings.base_url}/fhir/r4"
     resources = [_resource(kind, "create", "read") for kind in intake.TYPES]
-    rest = {"mode": "server", "security": _security(edge.settings.base_url), "resource": resources}
+    rest = {"mode": "server", "security": _security(), "resource": resources}
     statement = _statement(base, "R4 intake", edge.settings.payer)
     return reply(
         request, {**statement, "rest": [{**rest, "interaction": [{"code": "transaction"}, {"code": "batch"}]}]}
@@ -55,7 +54,7 @@ def pas_statement(base_url: str, version: str, payer: str) -> dict[str, Any]:
     reads = [_resource(kind, "read") for kind in READABLE]
     rest = {
         "mode": "server",
-        "security": _security(base_url),
+        "security": _security(),
         "resource": sorted([claim, subscription, *reads], key=lambda row: str(row["type"])),
         "operation": [{"name": "submit-attachment", "definition": CDEX_ATTACHMENT}],
     }
@@ -83,10 +82,10 @@ def _resource(kind: str, *interactions: str) -> dict[str, Any]:
     return {"type": kind, **({"interaction": codes} if codes else {})}
 
 
-def _security(base_url: str) -> dict[str, Any]:
-    uris = [{"url": "token", "valueUri": f"{base_url}/fhir/token"}]
+def _security() -> dict[str, Any]:
+    # No oauth-uris extension: it demands an authorize endpoint, which backend services have not; the addresses are at
+    # /.well-known/smart-configuration.
     return {
-        "extension": [{"url": OAUTH_URIS, "extension": uris}],
         "service": [{"coding": [{"system": SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
-        "description": "SMART Backend Services (private_key_jwt, RS384 or ES384)",
+        "description": "SMART Backend Services (private_key_jwt, RS384 or ES384); see .well-known/smart-configuration",
     }

@@ -48,7 +48,6 @@ class _Turn:
     """One message's place in the order of answers."""
 
     payload: bytes
-    size: int
     outcome: Outcome | None = None
 
 
@@ -67,7 +66,7 @@ class Connection(asyncio.Protocol):
         self._pumping = False
         self._reading = True
         self._ending = False
-        self._buffered = 0
+        self._held = 0
         self.entered = False
         """Whether the handshake, if any, is done: from then on the listener hears when it is lost."""
         self.heard = self._loop.time()
@@ -85,15 +84,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard = self._loop.time()
-        for event in self._framer.feed(data):
-            self._take(event)
-        self._account()
+        self._receive(self._framer.feed(data))
         self._flow()
 
     def eof_received(self) -> bool:
-        for event in self._framer.end():
-            self._take(event)
-        self._account()
+        self._receive(self._framer.end())
         self._ending = True
         # Plain TCP may be half closed: the answers still go out. TLS cannot.
         half_closed = self._transport is not None and self._transport.get_extra_info("ssl_object") is None
@@ -103,7 +98,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio names it)
         self._give_up()
         self._transport = None
-        self._account()
+        self._listener.hold(-self._held)
+        self._held = 0
         if self._turns:
             self._listener.observe("hl7.answer-lost", {"count": len(self._turns), "peer": self.peer.address})
         self._listener.lost(self)
@@ -143,10 +139,27 @@ class Connection(asyncio.Protocol):
             if isinstance(event, Truncated | Junk):
                 self._take(event)
         while self._waiting:
-            self._waiting.popleft().outcome = Outcome(None, good=False)
-            self._listener.release()
+            turn = self._waiting.popleft()
+            turn.outcome = Outcome(None, good=False)
+            self._listener.release(len(turn.payload))
 
     # Frames in.
+
+    def _receive(self, events: list[Event]) -> None:
+        """Keep the clock of an unfinished frame and the count of its bytes; take what was completed."""
+        if not self._framer.in_frame:
+            self.frame_since = None
+        elif self.frame_since is None:
+            self.frame_since = self.heard
+        growth = self._framer.buffered - self._held
+        self._held += growth
+        room = self._listener.hold(growth)
+        for event in events:
+            self._take(event)
+        if not room:
+            self._answer_now(b"", LimitExceeded("busy, send again later"))
+            self._ending = True
+            self._close_when_done()
 
     def _take(self, event: Event) -> None:
         match event:
@@ -167,24 +180,11 @@ class Connection(asyncio.Protocol):
             self._ending = True
             self._close_when_done()
 
-    def _account(self) -> None:
-        """Keep the clock of an unfinished frame and the listener's count of held bytes."""
-        if not self._framer.in_frame:
-            self.frame_since = None
-        elif self.frame_since is None:
-            self.frame_since = self.heard
-        held = self._framer.buffered if self._transport is not None else 0
-        if not self._listener.hold(held - self._buffered):
-            self._answer_now(b"", LimitExceeded("busy"))
-            self._ending = True
-            self._close_when_done()
-        self._buffered = held
-
     def _queue(self, payload: bytes) -> None:
-        if not self._listener.admit():
+        if not self._listener.admit(len(payload)):
             self._answer_now(payload, LimitExceeded("busy, send again later"))
             return
-        turn = _Turn(payload, len(payload))
+        turn = _Turn(payload)
         self._turns.append(turn)
         self._waiting.append(turn)
         if not self._pumping:
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
 
     def _settled(self, turn: _Turn, task: asyncio.Task[Outcome]) -> None:
         self._listener.tasks.discard(task)
-        self._listener.release()
+        self._listener.release(len(turn.payload))
         if task.cancelled():
             turn.outcome = Outcome(None, good=False)
         elif (fault := task.exception()) is not None:
@@ -217,12 +217,12 @@ class Connection(asyncio.Protocol):
             turn.outcome = self._exchange.defect(turn.payload)
         else:
             turn.outcome = task.result()
+        turn.payload = b""
         self._write_ready()
 
     def _answer_now(self, payload: bytes, error: GatewayError) -> None:
         """Refuse without work, in its place in the order."""
-        turn = _Turn(b"", len(payload), self._exchange.refuse_payload(payload, error))
-        self._turns.append(turn)
+        self._turns.append(_Turn(b"", self._exchange.refuse_payload(payload, error)))
         self._write_ready()
 
     def _write_ready(self) -> None:

@@ -15,6 +15,9 @@ from gateway.core.errors import MessageConflict
 
 Key = tuple[str, ...]
 
+_ANSWERS = 64 * 1024 * 1024
+"""Bytes of remembered answers at most; an acknowledgement has about 200, a reply batch may have megabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -38,6 +41,7 @@ class _Entry:
     digest: str
     expires: float
     outcome: asyncio.Future[Outcome]
+    size: int = 0
 
 
 class Window:
@@ -49,6 +53,7 @@ class Window:
         self._limit = entries
         self._clock = clock
         self._entries: dict[Key, _Entry] = {}  # in order of expiry
+        self._size = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -71,10 +76,15 @@ class Window:
     def settle(self, key: Key, outcome: Outcome) -> None:
         """Tell copies that wait how it ended. Accepted ones are remembered; after others a later copy is new."""
         entry = self._entries[key] if outcome.good else self._entries.pop(key)
+        if outcome.good:
+            entry.size = len(outcome.answer or b"")
+            self._size += entry.size
         entry.outcome.set_result(outcome)
 
     def _expire(self, now: float) -> None:
         """Drop what is old or too many, oldest first; what is in flight stays until it is settled."""
         for key, entry in list(islice(self._entries.items(), 4)):
-            if entry.outcome.done() and (entry.expires <= now or len(self._entries) >= self._limit):
+            full = len(self._entries) >= self._limit or self._size > _ANSWERS
+            if entry.outcome.done() and (full or entry.expires <= now):
+                self._size -= entry.size
                 del self._entries[key]

@@ -33,6 +33,9 @@ from .duplicates import Key, Outcome, Window
 _KNOWN = 64
 """Senders remembered for one connection: a partner allowed by `*` may name any number."""
 
+_NAME = 512
+"""Characters of identifying fields that are remembered; longer ones are nobody's names and are looked at each time."""
+
 MEDIA_TYPE = "application/hl7-v2"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -150,13 +153,16 @@ class Exchange:
         stream = split(payload)
         if len(stream.messages) > 1 or stream.batched:
             for message in stream.messages:
-                inner = read_header(message)
+                inner = read_header(message, charset=partner.charset if partner else None)
                 if partner is not None and not partner.allows(inner.get(3), inner.get(4)):
                     raise self._not_bound(peer)
                 if partner is None and not self._unknown(inner):
                     raise self._not_bound(peer)
         if partner is not None and partner.charset is not None:
+            # Read as the codec will read it: in another character set the fields may begin elsewhere.
             header = read_header(payload, charset=partner.charset)
+            if not partner.allows(header.get(3), header.get(4)):
+                raise self._not_bound(peer)
         return partner, header
 
     def _partner(self, header: Segment, peer: Peer) -> PartnerSettings | None:
@@ -164,7 +170,7 @@ class Exchange:
         partner = peer.known.get(sender)
         if partner is None:
             partner = _first_allowing(candidates, header)
-            if partner is not None and len(peer.known) < _KNOWN:
+            if partner is not None and len(peer.known) < _KNOWN and sum(map(len, sender)) < _NAME:
                 peer.known[sender] = partner
         return partner
 
@@ -179,6 +185,9 @@ class Exchange:
     async def _process(self, raw: Raw, partner: PartnerSettings | None, peer: Peer) -> Outcome:
         reception = self._reception(partner, peer)
         reading = self._codec.read(raw, reception)
+        if reading.issues:
+            codes = ",".join(sorted({issue.code for issue in reading.issues})[:10])
+            self.observe("hl7.issues", {"codes": codes, "partner": reception.client})
         if reading.refused:
             self.observe("hl7.refused", {"error": "codec", "partner": reception.client})
             return Outcome(reading.answer(None), good=False)
@@ -264,5 +273,7 @@ def _duplicate_key(header: Segment, partner: PartnerSettings | None) -> Key | No
     control_id = header.raw(10 if header.name == "MSH" else 11)
     if policy == "off" or not control_id:
         return None
-    key = (partner.name if partner else "", header.raw(3), header.raw(4), control_id)
-    return (*key, header.raw(7)) if policy == "control-id-and-time" else key
+    key: Key = (partner.name if partner else "", header.raw(3), header.raw(4), control_id)
+    if policy == "control-id-and-time":
+        key = (*key, header.raw(7))
+    return key if sum(map(len, key)) < _NAME else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections import Counter
@@ -20,6 +21,10 @@ from .exchange import Exchange, Observe, Peer, within
 
 _SWEEP = 1.0
 """Seconds between two looks at all connections' clocks: one timer for all is cheaper than three for each."""
+
+
+_PEERS_FAULT = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM})
+"""Errors of accept that are about one connection, which never came to be."""
 
 
 def _unobserved(_name: str, _fields: Mapping[str, str | int]) -> None:
@@ -124,6 +129,8 @@ class Listener:
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):  # the loop tells connections that they are gone
+            await asyncio.wait_for(self._quiet.wait(), _SWEEP)
 
     async def __aenter__(self) -> Listener:
         await self.start()
@@ -150,17 +157,19 @@ class Listener:
         if self._addresses[address] <= 0:
             del self._addresses[address]
 
-    def admit(self) -> bool:
-        """Count one more message in flight; False when there are too many."""
-        if self._in_flight >= self.settings.in_flight:
-            self.observe("hl7.busy", {"in-flight": self._in_flight})
+    def admit(self, size: int) -> bool:
+        """Count one more message in flight, of this many bytes; False when there are too many of either."""
+        if self._in_flight >= self.settings.in_flight or self._held + size > self.settings.buffered:
+            self.observe("hl7.busy", {"in-flight": self._in_flight, "held": self._held})
             return False
         self._in_flight += 1
+        self._held += size
         return True
 
-    def release(self) -> None:
+    def release(self, size: int) -> None:
         """One message in flight less."""
         self._in_flight -= 1
+        self._held -= size
         self._check_quiet()
 
     def _check_quiet(self) -> None:
@@ -194,8 +203,11 @@ class Listener:
         while True:
             try:
                 connected, name = await loop.sock_accept(listening)
-            except OSError as error:  # out of file descriptors: the kernel keeps the queue for a moment
-                self.observe("hl7.busy", {"reason": type(error).__name__})
+            except OSError as error:
+                if error.errno in _PEERS_FAULT:
+                    continue
+                # Out of file descriptors or memory: the kernel keeps the queue for a moment.
+                self.observe("hl7.busy", {"reason": errno.errorcode.get(error.errno or 0, "")})
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(loop.create_future(), _SWEEP)
                 continue
@@ -233,7 +245,8 @@ class Listener:
                 ssl_handshake_timeout=self.settings.handshake_timeout if context else None,
             )
         except OSError as error:
-            self.observe("hl7.security", {"reason": "tls", "error": _tls_reason(error), "peer": address})
+            name = "hl7.security" if context else "hl7.closed"
+            self.observe(name, {"reason": "tls" if context else "reset", "error": _tls_reason(error), "peer": address})
         finally:
             if not connection.entered:
                 connected.close()

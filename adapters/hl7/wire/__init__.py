@@ -11,8 +11,8 @@ Standard: HL7 v2.1–2.9, chapter 2 (control) and 2.10 (batches); MLLP release 1
 
 The five delimiters are the message's own (MSH-1, MSH-2); its character set is MSH-18 (table 0211).
 
-Limits: 16 MiB a message (documents travel in OBX-5), 50,000 segments, 2,000 fields a segment: several times what real
-feeds send, small enough that one sender cannot exhaust an edge. See `Limits`, `mllp.Limits`.
+Limits: 16 MiB a message (documents travel in OBX-5), 50,000 segments, 2,000 fields a segment, 250,000 delimiters:
+several times what real feeds send, small enough that one sender cannot exhaust an edge. See `Limits`, `mllp.Limits`.
 
 Not handled: the XML encoding of v2; UTF-16 and UTF-32 (their bytes collide with the frame's); CNS 11643 (no codec);
 character set switches inside a field by \\C..\\ and \\M..\\ (kept as written); validation against message profiles.

@@ -35,6 +35,7 @@ from gateway.core.errors import (
 from .build import Value, segment, timestamp
 from .charsets import encode
 from .message import Segment, parse_path, pick
+from .mllp import FS, VT
 from .structures import RESPONSES
 from .syntax import escape
 
@@ -69,6 +70,7 @@ _VERDICTS: tuple[tuple[type[GatewayError], str, str], ...] = (
 _UNSUPPORTED = {"MSH-9": "200", "MSH-9.2": "201", "MSH-11": "202", "MSH-12": "203"}
 """Where an unsupported message is unsupported → table 0357."""
 
+_FRAMING = VT + FS
 _ANSWERS = frozenset({"ACK", "MCF", *RESPONSES.values()})
 
 DEFAULT_VERSION = "2.5.1"
@@ -179,14 +181,15 @@ def verdict_of(error: GatewayError | None) -> tuple[str, str]:
     letter, code = next((letter, code) for kind, letter, code in _VERDICTS if isinstance(error, kind))
     if isinstance(error, UnsupportedMessage):
         code = _UNSUPPORTED.get(error.location, code)
-    if isinstance(error, MalformedMessage) and error.location.startswith("MSH"):
-        letter, code = "R", "102"
+    if isinstance(error, MalformedMessage | InvalidMessage) and error.location.startswith("MSH"):
+        # What is wrong with the header is no matter of content.
+        return "R", "102" if isinstance(error, MalformedMessage) else code
     return letter, code
 
 
 def release(header: Segment) -> tuple[int, ...]:
     """MSH-12 as numbers, (2, 5, 1); the default where it is missing or no number."""
-    return _numbers(header.get(12) or DEFAULT_VERSION)
+    return _numbers((header.get(12) or DEFAULT_VERSION)[:16])
 
 
 @lru_cache(maxsize=64)
@@ -220,7 +223,9 @@ def _build(
     elif warnings and version >= (2, 5):
         told = [issue for issue in warnings if issue.code in CONDITIONS]
         lines += [_error(issue, "0", header, version) for issue in told[:20]]
-    return encode("".join(f"{line.rstrip(separator)}\r" for line in lines), header.syntax.encoding)
+    data = encode("".join(f"{line.rstrip(separator)}\r" for line in lines), header.syntax.encoding)
+    # What is turned round may hold the bytes it was refused for; in our frame they would do the same harm.
+    return data.translate(None, _FRAMING)
 
 
 def _header(header: Segment, version: tuple[int, ...], control_id: str, at: datetime, *, enhanced: bool) -> str:

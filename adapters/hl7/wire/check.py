@@ -21,6 +21,8 @@ _NOTES = {
     "byte-order-mark": Issue("byte-order-mark", "", "byte order mark before MSH", "warning"),
     "leading-blanks": Issue("leading-blanks", "", "blanks before MSH", "warning"),
 }
+_CONTROL_ID = 199
+"""Characters of MSH-10 in the releases that allow most; every answer repeats it."""
 _REQUIRED = ((9, "message type missing"), (10, "control id missing"))
 _EXPECTED = ((7, "time missing"), (11, "processing id missing"), (12, "version missing"))
 
@@ -40,6 +42,8 @@ def check(message: Message, *, served: Collection[str] | None = None) -> Gateway
     """
     header = message.header
     issues = tuple(Issue("101", f"MSH-{number}", text) for number, text in _REQUIRED if not header.get(number))
+    if len(header.get(10)) > _CONTROL_ID:
+        issues = (*issues, Issue("102", "MSH-10", f"control id over {_CONTROL_ID} characters"))
     if issues:
         return InvalidMessage(issues=issues, location=issues[0].location)
     if header.get(12) and _VERSION.fullmatch(header.get(12)) is None:

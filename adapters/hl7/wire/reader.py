@@ -27,6 +27,8 @@ class Limits:
     """A day's results of one patient stay in the hundreds; a generous bound on objects made per message."""
     fields: int = 2_000
     """Fields of one segment. The longest standard segment has about 110; local ones add some."""
+    leaves: int = 250_000
+    """Delimiters of the whole message: each may begin a leaf, and each leaf costs what the mapping makes of it."""
 
 
 LIMITS = Limits()
@@ -57,12 +59,14 @@ def parse(raw: bytes, *, charset: str | None = None, limits: Limits = LIMITS) ->
         notes.append("byte-order-mark" if raw.startswith(BYTE_ORDER_MARK) else "leading-blanks")
     text, encoding = decode(body, header.syntax.encoding)
     syntax = header.syntax
+    if sum(map(text.count, _delimiters(syntax))) > limits.leaves:
+        raise LimitExceeded(f"more than {limits.leaves} delimiters")
     if encoding != syntax.encoding:
         notes.append("charset-mismatch")
         syntax = replace(syntax, encoding=encoding)
-    lines = _lines(text, syntax, notes)
-    if len(lines) > limits.segments:
+    if text.count("\r") + text.count("\n") > limits.segments:
         raise LimitExceeded(f"more than {limits.segments} segments")
+    lines = _lines(text, syntax, notes)
     return Message(tuple(_segments(lines, syntax, limits)), raw, tuple(notes))
 
 
@@ -106,6 +110,12 @@ def _syntax(separator: str, characters: str, encoding: str) -> Syntax:
 
 def _usable(character: str) -> bool:
     return character.isascii() and character.isprintable() and not character.isalnum() and character != " "
+
+
+@lru_cache(maxsize=256)
+def _delimiters(syntax: Syntax) -> tuple[str, ...]:
+    found = (syntax.field, syntax.component, syntax.repetition, syntax.subcomponent)
+    return tuple(character for character in found if character)
 
 
 def _lines(text: str, syntax: Syntax, notes: list[str]) -> list[str]:

@@ -159,28 +159,34 @@ def _notes(one: TransactionReport, policy: AckPolicy) -> Iterator[list[str]]:
         for fault in members:
             if fault.level == "segment":
                 yield ["IK3", *start, fault.code]
-                yield from _context(fault, policy)
+                yield from _trigger(fault)
+                yield from _business_unit(fault, policy)
         elements = [fault for fault in members if fault.level == "element"]
         if elements:
             yield ["IK3", *start, "8"]
-            yield from _context(elements[0], policy)
-            lines = [
-                ("IK4", _place(fault, policy.separators), fault.data_element, fault.code, *_value(fault, policy))
-                for fault in elements
-            ]
-            yield from map(list, dict.fromkeys(lines))
+            yield from _business_unit(elements[0], policy)
+            said: set[tuple[str, ...]] = set()
+            for fault in elements:
+                line = ("IK4", _place(fault, policy.separators), fault.data_element, fault.code, *_value(fault, policy))
+                if line not in said:
+                    said.add(line)
+                    yield list(line)
+                    yield from _trigger(fault)
 
 
-def _context(fault: Fault, policy: AckPolicy) -> Iterator[list[str]]:
-    separators = policy.separators
+def _trigger(fault: Fault) -> Iterator[list[str]]:
+    """What made a situational rule apply: after IK3 for a segment, after IK4 for an element."""
     if fault.trigger is not None:
         name, position, loop = fault.trigger
         yield ["CTX", "SITUATIONAL TRIGGER", name, str(position), loop[:LOOP_LENGTH]]
+
+
+def _business_unit(fault: Fault, policy: AckPolicy) -> Iterator[list[str]]:
     if fault.business_unit is not None and policy.business_units:
         name, value = fault.business_unit
-        clean = _clean(value, separators, 35)
+        clean = _clean(value, policy.separators, 35)
         if clean == value[:35]:
-            yield ["CTX", f"{name}{separators.component}{clean}"]
+            yield ["CTX", f"{name}{policy.separators.component}{clean}"]
 
 
 def _place(fault: Fault, separators: Separators) -> str:

@@ -90,6 +90,8 @@ class SegmentNode:
     index: int = 0
     group: int = 0
     number: int = 0
+    needed: bool = True
+    """Whether a reading that only judges has to keep it: it starts a loop, or a rule looks at it."""
     moves: dict[str, tuple[Move, ...]] | None = None
 
     @property
@@ -179,7 +181,12 @@ def load(name: str) -> Guide:
     unit = str(data.get("unit", ""))
     _mark(root, unit)
     for rule in data.get("rules", ()):
-        _attach(root, Rule(rule))
+        _attach(root, rule)
+    pairs: set[tuple[str, str]] = set()
+    _looked_at(root, pairs)
+    units = data.get("business_units", {})
+    for node in nodes:
+        node.needed = node.starter or node.id in units or (node.loop.id, node.id) in pairs
     when = data.get("when")
     return Guide(
         id=str(data["guide"]),
@@ -226,12 +233,21 @@ def _mark(loop: LoopNode, unit: str) -> bool:
     return loop.unit or any(inside)
 
 
-def _attach(loop: LoopNode, rule: Rule) -> None:
-    if loop.id == str(rule.source["in"]):
-        loop.rules.append(rule)
+def _attach(loop: LoopNode, source: dict[str, Any], ancestors: frozenset[str] = frozenset()) -> None:
+    if loop.id == str(source["in"]):
+        loop.rules.append(Rule(source, ancestors))
     for child in loop.children:
         if isinstance(child, LoopNode):
-            _attach(child, rule)
+            _attach(child, source, ancestors | {loop.id})
+
+
+def _looked_at(loop: LoopNode, pairs: set[tuple[str, str]]) -> None:
+    """(loop, segment) that rules read."""
+    for rule in loop.rules:
+        pairs.update((path.loops[-1] if path.loops else loop.id, path.segment) for path in rule.paths())
+    for child in loop.children:
+        if isinstance(child, LoopNode):
+            _looked_at(child, pairs)
 
 
 def _maximum(text: str) -> int:

@@ -213,7 +213,7 @@ class Program:
             )
         if node.id in BINARY and len(fields) > BINARY[node.id]:
             data, count = fields[BINARY[node.id]], fields[BINARY[node.id] - 1]
-            if count.isdecimal() and int(count) != len(data):
+            if count.isdecimal() and count.lstrip("0") != (str(len(data)) if data else ""):
                 yield Flaw("I12", BINARY[node.id] - 1, data_element="784", expected="the number of bytes that follow")
         if self.external:
             yield from self._external(node, fields)

@@ -6,14 +6,12 @@ One pass, constant memory: in `units` and `judge` mode the parts of a transactio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
 
-from adapters.x12.wire.faults import Effect, Fault
+from adapters.x12.wire.events import Choose, Event, Options, Transaction, Unit
 from adapters.x12.wire.guide import Guide
 from adapters.x12.wire.header_checks import header_checks
-from adapters.x12.wire.program import CodeSets, Program, program
+from adapters.x12.wire.program import Program, program
 from adapters.x12.wire.registry import GROUPS, choose, guides_of, version_known
 from adapters.x12.wire.reports import (
     GroupReport,
@@ -22,60 +20,19 @@ from adapters.x12.wire.reports import (
     Quarantined,
     TransactionReport,
 )
-from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, Limits, Separators, split
+from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, SEGMENT, Separators, split
 from adapters.x12.wire.tree import Loop, Segment
-from adapters.x12.wire.walker import DEFAULT_EFFECTS, Memory, Walker
+from adapters.x12.wire.walker import Memory, Walker
+
+__all__ = ["Choose", "Event", "Options", "Transaction", "Unit", "read"]
+
+LINE_END = 4
+"""Bytes of white space between two pieces that are still one piece for a person."""
+
+PLAIN = Options()
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to read."""
-
-    mode: Literal["judge", "units", "trees"] = "trees"
-    """judge: reports only; units: also each unit loop (a claim, a patient event) with its parents; trees: also each
-    whole transaction set."""
-    effects: Mapping[int, Effect] = field(default_factory=lambda: dict(DEFAULT_EFFECTS))
-    character_set: Literal["extended", "utf8"] = "extended"
-    code_sets: CodeSets = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
-    usage: str = ""
-    """P or T: any other ISA15 is refused (TA1 020). Empty: both are read."""
-
-
-@dataclass(slots=True)
-class Transaction:
-    """A whole transaction set: its tree, and where it came from."""
-
-    tree: Loop
-    guide: Guide
-    header: InterchangeHeader
-    group: GroupReport
-    report: TransactionReport
-
-
-@dataclass(slots=True)
-class Unit:
-    """One unit of a transaction set (837: a claim, 278: a patient event …) below its parents."""
-
-    loop: Loop
-    guide: Guide
-    header: InterchangeHeader
-    group: GroupReport
-    report: TransactionReport
-    ordinal: int
-    """Its number in the transaction set, from 1."""
-    faults: tuple[Fault, ...] = ()
-    """What was found in it and in what introduces it."""
-
-
-Event = InterchangeReport | Quarantined | Transaction | Unit
-
-
-Choose = Callable[[InterchangeHeader], Options]
-"""Options by sender and receiver: the partner's profile."""
-
-
-def read(chunks: Iterable[bytes], options: Options = Options(), choose: Choose | None = None) -> Iterator[Event]:
+def read(chunks: Iterable[bytes], options: Options = PLAIN, choose: Choose | None = None) -> Iterator[Event]:
     """Yield units and transactions as they end, and the report of each interchange after them.
 
     `choose` may give other options for each interchange (limits stay). Faults are data, never exceptions. A unit is
@@ -101,16 +58,19 @@ class _Reader:
         self.position = 0
         self.isa_position = 0
         self.control: dict[str, Callable[[int, str], None]] = {}
+        self.envelopes = 0
+        self.set_numbers: set[str] = set()
+        self.group_numbers: set[str] = set()
 
     def run(self, chunks: Iterable[bytes]) -> Iterator[Event]:
         ready = self.ready
         offset, text = 0, ""
         for kind, offset, text in split(chunks, self.options.limits):
-            if kind == "segment":
-                handler = self.control.get(text[:3])
-                if handler is None and self.walker is not None:
-                    self.position += 1
-                    self.walker.step(text, self.position)
+            if kind == SEGMENT:
+                handler, walker = self.control.get(text[:3]), self.walker
+                if handler is None and walker is not None:
+                    self.position = position = self.position + 1
+                    walker.step(text, position)
                 else:
                     self._other(handler, offset, text)
             elif kind == HEADER:
@@ -118,10 +78,13 @@ class _Reader:
             elif kind == GARBAGE:
                 self._garbage(offset, len(text))
             elif kind == BROKEN:
-                self._broken(offset)
+                self._broken(offset, "a segment is longer than the limit; reading stopped")
             if ready:
                 yield from ready
                 ready.clear()
+            if self.envelopes > self.options.limits.max_envelopes:
+                self._broken(offset, "more envelopes than the limit; reading stopped")
+                break
         self._end_interchange(offset + len(text))
         self._flush()
         yield from ready
@@ -135,6 +98,8 @@ class _Reader:
         separators = Separators.of(text)
         report = InterchangeReport(InterchangeHeader.parse(text), separators, offset)
         self.interchange, self.ended, self.isa_position = report, False, 1
+        self.group_numbers.clear()
+        self.envelopes += 1
         if self.choose_options is not None:
             self.options = self.choose_options(report.header)
             self.memories.clear()
@@ -154,12 +119,14 @@ class _Reader:
 
     def _other(self, handler: Callable[[int, str], None] | None, offset: int, text: str) -> None:
         self.isa_position += 1
-        if handler is not None:
+        if self.interchange is None:
+            self._garbage(offset, len(text) + 1)
+        elif handler is not None and (len(text) < 4 or self._separators.element in text[2:4]):  # not IEAX*…
             handler(offset, text)
         elif self.transaction is not None:
             self.position += 1
             self._begin_walk(text)
-        elif self.interchange is not None and not self.ended:
+        elif not self.ended:
             self.interchange.refuse("022", _name(text), self.isa_position)
 
     def _garbage(self, offset: int, length: int) -> None:
@@ -168,8 +135,8 @@ class _Reader:
             return  # the rest of an interchange whose separators cannot be used
         self._end_interchange(offset)
         before = self.quarantined
-        if before is not None and before.offset + before.length == offset:
-            self.quarantined = Quarantined(before.offset, before.length + length, before.reason)
+        if before is not None and offset - before.offset - before.length <= LINE_END:
+            self.quarantined = Quarantined(before.offset, offset + length - before.offset, before.reason)
             return
         self._flush()
         self.quarantined = Quarantined(offset, length, "bytes outside of an interchange")
@@ -179,20 +146,20 @@ class _Reader:
             self.ready.append(self.quarantined)
             self.quarantined = None
 
-    def _broken(self, offset: int) -> None:
+    def _broken(self, offset: int, reason: str) -> None:
         if self.interchange is not None:
             self.interchange.refuse("024", "", self.isa_position)
             self.ended = True
         self._end_interchange(offset)
-        self.ready.append(Quarantined(offset, 0, "a segment is longer than the limit; reading stopped"))
+        self.ready.append(Quarantined(offset, 0, reason))
 
     def _iea(self, offset: int, text: str) -> None:
         report = self.interchange
         if report is None:
             return
-        self._end_group(missing=True)
+        self._end_group()
         fields = self._fields(text)
-        if not fields[1].isdecimal() or int(fields[1]) != len(report.groups):
+        if _count(fields[1]) != len(report.groups):
             report.refuse("021", "IEA", self.isa_position, 1)
         if fields[2].strip() != report.header.control_number:
             report.refuse("001", "IEA", self.isa_position, 2)
@@ -206,7 +173,7 @@ class _Reader:
         if report is None:
             return
         report.length = report.length or end - report.offset
-        self._end_group(missing=True)
+        self._end_group()
         if not self.ended:
             report.refuse("023", "IEA", self.isa_position)
         report.settle()
@@ -226,7 +193,7 @@ class _Reader:
         report = self.interchange
         if report is None:
             return
-        self._end_group(missing=True)
+        self._end_group()
         fields = self._fields(text, 9)
         group = GroupReport(fields[1], fields[2], fields[3], fields[6], fields[8], offset)
         if len(group.group) != 2 or not group.group.isalnum() or not group.group.isascii():
@@ -237,8 +204,11 @@ class _Reader:
             group.codes.append("1" if version_known(group.version) or group.group not in known_groups else "2")
         if not group.control_number.isdecimal() or len(group.control_number) > 9:
             group.codes.append("6")
-        elif any(other.control_number == group.control_number for other in report.groups):
+        elif group.control_number in self.group_numbers:
             group.codes.append("19")
+        self.group_numbers.add(group.control_number)
+        self.set_numbers.clear()
+        self.envelopes += 1
         report.groups.append(group)
         self.group = group
 
@@ -252,13 +222,14 @@ class _Reader:
         group.declared = fields[1]
         if fields[2] != group.control_number:
             group.codes.append("4")
-        if not fields[1].isdecimal() or int(fields[1]) != len(group.transactions):
+        if _count(fields[1]) != len(group.transactions):
             group.codes.append("5")
         self.group = None
 
-    def _end_group(self, *, missing: bool) -> None:
+    def _end_group(self) -> None:
+        """A group that is still open has no GE."""
         self._end_transaction(missing=True)
-        if self.group is not None and missing:
+        if self.group is not None:
             self.group.codes.append("3")
         self.group = None
 
@@ -278,8 +249,10 @@ class _Reader:
         report = TransactionReport(fields[1], fields[2], fields[3], "", offset, len(group.transactions) + 1)
         if not 4 <= len(fields[2]) <= 9 or not fields[2].isalnum():
             report.codes.append("7")
-        elif any(other.control_number == fields[2] for other in group.transactions):
+        elif fields[2] in self.set_numbers:
             report.codes.append("23")
+        self.set_numbers.add(fields[2])
+        self.envelopes += 1
         group.transactions.append(report)
         self.transaction, self.position = report, 1
         self.header = Segment(text, self._separators, 1)
@@ -322,7 +295,7 @@ class _Reader:
             return
         self.position += 1
         fields = self._fields(text)
-        if not fields[1].isdecimal() or int(fields[1]) != self.position:
+        if _count(fields[1]) != self.position:
             report.codes.append("4")
         if fields[2] != report.control_number:
             report.codes.append("3")
@@ -381,6 +354,11 @@ class _Reader:
             )
             memory = self.memories[key] = Memory(compiled)
         return memory
+
+
+def _count(text: str) -> int:
+    """A control count; -1 when it is none."""
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdecimal() else -1
 
 
 def _name(text: str) -> str:

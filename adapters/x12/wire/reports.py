@@ -173,8 +173,9 @@ class InterchangeReport:
         return self.faults[0].code if self.faults else "000"
 
     def refuse(self, code: str, segment: str, position: int = 1, element: int = 0) -> None:
-        """Note a fault of the interchange itself: nothing inside counts then."""
-        self.faults.append(Fault("interchange", code, segment, position, element=element))
+        """Note a fault of the interchange itself, once per code: nothing inside counts then."""
+        if all(fault.code != code for fault in self.faults):
+            self.faults.append(Fault("interchange", code, segment, position, element=element))
 
     def settle(self) -> None:
         """Hand refusals down: interchange → groups → transaction sets."""

@@ -1,7 +1,7 @@
 """Rules between segments, as data in the guides: situations (SNIP 4) and balances (SNIP 3, Decimal).
 
     - {in: 2300, balance: CLM02, equals: [+2400/SV102]}
-    - {in: 2000B, when: [SBR02 = 18], never: 2000C}
+    - {in: 2000B, when: [SBR02 = 18], never: 2000C, need: [2010BA/N3, 2010BA/DMG]}
     - {in: 2300, when: [2000B/SBR01 = P], need: HI}
     - {in: 2400, count: LX01}                                   numbers from 1 within the enclosing loop
 
@@ -38,6 +38,8 @@ class Path:
     elements: tuple[int, ...]
     component: int
     keys: tuple[str, ...]
+    up: bool = False
+    """The first loop is one that encloses the rule's loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,12 @@ Condition = Callable[[Loop], bool]
 
 
 def _loops(loop: Loop, path: Path) -> list[Loop]:
-    found = [loop]
-    for at, name in enumerate(path.loops):
-        above = loop.up(name) if at == 0 else None
-        if above is not None:
-            found = [above]
-        else:
-            found = [child for one in found for child in one.items if isinstance(child, Loop) and child.id == name]
+    names, found = path.loops, [loop]
+    if path.up:
+        above = loop.up(names[0])
+        names, found = names[1:], [above] if above is not None else []
+    for name in names:
+        found = [child for one in found for child in one.items if child.id == name and isinstance(child, Loop)]
     return found
 
 
@@ -116,12 +117,9 @@ def _present(loop: Loop, path: Path) -> bool:
     return bool(_values(loop, path) if path.elements else _segments(loop, path))
 
 
-def _condition(text: str) -> Condition:
-    words = text.split()
+def _condition(words: list[str], path: Path) -> Condition:
     if words[0] == "not":
-        absent = parse_path(words[1])
-        return lambda loop: not _present(loop, absent)
-    path = parse_path(words[0])
+        return lambda loop: not _present(loop, path)
     if len(words) == 1:
         return lambda loop: _present(loop, path)
     wanted = frozenset(words[2].split("|"))
@@ -130,13 +128,17 @@ def _condition(text: str) -> Condition:
     return lambda loop: wanted.isdisjoint(_values(loop, path))
 
 
+ZERO = Decimal(0)
+
+
 def number(text: str) -> Decimal:
-    """A decimal; zero when it is none (the element check has said so already)."""
+    """A plain decimal; zero when it is none (the element check has said so already). No exponents: they overflow."""
+    if len(text) > 30 or not text.replace(".", "", 1).lstrip("-").isdecimal():
+        return ZERO
     try:
-        value = Decimal(text)
+        return Decimal(text)
     except InvalidOperation:
-        return Decimal(0)
-    return value if value.is_finite() else Decimal(0)
+        return ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,33 +148,52 @@ class Sum:
     sign: int
     path: Path
 
-    @classmethod
-    def parse(cls, term: str) -> Sum:
-        """From `+2400/SV102`."""
-        return cls(-1 if term.startswith("-") else 1, parse_path(term.lstrip("+-")))
-
     def of(self, loop: Loop) -> Decimal:
         """Its value in a loop."""
-        total = sum((number(value) for value in _values(loop, self.path)), Decimal(0))
+        total = ZERO
+        for value in _values(loop, self.path):
+            total += number(value)
         return total if self.sign > 0 else -total
 
 
 class Rule:
     """One rule of a guide, made ready once."""
 
-    __slots__ = ("checks", "conditions", "effect", "source", "triggers")
+    __slots__ = ("ancestors", "checks", "conditions", "effect", "source", "triggers")
 
-    def __init__(self, source: dict[str, Any]) -> None:
+    def __init__(self, source: dict[str, Any], ancestors: frozenset[str] = frozenset()) -> None:
         self.source = source
-        self.conditions = [_condition(text) for text in source.get("when", ())]
-        words = [text.split()[0] for text in source.get("when", ())]
-        self.triggers = [parse_path(word) for word in words if word != "not"]
+        self.ancestors = ancestors
+        conditions = [text.split() for text in source.get("when", ())]
+        self.conditions = [_condition(words, self._path(words[words[0] == "not"])) for words in conditions]
+        self.triggers = [self._path(words[0]) for words in conditions if words[0] != "not"]
         self.effect: Effect | None = "report" if source.get("report") else None
         makers = {
             "need": self._need, "never": self._never, "balance": self._balance, "tally": self._tally,
             "count": self._count, "positive": self._positive,
         }  # fmt: skip
-        self.checks = [maker(source[name]) for name, maker in makers.items() if name in source]
+        self.checks = [
+            maker(text)
+            for name, maker in makers.items()
+            for text in (source[name] if isinstance(source.get(name), list) else [source.get(name)])
+            if text is not None
+        ]
+
+    def _path(self, text: str) -> Path:
+        path = parse_path(text)
+        return replace(path, up=True) if path.loops and path.loops[0] in self.ancestors else path
+
+    def _sums(self, terms: list[str]) -> list[Sum]:
+        return [Sum(-1 if term.startswith("-") else 1, self._path(term.lstrip("+-"))) for term in terms]
+
+    def paths(self) -> list[Path]:
+        """Every path it looks at."""
+        texts = [text.split()[text.startswith("not ")] for text in self.source.get("when", ())]
+        for name in ("need", "never", "balance", "count", "positive"):
+            value = self.source.get(name, ())
+            texts += [value] if isinstance(value, str) else value
+        texts += [term.lstrip("+-") for name in ("equals", "of") for term in self.source.get(name, ())]
+        return [self._path(text) for text in texts]
 
     def findings(self, loop: Loop, tally: Tally) -> Sequence[Finding]:
         """Where it does not hold in one loop."""
@@ -187,7 +208,7 @@ class Rule:
         return next((segment for path in self.triggers for segment in _segments(loop, path)), None)
 
     def _need(self, text: str) -> Check:
-        path = parse_path(text)
+        path = self._path(text)
 
         def check(loop: Loop, _: Tally) -> Sequence[Finding]:
             if not _present(loop, path):
@@ -197,7 +218,7 @@ class Rule:
         return check
 
     def _never(self, text: str) -> Check:
-        path = parse_path(text)
+        path = self._path(text)
 
         def check(loop: Loop, _: Tally) -> Sequence[Finding]:
             if _present(loop, path):
@@ -222,8 +243,8 @@ class Rule:
         )
 
     def _balance(self, text: str) -> Check:
-        path, element = parse_path(text), parse_path(text).elements[0]
-        terms = [Sum.parse(term) for term in self.source["equals"]]
+        path, element = self._path(text), self._path(text).elements[0]
+        terms = self._sums(self.source["equals"])
         tallies = self.source.get("tallies", ())
         words = "the balance of " + " ".join([*self.source["equals"], *tallies])
 
@@ -232,9 +253,9 @@ class Rule:
             value = segment.get(element, path.component) if segment is not None else ""
             if not value:
                 return ()
-            wanted = sum((term.of(loop) for term in terms), Decimal(0))
+            wanted = sum((term.of(loop) for term in terms), ZERO)
             for name in tallies:
-                wanted += tally.pop(name, Decimal(0))
+                wanted += tally.pop(name, ZERO)
             if number(value) != wanted:
                 return (Finding("I12", 3, words, segment, "", "", element, path.component, "782", effect=self.effect),)
             return ()
@@ -242,17 +263,17 @@ class Rule:
         return check
 
     def _tally(self, name: str) -> Check:
-        terms = [Sum.parse(term) for term in self.source["of"]]
+        terms = self._sums(self.source["of"])
 
         def check(loop: Loop, tally: Tally) -> Sequence[Finding]:
-            tally[name] = tally.get(name, Decimal(0)) + sum((term.of(loop) for term in terms), Decimal(0))
+            tally[name] = tally.get(name, ZERO) + sum((term.of(loop) for term in terms), ZERO)
             return ()
 
         return check
 
     def _count(self, text: str) -> Check:
         """Numbers from 1 within the parent: the tally remembers the parent and how far it came."""
-        path = parse_path(text)
+        path = self._path(text)
         key = f"count {text}"
 
         def check(loop: Loop, tally: Tally) -> Sequence[Finding]:
@@ -268,7 +289,7 @@ class Rule:
         return check
 
     def _positive(self, text: str) -> Check:
-        path = parse_path(text)
+        path = self._path(text)
 
         def check(loop: Loop, _: Tally) -> Sequence[Finding]:
             return [

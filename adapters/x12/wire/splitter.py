@@ -67,10 +67,12 @@ def _unfit(separator: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one segment may hold, in bytes."""
+    """How much one segment may hold, in bytes, and how many envelopes one file may have."""
 
     max_segment: int = 1 << 20
     max_binary: int = 1 << 26
+    max_envelopes: int = 200_000
+    """Interchanges, groups and transaction sets together: a report is kept of each."""
 
 
 def readable(header: str) -> bool:
@@ -105,6 +107,8 @@ class _Splitter:
         self.separators: Separators | None = None
         self.white = _WHITE
         self.broken = False
+        self.lost = False
+        """Between interchanges, in bytes that are none: white space belongs to them too."""
 
     def feed(self, chunk: bytes, *, last: bool = False) -> bool:
         """Take more bytes; tell whether it is time to drain."""
@@ -137,7 +141,7 @@ class _Splitter:
         if self.offset == 0 and self.buffer.startswith(_BYTE_ORDER_MARK):
             self._advance(3)
             return
-        text = self.buffer.lstrip(_WHITE + "\0\x1a")
+        text = self.buffer if self.lost else self.buffer.lstrip(_WHITE + "\0\x1a")
         if len(text) < len(self.buffer):
             self._advance(len(self.buffer) - len(text))
             return
@@ -150,7 +154,7 @@ class _Splitter:
         if separators.fault() in ("", "024"):
             self.separators = separators
             self.white = "".join(set(_WHITE) - {separators.element, separators.component})
-        offset = self.offset
+        offset, self.lost = self.offset, False
         self._advance(ISA_LENGTH)
         yield HEADER, offset, text[:ISA_LENGTH]
 
@@ -160,7 +164,7 @@ class _Splitter:
         while at >= 0 and len(text) - at >= ISA_LENGTH and not readable(text[at : at + ISA_LENGTH]):
             at = text.find("ISA", at + 1)
         end = at if at > 0 else len(text) if last else max(len(text) - 2, 1)
-        offset = self.offset
+        offset, self.lost = self.offset, True
         self._advance(end)
         yield GARBAGE, offset, text[:end]
 

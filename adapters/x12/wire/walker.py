@@ -6,7 +6,7 @@ Memos live as long as one reading, because they hold content, and are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,8 @@ class Walker:
         self.effects = effects
         self.keep = keep
         self.on_unit = on_unit
+        self.lean = not keep and on_unit is None
+        """Nobody will read the tree: keep only what rules look at."""
         self.faults: list[Fault] = []
         self.kept: dict[str, int] = {}
         self.recent: list[Fault] = []
@@ -109,10 +111,11 @@ class Walker:
         frame = frames[-1]
         counts, slot, target = frame.counts, move.slot, move.target
         counts[slot] += 1
-        segment = Segment(text, self.separators, position, move.target.id)
         if target.index:
-            frame.loop.items.append(segment)
+            if target.needed or not self.lean:
+                frame.loop.items.append(Segment(text, self.separators, position, target.id))
         else:
+            segment = Segment(text, self.separators, position, target.id)
             node = target.loop
             loop = Loop(node.id, frame.loop)
             frame.loop.items.append(loop)
@@ -195,7 +198,7 @@ class Walker:
         if node.transient and not self.keep and self.frames:
             above = self.frames[-1].loop
             above.items.pop()
-            if self.on_unit is None:
+            if self.lean:
                 loop.items.clear()  # nobody holds it: no cycle is left for the collector
             if node.id not in above.dropped:
                 above.dropped |= {node.id}
@@ -219,8 +222,8 @@ class Walker:
 
     # -- faults ---------------------------------------------------------------------------------------------------
 
-    def _missing(self, checks: object) -> None:
-        for depth, children in checks:  # type: ignore[attr-defined]
+    def _missing(self, checks: Sequence[tuple[int, tuple[SegmentNode | LoopNode, ...]]]) -> None:
+        for depth, children in checks:
             frame = self.frames[-1 - depth]
             for child in children:
                 if not frame.counts[child.index]:

@@ -150,7 +150,15 @@ def read_model(data: bytes, imported: Mapping[str, bytes] | None = None) -> Mode
     Raises ConfigurationError for what is no DMN, or for a document that is hostile.
     """
     root = parse(data)
-    others = [read_model(other) for other in (imported or {}).values()] if children(root, "import") else []
+    try:
+        return _read(root, imported or {})
+    except RecursionError as error:
+        raise ConfigurationError("the model is nested too deeply") from error
+
+
+def _read(root: etree._Element, imported: Mapping[str, bytes]) -> Model:
+    wanted = {each.get("namespace") for each in children(root, "import")}
+    others = [read_model(other) for other in imported.values() if _namespace(other) in wanted]
     imports: dict[str, Model] = {}
     for each in children(root, "import"):
         model = next((other for other in others if other.name == each.get("namespace")), None)
@@ -176,6 +184,14 @@ def read_model(data: bytes, imported: Mapping[str, bytes] | None = None) -> Mode
         except ConfigurationError as error:
             result.problems[key] = str(error)
     return result
+
+
+def _namespace(data: bytes) -> str | None:
+    """The namespace of a model that may be imported; None for a neighbour that is none."""
+    try:
+        return parse(data).get("namespace")
+    except ConfigurationError:
+        return None
 
 
 def _elements(root: etree._Element) -> dict[str, Element]:

@@ -26,7 +26,7 @@ _LABEL = "urn:gateway:table"
 
 def write_model(table: Table, value_sets: Mapping[str, ValueSet] | None = None) -> bytes:
     """The table as a DMN model with one decision. Raises ConfigurationError for a value set that is not given."""
-    root = etree.Element(f"{{{NAMESPACE}}}definitions", nsmap={"": NAMESPACE})
+    root = etree.Element(f"{{{NAMESPACE}}}definitions", nsmap={None: NAMESPACE})  # type: ignore[dict-item]
     root.set("name", table.name or table.id)
     root.set("id", table.id)
     root.set("namespace", f"{_LABEL}:{table.id}:{table.version}")

@@ -14,6 +14,7 @@ from typing import Any
 from lxml import etree
 
 from gateway.rules.dmn.xml import children, name_of, text_of
+from gateway.rules.feel.builtins import text_of as feel_text
 from gateway.rules.feel.nodes import Environment, Node, run
 from gateway.rules.feel.parser import compile_unary
 from gateway.rules.feel.values import Function, Months, kind, read_temporal
@@ -131,8 +132,6 @@ def of_json(value: Any, wanted: Type | None, types: Mapping[str, Type]) -> Any:
 
 def to_json(value: Any) -> Any:
     """A FEEL value as JSON: exact numbers, ISO text for what is temporal; functions are null."""
-    from gateway.rules.feel.builtins import text_of as feel_text
-
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() and abs(value) < 10**15 else float(value)
     if isinstance(value, list):

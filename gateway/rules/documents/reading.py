@@ -337,7 +337,7 @@ def _optional(body: Mapping[str, Any], key: str, read: Callable[[object, str], d
 
 def _notification(value: object, location: str) -> Notification:
     body = mapping(value, location, frozenset({"to", "template"}))
-    return Notification(text(body.get("to"), location, 64), text(body.get("template"), location, 64))
+    return Notification(identifier(body.get("to"), location), text(body.get("template"), location, 64))
 
 
 def read_value_set(name: str, value: object, location: str = "valueSets") -> ValueSet:

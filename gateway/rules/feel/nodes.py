@@ -5,7 +5,6 @@ Standard: DMN 1.5, 10.3.2 (semantics). Every node counts a step; a runaway evalu
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -357,6 +356,3 @@ def satisfied(value: Node, asked: bool) -> Node:
         return equal(found, given)
 
     return holds
-
-
-__all__ = ["MAX_STEPS", "Environment", "Node", "itertools", "run"]

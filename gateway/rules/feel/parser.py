@@ -6,18 +6,17 @@ between/in, + -, * /, ** (left to right, as the standard's test cases have it), 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from gateway.core.errors import ConfigurationError
 from gateway.rules.feel import nodes
-from gateway.rules.feel.lexer import cut
+from gateway.rules.feel.lexer import cut, unescape
 from gateway.rules.feel.nodes import Environment, Node
 from gateway.rules.feel.values import read_temporal
 
-MAX_NESTING = 60
+MAX_NESTING = 40
 _WORDS = frozenset(
     "if then else for in return some every satisfies and or between function true false null not".split()
 )
@@ -365,17 +364,6 @@ class Parser:
         found = self.expression()
         asked = any(word.text == "?" for word in self.words[start : self.at])
         return nodes.satisfied(found, asked)
-
-
-def unescape(text: str) -> str:
-    """The content of a FEEL string literal."""
-    simple = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "'": "'"}
-
-    def one(match: re.Match[str]) -> str:
-        body = match[1]
-        return chr(int(body[1:], 16)) if body[0] in "uU" else simple.get(body, match[0])
-
-    return re.sub(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{6}|.)", one, text[1:-1])
 
 
 def compile_expression(text: str, names: frozenset[str]) -> Node:

@@ -22,7 +22,7 @@ from gateway.rules.engine import Outcome, Reviewer, evaluate
 from gateway.rules.explain import WORD
 from gateway.rules.files import read_yaml
 from gateway.rules.language.printer import print_condition
-from gateway.rules.model import Leaf, Truth, leaves
+from gateway.rules.model import Known, Leaf, Quantified, Truth, leaves
 from gateway.rules.release import Release
 
 CLOCK = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -59,25 +59,30 @@ class Coverage:
     matched: set[str] = field(default_factory=set)
 
     def missing(self, release: Release) -> list[str]:
-        """`rule: leaf never true/false/unknown`; a Known leaf can never be false, and no leaf has to be."""
+        """`rule: leaf never true, false or unknown`, of what it can be."""
         found = []
         for (rule, leaf), truths in self.seen.items():
-            wanted: tuple[Truth, ...] = (True, False, None) if _can_be_false(leaf) else (True, None)
-            words = [WORD[truth] for truth in wanted if truth not in truths]
+            words = [WORD[truth] for truth in possible(leaf, release) if truth not in truths]
             if words:
                 found.append(f"{rule}: {print_condition(leaf, release.catalogue)} never {', '.join(words)}")
         return found
 
-    def share(self) -> float:
+    def share(self, release: Release) -> float:
         """Seen truths over possible ones, 0 to 1."""
-        possible = sum(3 if _can_be_false(leaf) else 2 for _, leaf in self.seen)
-        return sum(len(truths) for truths in self.seen.values()) / possible if possible else 1.0
+        count = sum(len(possible(leaf, release)) for _, leaf in self.seen)
+        return sum(len(truths) for truths in self.seen.values()) / count if count else 1.0
 
 
-def _can_be_false(leaf: Leaf) -> bool:
-    from gateway.rules.model import Known
-
-    return not isinstance(leaf, Known)
+def possible(leaf: Leaf, release: Release) -> tuple[Truth, ...]:
+    """The truths a leaf can have: what is absent may still come, so `is known` is never false, nor is `any` without a
+    test over a list that may be incomplete (and `no` is never true).
+    """
+    bare = isinstance(leaf, Quantified) and leaf.test is None and not release.catalogue.lists[leaf.list].complete
+    if isinstance(leaf, Known) or (bare and isinstance(leaf, Quantified) and leaf.quantifier in ("any", "every")):
+        return (True, None)
+    if bare and isinstance(leaf, Quantified) and leaf.quantifier == "no":
+        return (False, None)
+    return (True, False, None)
 
 
 def read_scenarios(data: bytes, name: str = "scenarios.yaml") -> list[Scenario]:

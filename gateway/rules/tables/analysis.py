@@ -8,17 +8,19 @@ taken as independent. Limits: 5,000 remainders; beyond it the report says that i
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from gateway.rules.tables.cells import Cell, value_text
+from gateway.rules.tables.cells import Cell, Test, value_text
 from gateway.rules.tables.model import Row, Table
 
 MAX_BOXES = 5_000
-Box = tuple[frozenset[int], ...]
+Box = tuple[int, ...]
+"""Per column a bit set of classes."""
 
 
 @dataclass(slots=True)
@@ -60,13 +62,15 @@ def _between_days(days: list[date]) -> list[date]:
     return sorted(around)
 
 
-def analyse(table: Table, examples: int = 10) -> Analysis:
-    """All findings, at most `examples` of each kind."""
+def analyse(table: Table, examples: int = 10, *, gaps: bool = True) -> Analysis:
+    """All findings, at most `examples` of each kind; `gaps=False` looks for overlaps only."""
     found = Analysis()
     columns = [classes_of([row.cells[index] for row in table.rows]) for index in range(len(table.columns))]
     boxes = [_box(row.cells, columns) for row in table.rows]
     _overlaps(table, columns, boxes, found, examples)
-    rest: list[Box] = [tuple(frozenset(range(len(values))) for values in columns)]
+    if not gaps:
+        return found
+    rest: list[Box] = [tuple((1 << len(values)) - 1 for values in columns)]
     for row, box in zip(table.rows, boxes, strict=True):
         if table.hit == "F" and not any(_meet(left, box) for left in rest) and found.complete:
             found.unreachable.append(f"row {row.id}: the rows above it leave nothing")
@@ -78,15 +82,44 @@ def analyse(table: Table, examples: int = 10) -> Analysis:
 
 
 def _box(cells: Sequence[Cell], columns: Sequence[list[Any]]) -> Box:
-    return tuple(
-        frozenset(index for index, value in enumerate(values) if cell.holds(value))
-        for cell, values in zip(cells, columns, strict=True)
-    )
+    return tuple(class_bits(cell, values) for cell, values in zip(cells, columns, strict=True))
+
+
+def class_bits(cell: Cell, values: list[Any]) -> int:
+    """The classes a cell takes, as bits. Numbers and days stand sorted, so a test on them is one stretch."""
+    everything = (1 << len(values)) - 1
+    if not cell.tests:
+        return everything
+    found = 0
+    for test in cell.tests:
+        found |= _stretch(test, values)
+    return everything & ~found if cell.negated else found
+
+
+def _stretch(test: Test, values: list[Any]) -> int:
+    kind = type(test.low)
+    if test.operator == "set" or kind not in (Decimal, date):
+        return sum(1 << index for index, value in enumerate(values) if test.holds(value))
+    first = next((index for index, value in enumerate(values) if type(value) is kind), 0)
+    same = list(itertools.takewhile(lambda value: type(value) is kind, itertools.islice(values, first, None)))
+    low, high = 0, len(same)
+    if test.operator in ("", ">", ">=", "="):
+        closed = test.operator in (">=", "=") or (not test.operator and test.low_closed)
+        low = (bisect_left if closed else bisect_right)(same, test.low)
+    if test.operator in ("", "<", "<=", "="):
+        end: Any = test.high if not test.operator else test.low
+        closed = test.operator in ("<=", "=") or (not test.operator and test.high_closed)
+        high = (bisect_right if closed else bisect_left)(same, end)
+    return ((1 << max(high, low)) - (1 << low)) << first
 
 
 def _meet(first: Box, second: Box) -> Box | None:
-    joint = tuple(a & b for a, b in zip(first, second, strict=True))
-    return joint if all(joint) else None
+    joint = []
+    for one, other in zip(first, second, strict=True):
+        if not one & other:
+            return None
+        joint.append(one & other)
+    return tuple(joint)
 
 
 def _subtract(box: Box, taken: Box) -> Iterable[Box]:
@@ -97,7 +130,7 @@ def _subtract(box: Box, taken: Box) -> Iterable[Box]:
         return
     inner = list(box)
     for index, (whole, part) in enumerate(zip(box, joint, strict=True)):
-        outside = whole - part
+        outside = whole & ~part
         if outside:
             yield (*inner[:index], outside, *inner[index + 1 :])
         inner[index] = part
@@ -109,11 +142,15 @@ def _overlaps(table: Table, columns: Sequence[list[Any]], boxes: list[Box], foun
             joint = _meet(box, second)
             if joint is None:
                 continue
+            forbidden = table.hit == "U" or (table.hit == "A" and _differ(row, other))
+            wanted = [
+                kind for kind, on in ((found.overlaps, True), (found.broken, forbidden)) if on and len(kind) < examples
+            ]
+            if not wanted:
+                continue
             text = f"rows {row.id} and {other.id}, for example {_example(table, columns, joint)}"
-            if len(found.overlaps) < examples:
-                found.overlaps.append(text)
-            if (table.hit == "U" or (table.hit == "A" and _differ(row, other))) and len(found.broken) < examples:
-                found.broken.append(f"hit policy {table.hit} forbids the overlap of {text}")
+            for kind in wanted:
+                kind.append(text if kind is found.overlaps else f"hit policy {table.hit} forbids the overlap of {text}")
 
 
 def _differ(first: Row, second: Row) -> bool:
@@ -123,9 +160,9 @@ def _differ(first: Row, second: Row) -> bool:
 def _example(table: Table, columns: Sequence[list[Any]], box: Box) -> str:
     parts = []
     for column, values, chosen in zip(table.columns, columns, box, strict=True):
-        if len(chosen) == len(values):
+        if chosen == (1 << len(values)) - 1:
             continue
-        value = values[min(chosen)]
+        value = values[(chosen & -chosen).bit_length() - 1]
         parts.append(f"{column.header} {_said(value)}")
     return ", ".join(parts) or "anything"
 

@@ -11,3 +11,8 @@ UPDATE workflow.human_tasks SET state = 'closed', closed_at = now() WHERE task_i
 -- Open tasks, the most urgent first.
 SELECT task_id, tenant, case_id, role, step_id, due_at, created_at FROM workflow.human_tasks
  WHERE state = 'open' AND ($1::text IS NULL OR role = $1) ORDER BY due_at LIMIT $2;
+
+-- name: owner
+-- The case of an open task.
+SELECT i.workflow_key AS subject, i.run FROM workflow.human_tasks t JOIN workflow.workflow_instances i ON i.id = t.case_id
+ WHERE t.task_id = $1 AND t.state = 'open';

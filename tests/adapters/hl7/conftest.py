@@ -82,7 +82,8 @@ class WireCodec:
             ]
             return b"".join(both for each in answers if (both := each.together())) or None
 
-        return Reading(intakes=() if failure else intakes, answer=answer, refused=failure is not None)
+        issues = [Issue(note, "MSH", note, "information") for message in messages for note in message.notes]
+        return Reading(intakes=() if failure else intakes, answer=answer, refused=failure is not None, issues=issues)
 
     def check(self, message: Message) -> None:
         if message.code not in ("ADT", "ORU", "ACK"):

@@ -8,6 +8,7 @@ import pytest
 
 from adapters.hl7.wire import Message, Segment, parse, read_header
 from adapters.hl7.wire.acknowledgement import Answers, acknowledge, is_answer, plan, refuse, verdict_of, wanted
+from adapters.hl7.wire.check import check
 from adapters.hl7.wire.reply import action_for, read_reply
 from adapters.hl7.wire.structures import RESPONSES
 from gateway.core.errors import (
@@ -114,6 +115,7 @@ def test_delimiters_and_character_set_are_the_senders() -> None:
         (CONTENT, "E", "101"),
         (MalformedMessage(location="segment 3"), "E", "100"),
         (MalformedMessage(location="MSH-2"), "R", "102"),
+        (InvalidMessage(location="MSH-10"), "R", "101"),
         (TYPE, "R", "200"),
         (UnsupportedMessage(location="MSH-9.2"), "R", "201"),
         (UnsupportedMessage(location="MSH-11"), "R", "202"),
@@ -179,6 +181,17 @@ def test_releases_differ(version: str, kind: str, msa: str, err: str) -> None:
     assert read.segments[1].text == msa
     assert read.segments[2].text.startswith(err)
     assert read.version == (version or "2.5.1")
+
+
+def test_absurd_versions_and_control_ids_are_answered_and_refused() -> None:
+    head = header(version="2." + "9" * 6_000)
+    answer = answers(head, VERSION).immediate
+    assert answer is not None
+    assert b"MSA|AR|C1\r" in answer
+    long = parse(b"MSH|^~\\&|EHR|HOSP|GW|PAYER|2026||ADT^A01|" + b"9" * 200 + b"|P|2.5.1\r")
+    refusal = check(long)
+    assert refusal is not None
+    assert refusal.issues[0].location == "MSH-10"
 
 
 def test_warnings_ride_on_a_positive_answer() -> None:

@@ -121,6 +121,7 @@ def listener(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         assert match is not None
         yield match.group(1).decode(), folder
         process.terminate()
+        assert process.wait(20) == 0  # a request to stop is not a failure
 
 
 def test_send_and_listen(listener: tuple[str, Path], files: Path) -> None:

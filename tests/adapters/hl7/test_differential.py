@@ -138,6 +138,8 @@ def test_bytes_of_any_kind_end_in_a_tree_or_a_typed_error() -> None:
 
 
 def test_long_lines_end() -> None:
+    with pytest.raises(LimitExceeded):
+        parse(b"MSH|^~\\&|\rOBX|" + b"a^" * 300_000)
     # Two hundred thousand empty components are no leaves; three thousand fields are too many.
     assert list(parse(b"MSH|^~\\&|\rOBX|" + b"^" * 200_000 + b"\r").leaves()) == []
     with pytest.raises(LimitExceeded):

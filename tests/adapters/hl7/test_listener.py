@@ -289,6 +289,7 @@ async def test_what_is_no_message_is_refused_on_the_wire(listen: Any, connect: A
     assert await client.ask(b"GET / HTTP/1.1\r\n") == "AR "
     assert await client.ask(b"") == "AR "
     assert await client.ask(adt("C1").replace(b"DOE", b"D" + FS + b"E")) == "AE C1"
+    assert await client.ask(adt("CX").replace(b"EHR", b"E" + FS + b"R")) == "AE CX"
     client.writer.write(VT + adt("LOST") + frame(adt("C2")))
     assert await client.code() == "AA C2"
     assert await client.ask(adt("BIG", extra="NTE|" + "x" * 3_000)) == "AR BIG"
@@ -316,6 +317,19 @@ async def test_a_half_closed_peer_still_gets_its_answers(listen: Any, connect: A
     assert [await client.code(), await client.code()] == ["AA C1", ""]
 
 
+async def test_bytes_being_worked_on_are_bounded(listen: Any, connect: Any, adt: Any) -> None:
+    accept = GatedAccept()
+    listener = await listen(accept, buffered=65_536)
+    client = await connect(listener)
+    note = "NTE|1||" + "x" * 40_000
+    await client.send(adt("C1", extra=note), adt("C2", patient="P2", extra=note))
+    await until(lambda: accept.started == ["C1"])
+    accept.gate("C1").set()
+    assert [await client.code(), await client.code()] == ["AA C1", "AR C2"]
+    accept.gate("C3").set()
+    assert await client.ask(adt("C3", extra=note)) == "AA C3"
+
+
 async def test_held_bytes_are_bounded(listen: Any, connect: Any, adt: Any) -> None:
     listener = await listen(MemoryAccept(), buffered=65_536)
     one, two = await connect(listener), await connect(listener)
@@ -328,6 +342,17 @@ async def test_held_bytes_are_bounded(listen: Any, connect: Any, adt: Any) -> No
     assert await two.code() == ""
     three = await connect(listener)
     assert await three.ask(adt("C1")) == "AA C1"
+
+
+async def test_a_wrong_character_set_is_told_once_and_nothing_is_lost(
+    listen: Any, connect: Any, adt: Any, seen: Any
+) -> None:
+    accept = MemoryAccept()
+    client = await connect(await listen(accept))
+    message = adt("C1").replace(b"DOE", "DÖE".encode("latin-1"))
+    assert await client.ask(message) == "AA C1"
+    assert seen.named("hl7.issues") == [{"codes": "charset-mismatch", "partner": ""}]
+    assert accept.accepted[0][0].raw.data == message
 
 
 async def test_stopping_finishes_what_was_received(listen: Any, connect: Any, adt: Any) -> None:

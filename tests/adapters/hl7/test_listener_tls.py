@@ -196,6 +196,9 @@ def test_settings_refuse_what_is_not_safe(authority: Authority, tmp_path: Path) 
         {"partners": [{"name": "a", "applications": ["EHR"]}]},
         {"partners": [{"name": "a", "applications": ["*|*"]}] * 2},
         {"partners": [{"name": "a", "applications": ["*|*"], "charset": "klingon"}]},
+        {"partners": [{"name": "a", "applications": ["*|*"], "charset": "utf-16"}]},
+        {"partners": [{"name": "a", "applications": ["*|*"], "charset": "cp037"}]},
+        {"partners": [{"name": "a", "applications": ["*|*"], "charset": "base64"}]},
         {"unknown": 1},
     ):
         with pytest.raises(ValidationError):

@@ -234,7 +234,7 @@ def test_what_is_no_message(data: bytes, location: str) -> None:
 
 def test_limits() -> None:
     data = f"{HEAD}\rPID|1\r".encode()
-    for limits in (Limits(size=len(data) - 1), Limits(segments=1), Limits(fields=10)):
+    for limits in (Limits(size=len(data) - 1), Limits(segments=1), Limits(fields=10), Limits(leaves=14)):
         with pytest.raises(LimitExceeded):
             parse(data, limits=limits)
     assert len(parse(data, limits=Limits(size=len(data), segments=2, fields=11)).segments) == 2

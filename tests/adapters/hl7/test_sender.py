@@ -232,6 +232,23 @@ async def test_an_endpoint_that_closes_after_each_message(endpoint: Any, sender:
     assert server.connections == 5
 
 
+async def test_a_connection_for_each_message_loses_nothing(endpoint: Any, sender: Any, adt: Any) -> None:
+    async def script(_payload: bytes, _writer: asyncio.StreamWriter) -> None:
+        return
+
+    server = await endpoint(script)
+    one = sender(server.port, persistent=False)
+    big = "NTE|1||" + "x" * 2_000_000
+    for n in range(3):
+        await one.send(outbound(adt(f"C{n}", accept="NE", application="NE", extra=big)))
+    for _ in range(200):
+        if len(server.received) == 3:
+            break
+        await asyncio.sleep(0.01)
+    assert sorted(map(control_id, server.received)) == ["C0", "C1", "C2"]
+    assert server.connections == 3
+
+
 async def test_a_connection_closed_before_the_answer(endpoint: Any, sender: Any, adt: Any) -> None:
     async def script(payload: bytes, writer: asyncio.StreamWriter) -> None:
         if control_id(payload) == "C1":
@@ -271,6 +288,8 @@ async def test_nobody_listens(sender: Any, adt: Any) -> None:
 async def test_what_is_no_message_is_not_sent(sender: Any) -> None:
     with pytest.raises(EndpointRefused):
         await sender(1).send(outbound(b"hello"))
+    with pytest.raises(EndpointRefused):
+        await sender(1).send(outbound(b"MSH|^~\\&|A\rNTE|\x1c\r"))
 
 
 async def test_a_cancelled_send_leaves_no_answer_behind(endpoint: Any, sender: Any, adt: Any) -> None:

@@ -129,12 +129,13 @@ def _make_reachable(path: Path) -> None:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(100):
+    for _ in range(400):
         if process.poll() is not None:
             pytest.skip(f"sshd does not run here: {log.read_text()[-300:]}")
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
+            with socket.create_connection(("127.0.0.1", port), 5) as probe:
+                if probe.recv(4) == b"SSH-":
+                    return
         except OSError:
             time.sleep(0.05)
     process.kill()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import os
 import zipfile
 
 import pytest
 
+from adapters.sftp.wire import Claim
 from gateway.core.errors import EndpointUnavailable, Unavailable
 from gateway.infra.sftp import SftpSession
 from tests.adapters.sftp.bench import Bench, message
@@ -147,6 +149,23 @@ async def test_crash_after_claim_is_resumed_by_owner_at_once_and_by_others_after
     assert await bench.poll_twice(other, 700.0) == 2
     assert all(reception.received_at <= claimed_at for _, reception in bench.received)
     assert bench.files("processing") == []
+
+
+async def test_a_claim_taken_over_meanwhile_is_no_trouble(bench: Bench) -> None:
+    poller = bench.poller()
+    session = await poller.connect()
+    assert await poller._handle(session, Claim("gone.x12", 1, 1, "a")) is False
+    session.close()
+    assert bench.reports == []
+
+
+async def test_a_file_we_may_not_read_does_not_stop_the_others(bench: Bench) -> None:
+    if bench.server.drop is not None and os.geteuid() == 0:
+        pytest.skip("the own drop runs as root here and may read everything")
+    bench.put("a.x12", message(1)).chmod(0)
+    bench.put("b.x12", message(2))
+    assert await bench.poll_twice(bench.poller()) == 1
+    assert "denied" in [event for event, _ in bench.reports]
 
 
 async def test_crash_between_answer_and_archive(bench: Bench) -> None:

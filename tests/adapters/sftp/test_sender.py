@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
+import paramiko
 import pytest
 
 from adapters.sftp.outbound import SftpSender
@@ -67,7 +69,7 @@ async def test_resumes_a_half_written_file(bench: Bench) -> None:
     sender = SftpSender(bench.endpoint(), bench.target())
     session = await asyncio.to_thread(SftpSession.open, bench.target())
     folder = bench.endpoint().outbound
-    temporary = f"{folder}/.part.x12.{__import__('hashlib').sha256(data).hexdigest()[:16]}.tmp"
+    temporary = f"{folder}/.part.x12.{hashlib.sha256(data).hexdigest()[:16]}.tmp"
     await asyncio.to_thread(session._write, temporary, data[:300_000])
     session.close()
     await sender.send(outbound(data, "part.x12"))
@@ -138,3 +140,19 @@ async def test_nobody_listens() -> None:
     target = SftpTarget(host="127.0.0.1", port=9, user="u", host_keys=(new_key()[1],), private_key=new_key()[0])
     with pytest.raises(EndpointUnavailable):
         SftpSession.open(target)
+
+
+async def test_a_server_that_loses_bytes_is_found_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    if bench.server.drop is None:
+        pytest.skip("only the own drop can be made to lose bytes")
+    from gateway.stack import sftp_drop
+
+    def lossy(self: object, offset: int, data: bytes) -> int:
+        return paramiko.SFTPHandle.write(self, offset, data[:-1])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sftp_drop._Handle, "write", lossy, raising=False)
+    sender = SftpSender(bench.endpoint(), bench.target())
+    with pytest.raises(EndpointUnavailable, match="of"):
+        await sender.send(outbound(message(1)))
+    await sender.close()
+    assert bench.files("outbound") == []

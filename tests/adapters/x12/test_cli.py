@@ -72,6 +72,16 @@ def test_ack_writes_one_segment_a_line_and_only_what_is_due(good: Path, bad: Pat
     assert run("ack", own).stdout == ""
 
 
+def test_one_number_twice_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "twice.x12"
+    path.write_text(claims(1) + claims(1))
+    answers = run("ack", path).stdout
+    assert answers[: len(answers) // 2] == answers[len(answers) // 2 :]
+    path.write_text(claims(1) + claims(2))
+    assert "*R*025~" in run("ack", path).stdout
+    assert [one["ta1"] for one in json.loads(run("validate", "--json", path).stdout)["interchanges"]] == ["000", "025"]
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n", b"ISA*too short~"])
 def test_files_that_are_no_x12_are_said_to_be_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"

@@ -77,6 +77,20 @@ async def test_other_bytes_under_a_used_number_are_refused() -> None:
     assert b"GS*FA" not in answer
 
 
+async def test_one_interchange_twice_in_a_file_is_published_once_and_answered_alike() -> None:
+    published, (first, second) = await answered(desk(), claims(2) + claims(2))
+    assert published == 2
+    assert first == second
+
+
+async def test_two_contents_under_one_number_in_a_file_let_the_first_win() -> None:
+    published, (first, second) = await answered(desk(), claims(2) + claims(1))
+    assert published == 2
+    assert b"AK9*A*1*1*1~" in first
+    assert b"*R*025~" in second
+    assert b"GS*FA" not in second
+
+
 async def test_a_refused_interchange_takes_no_number() -> None:
     one = desk()
     await answered(one, claims(2).replace("IEA*1*", "IEA*2*"))
@@ -143,7 +157,7 @@ async def test_our_own_acknowledgement_fed_back_is_never_answered() -> None:
 async def test_what_we_send_carries_allocated_numbers_and_a_plain_name() -> None:
     numbers = MemoryNumbers(41)
     sent = await render(guide("278_request"), review_request(), CLINIC, numbers, tenant="tenant", now=NOW)
-    assert sent.attributes == {"file_name": "PLAN01_278_000000042_20260203040506.x12"}
+    assert sent.attributes == {"fileName": "PLAN01_278_000000042_20260203040506.x12"}
     assert sent.idempotency_key == "clinic-1/T/000000042"
     (report,) = (event for event in read([sent.data]) if isinstance(event, InterchangeReport))
     assert (report.outcome, report.header.control_number, report.header.receiver) == (

@@ -10,8 +10,10 @@ import pytest
 from adapters.x12.wire import (
     AckPolicy,
     InterchangeReport,
+    Limits,
     Loop,
     Options,
+    Quarantined,
     Transaction,
     Unit,
     acknowledge,
@@ -20,7 +22,6 @@ from adapters.x12.wire import (
     write,
 )
 from adapters.x12.wire.registry import NAMES
-from adapters.x12.wire.rules import parse_path
 from adapters.x12.wire.walker import DEFAULT_EFFECTS
 from tests.adapters.x12.samples import CLAIM_HEAD, CLAIM_UNIT, NOW, claims, envelope, review_request
 
@@ -93,11 +94,9 @@ def test_every_guide_loads_and_every_rule_speaks_of_places_it_has() -> None:
         loops = {node.loop.id for node in found.nodes}
         assert not found.unit or found.unit in loops
         names = {node.id for node in found.nodes}
-        for rule in [rule.source for node in found.nodes for rule in node.loop.rules]:
-            texts = [rule[key] for key in ("need", "never", "balance", "count", "positive") if key in rule]
-            texts += [condition.removeprefix("not ").split()[0] for condition in rule.get("when", ())]
-            texts += [term.lstrip("+-") for key in ("equals", "of") for term in rule.get(key, ())]
-            for path in map(parse_path, texts):
+        rules = {id(rule): rule for node in found.nodes for rule in node.loop.rules}
+        for rule in rules.values():
+            for path in rule.paths():
                 assert set(path.loops) <= loops
                 assert not path.segment or path.segment in names
 
@@ -183,3 +182,34 @@ def test_leaves_and_walk_cover_every_value() -> None:
         assert all(value in segment.text for value in values)
         plain = segment.text.replace(":", "*").split("*")[1:]
         assert values == [value for value in plain if value]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("SE*41*", f"SE*{'9' * 6000}*"), ("GE*1*", f"GE*{'9' * 6000}*"), ("IEA*1*", f"IEA*{'9' * 6000}*"),
+     ("*60*", "*9E999999*"), ("*60*", f"*{'9' * 6000}*"), ("*40*UN", "*9E999999*UN"), ("*20*UN", "*NaN*UN"),
+     ("HL*2*1", f"HL*{'9' * 6000}*1")],
+)  # fmt: skip
+def test_monstrous_numbers_are_only_wrong(old: str, new: str) -> None:
+    (report,) = only(claims(2).replace(old, new), InterchangeReport)
+    assert report.outcome == "rejected"
+
+
+def test_the_number_of_envelopes_is_limited() -> None:
+    text = claims(1)
+    body = text[text.index("ST*") : text.index("GE*")]
+    flood = text.replace(body, "".join(f"ST*837*{at:04d}~SE*2*{at:04d}~" for at in range(1, 2000)))
+    options = Options(mode="judge", limits=Limits(max_envelopes=100))
+    events = list(read([flood.encode()], options))
+    assert [type(event) for event in events] == [InterchangeReport, Quarantined]
+    assert events[0].code == "024"
+    assert len(events[0].groups[0].transactions) < 101
+
+
+@pytest.mark.parametrize("extra", ["IEA~\nLX*1~\n", "IEAX*1*000000042~\n", "TA1X*1~\n"])
+def test_near_control_segments_lose_nothing(extra: str) -> None:
+    text = claims(1).replace("LX*1~\n", extra + "LX*1~\n", 1)
+    events = list(read([text.encode()], Options(mode="judge")))
+    assert all(event.outcome == "rejected" for event in events if isinstance(event, InterchangeReport))
+    covered = sum(event.length for event in events)
+    assert covered >= len(text.encode()) - 3

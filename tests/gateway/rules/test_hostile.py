@@ -160,3 +160,37 @@ def test_rules_touch_no_file_no_network_and_no_process(catalogue, now, monkeypat
     parse_condition('service is in "x" and age at least 5', catalogue)
     parse_rules("rule R category fraud when age is 5 then pend", catalogue)
     read_condition({"fact": "patient.age", "gte": 1})
+
+
+HOSTILE_FACTS = [
+    {"request.serviceStart": "9999-12-31", "coverage.start": "0001-01-01"},
+    {"request.receivedAt": "9999-12-31T23:59:59-12:00"},
+    {"request.receivedAt": "0001-01-01T00:00:00+14:00"},
+    {"patient.age": "fifty", "services": {"code": "X2001"}, "diagnoses": ["M54.50", None, 7]},
+    {"patient.age": True, "services": [{"code": ["X2001"], "quantity": {"value": 3}}]},
+    {"patient.age": 10**15, "coverage.active": "yes", "obs.spo2": -0.0},
+]
+
+
+@pytest.mark.parametrize("facts", HOSTILE_FACTS)
+def test_facts_of_any_shape_are_decided_or_asked_for_but_never_raise(catalogue, now, facts):
+    pinned = release(policy(catalogue, "staged"), catalogue)
+    assert evaluate(pinned, facts, now=now).action in ("request_info", "pend")
+    spans = compile_condition("years from coverage start to first day of service at least 5", catalogue)
+    shifted = compile_condition("first day of service after 12 months after coverage start", catalogue)
+    assert spans(facts) in (True, None)
+    assert shifted(facts) in (True, None)
+
+
+def test_deeply_nested_feel_and_models_are_refused():
+    for text in ("(" * 5000 + "1" + ")" * 5000, "[" * 5000, "not(" * 5000, "-" * 5000 + "1", "{a:" * 5000):
+        try:
+            assert run(compile_expression(text, frozenset()), {}) is not False
+        except ConfigurationError:
+            continue
+    boxed = b"<list>" * 150 + b"<literalExpression><text>1</text></literalExpression>" + b"</list>" * 150
+    data = b'<definitions namespace="n"><decision name="d">' + boxed + b"</decision></definitions>"
+    try:
+        read_model(data).evaluate("d", {})
+    except ConfigurationError:
+        pass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -29,16 +30,20 @@ def cases(count=5000, seed=7):
 
 @pytest.mark.parametrize("combine", [name for name in STRATEGIES if name != "collect"])
 def test_no_wrong_final_decision_with_a_quarter_of_the_clinical_facts_missing(catalogue, now, combine):
-    pinned = release(policy(catalogue, combine), catalogue)
+    found = policy(catalogue, combine)
+    if combine != "staged":  # only there do early approvals pass a request on; elsewhere they would decide everything
+        kept = tuple(rule for rule in found.rules if rule.id not in ("EL-4", "NW-4"))
+        found = replace(found, rules=kept, order=tuple(rule.id for rule in kept) if found.order else ())
+    pinned = release(found, catalogue)
     wrong, seen = [], Counter()
-    for complete, partial in cases(5000 if combine in ("staged", "deny-overrides") else 1500):
+    for complete, partial in cases(5000 if combine in ("staged", "deny-overrides") else 1000):
         truth = evaluate(pinned, complete, now=now, reviewer=SIGNS)
         guess = evaluate(pinned, partial, now=now, reviewer=SIGNS)
         seen[guess.action] += 1
         if guess.action in FINAL and guess.action != truth.action:
             wrong.append((guess.action, truth.action))
     assert wrong == []
-    assert seen["request_info"] > (50 if combine in ("staged", "deny-overrides") else 0)
+    assert seen["request_info"] > 50
     assert seen["deny"] + seen["approve"] > 50, "the experiment must be able to fail"
 
 

@@ -16,7 +16,7 @@ from gateway.rules.dmn.exchange import read_table_of, write_model
 from gateway.rules.engine import evaluate
 from gateway.rules.model import RuleSet, ValueSet
 from gateway.rules.release import release
-from gateway.rules.tables.analysis import analyse
+from gateway.rules.tables.analysis import analyse, class_bits, classes_of
 from gateway.rules.tables.cells import Cell, read_cell
 from gateway.rules.tables.grids import (
     read_csv,
@@ -197,3 +197,17 @@ def test_a_table_travels_through_dmn_and_means_the_same():
     assert [row.outputs for row in back.rows] == [row.outputs for row in FIRST.rows]
     assert back.columns == FIRST.columns
     assert write_model(back) == data
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*CELLS, "< 7", ">= 15", "(65..70)", "not(65)", 'not([5..15], "B")']), min_size=1, max_size=6
+    )
+)
+def test_a_cell_takes_the_same_classes_by_stretch_and_by_asking_each(texts):
+    cells = [read_cell(text) for text in texts]
+    values = classes_of(cells)
+    for cell in cells:
+        asked = sum(1 << index for index, value in enumerate(values) if cell.holds(value))
+        assert class_bits(cell, values) == asked

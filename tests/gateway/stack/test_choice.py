@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from gateway.cli import stack as stack_commands
 from gateway.core.errors import ConfigurationError, GatewayError, Unavailable
 from gateway.stack import Addresses, Stack, StackSettings, java, kafka, postgres, temporal
 from gateway.stack.progress import Display, Lines, Silent
@@ -84,10 +86,10 @@ def test_a_go_that_cannot_fetch_names_the_registry_and_the_way_out(
 ) -> None:
     monkeypatch.setattr(temporal, "_download", lambda *_: None)
     go = bin_folder / "go"
+    reason = 'Get "https://registry.invalid/a": dial tcp: lookup registry.invalid on 10.0.0.1:53: connection refused'
     go.write_text(
         '#!/bin/sh\n[ "$1" = env ] && echo go1.27.3 && exit 0\n'
-        "echo 'go: downloading a.example/b v1' >&2\n"
-        "echo 'Get \"https://registry.invalid/a/@v/list\": dial tcp: connection refused' >&2\nexit 1\n"
+        f"echo 'go: downloading a.example/b v1' >&2\necho '{reason}' >&2\nexit 1\n"
     )
     go.chmod(0o755)
     said: list[str] = []
@@ -196,6 +198,22 @@ def test_an_address_in_the_settings_comes_first_and_must_answer(
     with pytest.raises(GatewayError, match=text) as caught:
         stack.up()
     assert "secret" not in str(caught.value)
+
+
+def test_reset_deletes_only_a_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").touch()
+    result = CliRunner().invoke(stack_commands.app, ["reset", "--yes", "--state", str(tmp_path)])
+    assert result.exit_code == 0
+    assert (tmp_path / "data" / "thesis.txt").exists()
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(mode=0o755)
+    with pytest.raises(ConfigurationError):
+        Stack(StackSettings(state=tmp_path / "mine", kafka="127.0.0.1:1"), {"kafka"}, Silent()).up()
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "mine" / "secrets").stat().st_mode & 0o777 == 0o700
 
 
 def test_no_error_names_a_host() -> None:

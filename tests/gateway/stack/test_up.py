@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -197,7 +198,8 @@ def test_killing_everything_at_once_is_recovered_from(tmp_path: Path, parent: su
     asyncio.run(leave_traces(found))
     processes = {*descendants(parent.pid), parent.pid}
     for pid in processes:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # one of PostgreSQL's own may just have ended
+            os.kill(pid, signal.SIGKILL)
     assert wait_gone(processes - {parent.pid}) == set()
     (state / "data" / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{state}\n")  # a number used again
     with Stack(StackSettings(state=state), progress=Silent()).up() as again:
@@ -239,11 +241,28 @@ def test_postgresql_in_a_home_of_mode_700(tmp_path: Path, installed: bool) -> No
 
 
 def test_an_initdb_cut_off_is_begun_again(tmp_path: Path) -> None:
-    half = tmp_path / "data" / "postgres"
-    half.mkdir(parents=True)
-    (half / "postgresql.conf").touch()
+    for name in ("postgres", "postgres.new"):
+        half = tmp_path / "data" / name
+        half.mkdir(parents=True)
+        (half / "postgresql.conf").touch()
     with Stack(StackSettings(state=tmp_path), {"postgres"}, Silent()).up() as found:
         assert postgres.attempt(found.postgres) == "connected"
+
+
+def test_secrets_that_do_not_match_the_data_are_said_at_once(tmp_path: Path) -> None:
+    settings = StackSettings(state=tmp_path)
+    Stack(settings, {"postgres"}, Silent()).up().down()
+    (tmp_path / "secrets" / "postgres").write_text("another")
+    with pytest.raises(ConfigurationError, match="do not match"):
+        Stack(settings, {"postgres"}, Silent()).up()
+
+
+def test_a_stack_can_be_started_again(tmp_path: Path) -> None:
+    stack = Stack(StackSettings(state=tmp_path), {"postgres"}, Silent())
+    for _ in range(2):
+        with stack.up() as found:
+            assert postgres.attempt(found.postgres) == "connected"
+        assert postgres.attempt(found.postgres) == "not yet"
 
 
 async def unknown_namespace(found: Addresses) -> None:

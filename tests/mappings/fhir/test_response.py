@@ -189,6 +189,16 @@ def test_business_rejection_is_an_error_and_no_denial() -> None:
         assert "A3" not in str(response)
 
 
+def test_a_rejection_without_a_place_points_at_its_line() -> None:
+    request = samples.request()
+    rows = ({"code": "33", "line": "2"}, {"code": "15", "line": "0"})
+    errors = response_of(render(request, samples.decide("A4", request, items=(), errors=rows)))["error"]
+    paths = [next(e["valueString"] for e in row["extension"] if e["url"] == terms.ERROR_PATH) for row in errors]
+    assert paths == ["Bundle.entry[0].resource.item[1]", "Bundle.entry[0].resource"]
+    elements = [next(e for e in row["extension"] if e["url"] == terms.ERROR_ELEMENT) for row in errors]
+    assert [row["extension"][0]["valueString"] for row in elements] == ["2000F", "2000E"]
+
+
 def test_mixed_items_are_partial_only_while_some_are_pended() -> None:
     request = samples.request()
     for codes, outcome in ((("A1", "A4"), "partial"), (("A4", "A4"), "complete"), (("A1", "CT"), "complete")):

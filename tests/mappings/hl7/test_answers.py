@@ -1,4 +1,4 @@
-"""Check 18: a decision on RQA or REF becomes the RPA or RRI the partner expects."""
+"""A decision on RQA or REF becomes the RPA or RRI the partner expects."""
 
 from __future__ import annotations
 

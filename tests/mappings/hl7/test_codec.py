@@ -137,7 +137,7 @@ def test_what_nobody_maps_is_parked_not_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("MSH|^~\\&|EHR|CLINIC|GW|PAYER|20260301||ADT^A08||P|2.5.1\nPID|1\n", "AR"),
+        ("MSH|^~\\&|EHR|CLINIC|GW|PAYER|20260301||ADT^A08||P|2.5.1\nPID|1\n", "AE"),
         ("MSH|^~\\&|EHR|CLINIC|GW|PAYER|20260301||ADT^A08|1|P|2.5.1\nPID|1\nDSC|next|F\n", "AE"),
         ("no message at all", "AR"),
     ],
@@ -155,6 +155,11 @@ def test_merges_use_the_coarser_key() -> None:
     merge = read(adt("A40") + "MRG|8^^^CLINIC^MR\n").intakes[0]
     assert merge.ordering_key == ("facility", "CLINIC")
     assert merge.type == "clinical.adt"
+
+
+def test_clinical_messages_name_the_patient_whose_cases_they_concern() -> None:
+    text = adt("A03").replace("7^^^CLINIC^MR", "7^^^CLINIC^MR~M7^^^ACME^MB~123456789^^^^SS")
+    assert read(text).intakes[0].reply["parents"] == [["member", "M7"], ["patient", "7"], ["patient", "M7"]]
 
 
 def test_a_batch_is_answered_message_by_message() -> None:

@@ -1,4 +1,4 @@
-"""Checks 14 and 15 over every message: it converts or gives a typed error, it validates, it loses nothing."""
+"""It converts or gives a typed error, it validates, it loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check 16: beside another converter's bundles, the same resource types and references; each difference is reviewed.
+"""Beside another converter's bundles, the same resource types and references; each difference is reviewed.
 
 Compared is the graph, not the bytes: which types of resources there are, and which type refers to which. The reviewed
 file (differences.yaml) gives a reason for each difference; a reason that fits nothing any more is an error too.

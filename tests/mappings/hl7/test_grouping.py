@@ -1,7 +1,8 @@
-"""Check 20: segments hang where they belong, and nothing merges because some fields are equal."""
+"""Segments hang where they belong, and nothing merges because some fields are equal."""
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -132,6 +133,20 @@ def test_authorizations_belong_to_their_procedures() -> None:
     assert [item["servicedPeriod"]["end"] for item in items] == ["2026-04-01", "2026-06-01"]
 
 
+def test_a_document_keeps_texts_and_files_apart() -> None:
+    bundle = bundle_of(
+        "MDM^T02^MDM_T02",
+        PATIENT + "TXA|1|11506-3^Note^LN|TX\nOBX|1|RP|1^File^L||https://ehr.example/1^^text^plain||||||F\n"
+        "OBX|2|TX|2^Text^L||one||||||F\nOBX|3|TX|2^Text^L||two||||||F\nOBX|4|ED|3^Other^L||^text^plain^^three||||||F\n",
+    )
+    attachments = [row["attachment"] for row in of_kind(bundle, "DocumentReference")[0]["content"]]
+    assert [row.get("url") or base64.b64decode(row["data"]).decode() for row in attachments] == [
+        "https://ehr.example/1",
+        "one\ntwo",
+        "three",
+    ]
+
+
 def test_merges_link_both_patients() -> None:
     bundle = bundle_of("ADT^A40^ADT_A39", PATIENT + "MRG|9^^^HOSP^MR\n")
     survivor, old = of_kind(bundle, "Patient")
@@ -154,3 +169,15 @@ def test_the_same_patient_and_order_have_the_same_ids_in_later_messages() -> Non
     for kind in ("Patient", "ServiceRequest"):
         assert of_kind(first, kind)[0]["id"] == of_kind(second, kind)[0]["id"] != of_kind(elsewhere, kind)[0]["id"]
     assert of_kind(first, "Observation")[0]["id"] != of_kind(second, "Observation")[0]["id"]
+
+
+def test_another_authorizing_payor_is_another_organization() -> None:
+    bundle = bundle_of(
+        "RQA^I08^RQA_I08",
+        "RF1||R|||O|REF1^EHR\n"
+        + PATIENT
+        + "IN1|1|PPO|ACME|Acme\nPR1|1||72148^MRI^C4\nAUT|PPO|OTHER^Other Plan|Other Plan\n",
+    )
+    claim, coverage = of_kind(bundle, "Claim")[0], of_kind(bundle, "Coverage")[0]
+    assert followed(bundle, claim["insurer"])["name"] == "Other Plan"
+    assert followed(bundle, coverage["payor"][0])["name"] == "Acme"

@@ -1,4 +1,4 @@
-"""Check 19: a new partner (own codes, Z-segment, delimiters, zone) is a data file and nothing else."""
+"""A new partner (own codes, Z-segment, delimiters, zone) is a data file and nothing else."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from mappings.hl7_to_fhir.datatypes import REGISTRY
 from mappings.hl7_to_fhir.environment import Env
 from mappings.hl7_to_fhir.graph import Graph
 from mappings.hl7_to_fhir.primitives import date, date_time, instant, integer, number, parse_zone
-from tests.mappings.hl7.corpus import lines, of_kind
+from tests.mappings.hl7.corpus import OUTSIDE, lines, of_kind
 
 CHICAGO = parse_zone("America/Chicago")
 
@@ -134,3 +134,17 @@ def test_explicit_nulls_say_that_the_value_is_gone() -> None:
     assert patient["_gender"] == gone
     assert patient["address"] == [gone]
     assert '""' not in str(patient)
+
+
+@pytest.mark.skipif(OUTSIDE is None, reason="GATEWAY_OUTSIDE_DATA is not set")
+def test_character_sets_give_the_same_names() -> None:
+    """Declared, undeclared and wrongly declared character sets."""
+    assert OUTSIDE is not None
+    names = []
+    for file in ("8859-1", "declared-utf8-but-latin1", "utf8"):
+        message = parse((OUTSIDE / "synthetic" / f"ADT_A01-{file}.hl7").read_bytes())
+        names.append(of_kind(convert(message).bundle, "Patient")[0]["name"][0])
+    assert names[0] == names[1] == names[2]
+    assert names[0]["family"] == "MÜLLER"
+    japanese = parse((OUTSIDE / "synthetic" / "ADT_A01-iso-ir87.hl7").read_bytes())
+    assert of_kind(convert(japanese).bundle, "Patient")[0]["name"][0]["family"] == "患者"

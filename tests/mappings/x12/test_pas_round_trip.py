@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 
 from adapters.fhir.wire import terms
 from adapters.fhir.wire.elements import extension_value
+from gateway.core.ports import Decision, ItemDecision
 from mappings.claim_to_x12_278 import Rendering, request
+from mappings.decision_to_claimresponse import render
+from mappings.decision_to_x12_278 import response
 from mappings.fhir_claim import view_claim
+from mappings.review_actions import roll_up
+from mappings.x12_278_to_decision import decision_of
 from mappings.x12_278_to_fhir import request_bundle
 from mappings.x12_bundle import Transmission
 from mappings.x12_tables import X12
-from tests.mappings.x12.bench import CASES, NOW, plain, read_case, segments, transaction, written
+from tests.mappings.x12.bench import CASES, NOW, plain, read_bytes, read_case, segments, transaction, written
 
 PAS = Path(os.environ.get("GATEWAY_OUTSIDE_DATA", "")) / "pas"
 needs_data = pytest.mark.skipif(not os.environ.get("GATEWAY_OUTSIDE_DATA"), reason="GATEWAY_OUTSIDE_DATA is not set")
@@ -219,6 +224,78 @@ def test_what_has_no_room_is_reported() -> None:
     ]  # fmt: skip
     tree = transaction(written("278_request", rendering.tree))
     assert len(list(tree.descendants("2010EA"))) == 14
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(bundle=bundles(), data=st.data())
+def test_whole_way_to_a_payer_and_back(bundle: dict[str, Any], data: st.DataObject) -> None:
+    """PAS → 278 → the payer's decision → 278 → ClaimResponse with each item's own sequence."""
+    rendering = request(bundle, now=NOW)
+    (asked,) = read_bytes(written("278_request", rendering.tree)).intakes
+    lines = bundle["entry"][0]["resource"]["item"]
+    actions = [data.draw(st.sampled_from(["A1", "A3", "A4", "CT", "NA"])) for _ in lines]
+    items = tuple(
+        ItemDecision(
+            sequence=at,
+            action=action,
+            reasons=("0Y",) if action == "A3" else (),
+            authorization_number="AUTH-1" if action == "A1" else "",
+        )
+        for at, action in enumerate(actions, 1)
+    )
+    number = "AUTH-1" if "A1" in actions else ""
+    decision = Decision(
+        case_id="c", version=1, decided_at=NOW, action=roll_up(actions), items=items, authorization_number=number
+    )
+    answer = transaction(written("278_response", response(asked.reply["event"], decision)))
+    found = decision_of(
+        next(answer.descendants("2000E")),
+        case_id="c",
+        version=1,
+        received_at=NOW,
+        traces={},
+        sequences=rendering.sequences,
+    )
+    assert [(item.sequence, item.action) for item in found.items] == list(enumerate(actions, 1))
+    claim_response = render(bundle, found)["entry"][0]["resource"]
+    assert [item["itemSequence"] for item in claim_response["item"]] == list(range(1, len(actions) + 1))
+    assert claim_response["identifier"] == bundle["entry"][0]["resource"]["identifier"]
+
+
+def test_update_carries_changed_items_and_answers_find_them() -> None:
+    (intake,) = read_case(CASES[0].parent / "dependent-two-lines").intakes
+    bundle = plain(intake.resource)
+    claim = bundle["entry"][0]["resource"]
+    claim["related"] = [{"claim": {"reference": "urn:uuid:00000000-0000-4000-8000-000000000000"}}]
+    for item in claim["item"]:
+        item["extension"] = [row for row in item["extension"] if row["url"] != terms.ITEM_TRACE_NUMBER]
+    claim["item"][1]["extension"].append({"url": terms.INFO_CHANGED, "valueCode": "changed"})
+    rendering = request(bundle, now=NOW)
+    assert rendering.sequences == (2,)
+    (asked,) = read_bytes(written("278_request", rendering.tree)).intakes
+    items = (ItemDecision(sequence=1, action="A4"),)
+    decision = Decision(case_id="c", version=1, decided_at=NOW, action="A4", items=items)
+    event = next(transaction(written("278_response", response(asked.reply["event"], decision))).descendants("2000E"))
+    found = decision_of(event, case_id="c", version=1, received_at=NOW, sequences=rendering.sequences)
+    assert [(item.sequence, item.action) for item in found.items] == [(2, "A4")]
+
+
+def test_long_and_marked_texts_are_fitted_and_reported() -> None:
+    (intake,) = read_case(CASES[0].parent / "event-only").intakes
+    bundle = plain(intake.resource)
+    category = {"coding": [{"system": terms.PAS_CODES, "code": "freeFormMessage"}]}
+    bundle["entry"][0]["resource"]["supportingInfo"] = [
+        {"sequence": 1, "category": category, "valueString": "a*b~" * 100}
+    ]
+    patient = next(row["resource"] for row in bundle["entry"] if row["resource"]["resourceType"] == "Patient")
+    patient["name"] = [
+        {"family": "Müller:Lüdenscheid" + "x" * 60, "given": ["Ann-Sophie", "Maria Theresia Walburga Amalia"]}
+    ]
+    patient["address"] = [{"line": ["1 Way"], "city": "Springfield", "state": "Illinois"}]
+    rendering = request(bundle, now=NOW)
+    left = {entry.path for entry in rendering.left_out.entries}
+    assert left == {"Claim.supportingInfo", "Patient.name", "Patient.address.state"}
+    assert "NM1*IL*1*Muller Ludenscheid" in "\n".join(segments(transaction(written("278_request", rendering.tree))))
 
 
 def test_postal_code_travels_without_its_dash() -> None:

@@ -1,1 +1,0 @@
-"""The gateway's own REST interface for portals and operators."""

@@ -247,6 +247,5 @@ def subscribe(broker: KafkaBroker, *topics: str, group: str, guard: Guard, handl
         max_workers=workers,
         decoder=_undecoded,
         no_reply=True,
-        fetch_max_wait_ms=50,
     )
     subscriber(consume)

@@ -108,7 +108,7 @@ async def connect(address: str, namespace: str, cipher: Cipher) -> Client:
 
 
 def runner(*, sandboxed: bool = True) -> WorkflowRunner:
-    """The workflow runner; the sandbox refuses what would not replay."""
+    """The workflow runner; the sandbox refuses what would not replay (decision 0006: tests use it, production not)."""
     if not sandboxed:
         return UnsandboxedWorkflowRunner()
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
@@ -231,7 +231,7 @@ def case_worker(
         task_queue=CASE_QUEUE,
         workflows=workflows,
         activities=activities,
-        workflow_runner=workflow_runner or runner(),
+        workflow_runner=workflow_runner or runner(sandboxed=False),
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=20,
         max_concurrent_local_activities=50,

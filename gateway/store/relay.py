@@ -6,6 +6,7 @@ Each moves its cursor in the transaction of what it wrote (the read model: exact
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -72,11 +73,16 @@ class Outbox:
     decisions_topic: str
 
     async def __call__(self, _connection: Connection, batch: Sequence[events.StoredEvent]) -> None:
-        """Publish a batch in order. Raises Unavailable, which leaves the cursor where it was."""
+        """Publish a batch, in order per case: sends begin in the log's order and are confirmed together.
+
+        Raises Unavailable, which leaves the cursor where it was.
+        """
+        sends = []
         for event in batch:
-            await self._publish(self.events_topic, event, _body(event))
+            sends.append(self._publish(self.events_topic, event, _body(event)))
             if event.type == "DecisionMade" and event.sealed:
-                await self._publish(self.decisions_topic, event, event.sealed["decision"])
+                sends.append(self._publish(self.decisions_topic, event, event.sealed["decision"]))
+        await asyncio.gather(*sends)
 
     async def _publish(self, topic: str, event: events.StoredEvent, body: dict[str, Any]) -> None:
         headers = {

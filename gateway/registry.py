@@ -6,13 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.core.settings import Settings
-from gateway.rules import templates
-from gateway.rules.files import assemble
-from gateway.rules.release import release
-from gateway.stages.policy import Policies
-from mappings.facts import catalogue
-
 TOPICS: Final[Mapping[str, str]] = {
     "authorization": "intake.authorization.v1",
     "eligibility": "intake.eligibility.v1",
@@ -60,15 +53,3 @@ def definition_of(message_type: str) -> str | None:
 
 RULE_SETS: Final[Mapping[str, str]] = {"prior-authorization": "demo", "eligibility": "eligibility"}
 """Shipped rule set by the name that definitions use; a folder of policies in the settings takes their place."""
-
-
-def policies(settings: Settings) -> Policies:
-    """The rule sets in force: the releases of `settings.policies`, else those that ship.
-
-    Raises ConfigurationError for a rule set that cannot be released, or that nobody provides.
-    """
-    found = {name: templates.load(template, catalogue()) for name, template in RULE_SETS.items()}
-    for folder in sorted(settings.policies.iterdir()) if settings.policies else ():
-        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-        found[folder.name] = release(assemble(files, catalogue()), catalogue())
-    return Policies(found)

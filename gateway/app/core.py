@@ -13,16 +13,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-
-from temporalio.client import Client
+from typing import TYPE_CHECKING
 
 from gateway import registry
-from gateway.app.policies import PoliciesInForce
 from gateway.core.envelope import Envelope
 from gateway.core.errors import ConfigurationError, GatewayError
 from gateway.core.ports import Cipher
 from gateway.core.settings import Settings
-from gateway.infra import kafka, temporal
+from gateway.infra import kafka
 from gateway.infra.postgres import SYSTEM, Database
 from gateway.infra.telemetry import (
     DECIDE_SECONDS,
@@ -39,14 +37,13 @@ from gateway.stages.fast_lane import FastLane
 from gateway.stages.start import CaseStart, Definition, StartStage
 from gateway.store.blobs import PostgresBlobs
 from gateway.store.cases import CaseStore
-from gateway.store.rule_store import PostgresRules
-from mappings.facts import catalogue
-from workflows import definitions
-from workflows.inputs import CaseInput
 
-SWEEP_SECONDS = 5.0
-RELAY_IDLE_SECONDS = 0.2
-CASES_TOKEN_READERS = ("relay", "case_view")
+if TYPE_CHECKING:
+    # Temporal and the rules take a second to import; the relay, the monitor and the SFTP poller need neither.
+    from temporalio.client import Client
+
+    from gateway.app.policies import PoliciesInForce
+    from workflows.inputs import CaseInput
 
 log = logger("app")
 
@@ -58,6 +55,8 @@ def now() -> datetime:
 
 def case_input(case: CaseStart, lane: str) -> CaseInput:
     """What starts a case's workflow."""
+    from workflows.inputs import CaseInput
+
     return CaseInput(
         case_id=case.case_id,
         tenant=case.tenant,
@@ -145,7 +144,11 @@ class App:
     @cached_property
     def policy(self) -> PoliciesInForce:
         """The rule sets in force: the store's, else those of files."""
-        return PoliciesInForce(registry.policies(self.settings), PostgresRules(self.database), catalogue())
+        from gateway.app.policies import PoliciesInForce, policies
+        from gateway.store.rule_store import PostgresRules
+        from mappings.facts import catalogue
+
+        return PoliciesInForce(policies(self.settings), PostgresRules(self.database), catalogue())
 
     async def ready(self) -> bool:
         """Whether the database answers; Kafka shows itself at each accept."""
@@ -157,6 +160,9 @@ class App:
 
     async def start_stage(self, client: Client) -> StartStage:
         """Stage two; registers the definitions that ship."""
+        from gateway.infra import temporal
+        from workflows import definitions
+
         found = definitions.load()
         registered: dict[str, Definition] = {}
         for name, content in found.items():
@@ -179,6 +185,8 @@ class App:
 
     async def fast_lane(self, client: Client) -> FastLane:
         """The edge's way to a decision."""
+        from gateway.infra import temporal
+
         start = await self.start_stage(client)
         return FastLane(
             start=start,
@@ -192,6 +200,8 @@ class App:
 
     async def temporal(self) -> Client:
         """A Temporal client."""
+        from gateway.infra import temporal
+
         address = needed(self.settings.temporal, "temporal")
         return await temporal.connect(address, self.settings.temporal_namespace, self.cipher)
 

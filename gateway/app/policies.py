@@ -9,15 +9,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from gateway import registry
 from gateway.core.errors import GatewayError
+from gateway.core.settings import Settings
 from gateway.infra.telemetry import logger
+from gateway.rules import templates
 from gateway.rules.catalogue import Catalogue
 from gateway.rules.engine import evaluate
+from gateway.rules.files import assemble
 from gateway.rules.lifecycle import Version, pinned
-from gateway.rules.release import Release
+from gateway.rules.release import Release, release
 from gateway.stages.decide import Verdict
 from gateway.stages.policy import Active, Policies, release_in_force, verdict_of
 from gateway.store.rule_store import PostgresRules
+from mappings import facts
 
 REFRESH_SECONDS = 10.0
 """How long a publication may go unseen."""
@@ -79,3 +84,15 @@ class PoliciesInForce:
                 await self.refresh()
             except GatewayError as error:
                 log.error("policies.stale", code=error.code, location=error.location)
+
+
+def policies(settings: Settings) -> Policies:
+    """The rule sets in force: the releases of `settings.policies`, else those that ship.
+
+    Raises ConfigurationError for a rule set that cannot be released, or that nobody provides.
+    """
+    found = {name: templates.load(template, facts.catalogue()) for name, template in registry.RULE_SETS.items()}
+    for folder in sorted(settings.policies.iterdir()) if settings.policies else ():
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        found[folder.name] = release(assemble(files, facts.catalogue()), facts.catalogue())
+    return Policies(found)

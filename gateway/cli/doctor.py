@@ -17,13 +17,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.app.policies import policies
 from gateway.core.errors import GatewayError
 from gateway.core.settings import Settings
 from gateway.core.topics import parse
 from gateway.infra import topics_admin
 from gateway.infra.postgres import SYSTEM, Database
 from gateway.partners import load as load_partners
-from gateway.registry import policies
 from gateway.stack import addresses_of
 from gateway.stack.cache import cache_folder
 from gateway.stack.process import read_json

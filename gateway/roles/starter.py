@@ -9,7 +9,8 @@ from faststream.kafka import KafkaBroker
 
 from gateway import registry
 from gateway.app import App, needed
-from gateway.infra import kafka
+from gateway.infra import consuming
+from gateway.infra.kafka import KafkaPublisher
 from gateway.infra.telemetry import CASES, logger, span
 from gateway.roles.periodic import every
 from gateway.stages.accept import Opener
@@ -29,7 +30,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         opener = Opener(blobs=app.blobs, cipher=app.cipher)
         journal = Journal(app.database, app.cipher)
 
-        async def start(record: kafka.Record) -> None:
+        async def start(record: consuming.Record) -> None:
             envelope = await opener(record.key, record.headers, record.value)
             with span("start", envelope.trace_parent, topic=record.topic):
                 if registry.definition_of(envelope.type) is None:
@@ -37,11 +38,11 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
                 opened = await stage(envelope)
                 CASES.labels(opened.outcome).inc()
 
-        async def keep(record: kafka.Record) -> None:
+        async def keep(record: consuming.Record) -> None:
             envelope = await opener(record.key, record.headers, record.value)
             await journal.write(envelope, topic=record.topic, partition=record.partition, offset=record.offset)
 
-        broker = kafka.build_broker(needed(app.settings.kafka, "kafka"), app.security)
+        broker = consuming.build_broker(needed(app.settings.kafka, "kafka"), app.security)
         attach(broker, app.publisher, start, keep, workers=app.settings.starter_consumers)
         await broker.start()
         log.info("role.ready", role="starter")
@@ -54,19 +55,19 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
 
 def attach(
     broker: KafkaBroker,
-    publisher: kafka.KafkaPublisher,
-    start: kafka.Handler,
-    keep: kafka.Handler,
+    publisher: KafkaPublisher,
+    start: consuming.Handler,
+    keep: consuming.Handler,
     *,
     workers: int,
 ) -> None:
     """The starter's and the journal's subscribers, in a loop over the same table that AsyncAPI is made from."""
-    starting = kafka.Guard(publisher, registry.DEAD_LETTERS, registry.STARTER_GROUP)
-    keeping = kafka.Guard(publisher, registry.DEAD_LETTERS, registry.JOURNAL_GROUP)
+    starting = consuming.Guard(publisher, registry.DEAD_LETTERS, registry.STARTER_GROUP)
+    keeping = consuming.Guard(publisher, registry.DEAD_LETTERS, registry.JOURNAL_GROUP)
     busy, *quiet = registry.STARTED_TOPICS
-    kafka.subscribe(broker, busy, group=registry.STARTER_GROUP, guard=starting, handler=start, workers=workers)
-    kafka.subscribe(broker, *quiet, group=registry.STARTER_GROUP, guard=starting, handler=start)
-    kafka.subscribe(broker, *registry.JOURNALED_TOPICS, group=registry.JOURNAL_GROUP, guard=keeping, handler=keep)
+    consuming.subscribe(broker, busy, group=registry.STARTER_GROUP, guard=starting, handler=start, workers=workers)
+    consuming.subscribe(broker, *quiet, group=registry.STARTER_GROUP, guard=starting, handler=start)
+    consuming.subscribe(broker, *registry.JOURNALED_TOPICS, group=registry.JOURNAL_GROUP, guard=keeping, handler=keep)
 
 
 async def _sweep(app: App, stage: StartStage) -> None:

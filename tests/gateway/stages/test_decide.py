@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import registry
+from gateway.app.policies import policies
 from gateway.core.errors import ConfigurationError
 from gateway.core.ports import ItemDecision
 from gateway.core.settings import Settings
@@ -180,4 +181,4 @@ def test_an_unknown_rule_set_is_our_fault() -> None:
 
 
 def test_every_rule_set_of_the_registry_loads() -> None:
-    assert registry.policies(Settings()).releases.keys() == registry.RULE_SETS.keys()
+    assert policies(Settings()).releases.keys() == registry.RULE_SETS.keys()

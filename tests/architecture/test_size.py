@@ -24,7 +24,7 @@ def test_files(rooms: tuple[str, ...], most: int) -> None:
 def functions(path: Path) -> dict[str, int]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return {f"{path}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in found}
+    return {f"{path}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in found}
 
 
 def test_functions() -> None:

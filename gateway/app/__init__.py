@@ -1,6 +1,7 @@
 """The composition root: settings → objects → roles. The only package that builds things.
 
 core        connections, keys, stages
+policies    the rule sets in force
 fhir        what the FHIR edge is given
 deliveries  senders, renderers and ways back of decisions
 """

@@ -17,6 +17,7 @@ from functools import cached_property
 from temporalio.client import Client
 
 from gateway import registry
+from gateway.app.policies import PoliciesInForce
 from gateway.core.envelope import Envelope
 from gateway.core.errors import ConfigurationError, GatewayError
 from gateway.core.ports import Cipher
@@ -35,10 +36,11 @@ from gateway.security.secrets import key_bytes, secret
 from gateway.security.tokens import Tokens
 from gateway.stages.accept import AcceptStage
 from gateway.stages.fast_lane import FastLane
-from gateway.stages.policy import Policies
 from gateway.stages.start import CaseStart, Definition, StartStage
 from gateway.store.blobs import PostgresBlobs
 from gateway.store.cases import CaseStore
+from gateway.store.rule_store import PostgresRules
+from mappings.facts import catalogue
 from workflows import definitions
 from workflows.inputs import CaseInput
 
@@ -141,9 +143,9 @@ class App:
         return load_partners(self.settings.partners)
 
     @cached_property
-    def policy(self) -> Policies:
-        """The rule sets in force."""
-        return registry.policies(self.settings)
+    def policy(self) -> PoliciesInForce:
+        """The rule sets in force: the store's, else those of files."""
+        return PoliciesInForce(registry.policies(self.settings), PostgresRules(self.database), catalogue())
 
     async def ready(self) -> bool:
         """Whether the database answers; Kafka shows itself at each accept."""

@@ -1,4 +1,4 @@
-"""`gateway rules diff | shadow | table | publish`: compare versions, try one on recorded cases, release."""
+"""`gateway rules diff | shadow | table`: compare versions, try one on recorded cases, look into tables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from gateway.cli.rules_files import catalogue, folder_files, load, read_bytes, read_json, scenarios_of
+from gateway.cli.rules_files import catalogue, folder_files, load, read_bytes, read_json
 from gateway.core.errors import ConfigurationError
 from gateway.rules.diff import diff as diff_rulesets
 from gateway.rules.dmn.exchange import read_table_of, write_model
 from gateway.rules.files import assemble
-from gateway.rules.lifecycle import advance, draft
-from gateway.rules.proving.scenarios import run_all
 from gateway.rules.proving.shadow import Case, Difference, conflicts, shadow_run
 from gateway.rules.tables.analysis import analyse
 from gateway.rules.tables.grids import read_table, write_csv, write_document, write_xlsx
@@ -165,43 +163,7 @@ def _written(found: Table, suffix: str, sets: Any) -> bytes:
     raise ConfigurationError("a table is written as .csv, .xlsx, .yaml or .dmn")
 
 
-def publish(
-    ruleset: Annotated[str, typer.Argument(help="A rule set folder or template.")],
-    author: Annotated[str, typer.Option(help="Who wrote it.")],
-    approver: Annotated[str, typer.Option(help="Who approves it: another person.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of releases, kept in git.")] = Path("releases"),
-    as_json: Json = False,
-) -> None:
-    """Release a rule set: its scenarios must pass, author and approver must differ, a version is written once.
-
-    Writes <out>/<id>/<version>.json (the canonical bytes) and <version>.lock.json beside it.
-    Example: gateway rules publish policies/imaging --author ann --approver bob
-    """
-    release = load(ruleset)
-    results, _ = run_all(release, scenarios_of(ruleset))
-    failed = [result.scenario.name for result in results if result.differences]
-    if failed or not results:
-        why = f"scenario {failed[0]!r} fails" if failed else "no scenario"
-        raise ConfigurationError(f"not released: {why}")
-    now = datetime.now(UTC)
-    version = draft(release.ruleset, release.hash, author)
-    version = advance(version, "in_review", by=author, now=now)
-    version = advance(version, "approved", by=approver, now=now)
-    folder = out / version.ruleset
-    target = folder / f"{version.version}.json"
-    if target.exists() and target.read_bytes() != version.content:
-        raise ConfigurationError("this version exists with another content: give it a new number", location=str(target))
-    folder.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(version.content)
-    lock = {"hash": version.hash, "release": release.hash, "author": author, "approver": approver, "lock": release.lock}
-    (folder / f"{version.version}.lock.json").write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n")
-    if as_json:
-        emit({"file": str(target), **lock})
-    else:
-        typer.echo(f"{target}: {version.hash}")
-
-
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module to a group."""
-    for verb in (diff, shadow, table, publish):
+    for verb in (diff, shadow, table):
         app.command()(verb)

@@ -50,7 +50,7 @@ def soap_settings(app: App) -> SoapSettings:
 
 async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Serve until `stop`."""
-    async with app.serving():
+    async with app.serving(), app.policy.kept_fresh():
         client = await app.temporal()
         lane = await app.fast_lane(client)
         site = fhir_inbound.app(fhir.services(app, lane, client), fhir.settings_of(app))

@@ -25,7 +25,7 @@ log = logger("worker")
 
 async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Run until `stop`."""
-    async with app.serving(produces=False), AsyncExitStack() as stack:
+    async with app.serving(produces=False), app.policy.kept_fresh(), AsyncExitStack() as stack:
         client = await app.temporal()
         subscriptions = PostgresSubscriptions(app.database, app.cipher)
         notifications = deliveries.Notifications(app, subscriptions)

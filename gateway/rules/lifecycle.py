@@ -4,11 +4,13 @@ A version's bytes are its canonical document; its hash is over them, so a file i
 same thing. Two time axes: the *valid* one (effective/expiration of the version: which day's requests it decides) and
 the *recorded* one (when it was activated or retired: what was known at a time). An appeal asks both: what held then,
 as known then, and what holds now. Nothing here stores: `RuleStore` is the port, the caller keeps what it is given.
+A version that supersedes another leaves it as it is: of two that cover a day, the greater number decides it, from the
+moment it became active. So nothing recorded is ever rewritten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol
@@ -16,9 +18,10 @@ from typing import Protocol
 import orjson
 
 from gateway.core.errors import ConfigurationError, MessageConflict
+from gateway.rules.catalogue import Catalogue
 from gateway.rules.documents import read_ruleset, write_ruleset
 from gateway.rules.model import RuleSet
-from gateway.rules.release import canonical, digest
+from gateway.rules.release import Release, canonical, digest, release
 
 STATES = ("draft", "in_review", "approved", "active", "retired")
 _NEXT = {
@@ -43,6 +46,8 @@ class Version:
     expiration: date | None = None
     activated_at: datetime | None = None
     retired_at: datetime | None = None
+    earlier: tuple[tuple[datetime, datetime], ...] = ()
+    """When it was active before the last activation: [from, until)."""
 
     def rules(self) -> RuleSet:
         """The rule set. Raises ConfigurationError when the bytes are not what was approved."""
@@ -53,15 +58,37 @@ class Version:
         return read_ruleset(orjson.loads(self.content))
 
 
-class RuleStore(Protocol):
-    """Where versions live (files in git, or a table). `put` refuses another content under a known number."""
+def pinned(version: Version, catalogue: Catalogue) -> Release:
+    """The release a version stands for.
 
-    def versions(self, ruleset: str) -> Sequence[Version]:
-        """All versions of a rule set, in any order."""
+    Raises ConfigurationError when it would not be the one that was approved: other bytes, or a catalogue in which the
+    facts it uses mean something else.
+    """
+    found = release(version.rules(), catalogue)
+    if found.hash != version.release_hash:
+        raise ConfigurationError(
+            "the catalogue gives this version another meaning than was approved",
+            location=f"{version.ruleset} v{version.version}",
+        )
+    return found
+
+
+Step = Callable[[Sequence[Version]], Sequence[Version]]
+"""From all versions of a rule set to those that are new or changed. Pure; raises to change nothing."""
+
+
+class RuleStore(Protocol):
+    """Where versions live, per tenant. Contents are immutable, states move by steps, one step at a time."""
+
+    async def versions(self, tenant: str, ruleset: str) -> Sequence[Version]:
+        """All versions of a rule set, by number."""
         ...
 
-    def put(self, version: Version) -> None:
-        """Keep a version, or the new state of a known one."""
+    async def apply(self, tenant: str, ruleset: str, step: Step) -> Sequence[Version]:
+        """Apply a step to the versions as they stand, with no other step between, and keep what it returns.
+
+        Raises what the step raises, MessageConflict for another content under a known number; then nothing is kept.
+        """
         ...
 
 
@@ -83,11 +110,19 @@ def draft(ruleset: RuleSet, release_hash: str, author: str) -> Version:
     )
 
 
-def advance(version: Version, state: str, *, by: str, now: datetime, others: Iterable[Version] = ()) -> Version:
+def advance(
+    version: Version,
+    state: str,
+    *,
+    by: str,
+    now: datetime,
+    others: Iterable[Version] = (),
+    supersede: bool = False,
+) -> Version:
     """The version in its next state.
 
     Raises ConfigurationError for a step that is not allowed: an approver who is the author, an activation whose valid
-    time overlaps that of another active version (retire or bound that one first).
+    time overlaps that of another active version, unless it is to `supersede` those with smaller numbers.
     """
     where = f"{version.ruleset} v{version.version}"
     if state not in _NEXT[version.state]:
@@ -99,13 +134,27 @@ def advance(version: Version, state: str, *, by: str, now: datetime, others: Ite
             raise ConfigurationError("the author cannot approve", location=where)
         return replace(version, state=state, approver=by.strip())
     if state == "active":
-        clash = next((each for each in others if each.state == "active" and _overlap(each, version)), None)
-        if clash is not None and clash.version != version.version:
+        clash = next(
+            (each for each in _clashes(version, others) if not supersede or each.version > version.version), None
+        )
+        if clash is not None:
             raise ConfigurationError(f"overlaps active version {clash.version}", location=where)
-        return replace(version, state=state, activated_at=now, retired_at=None)
+        return replace(version, state=state, activated_at=now, retired_at=None, earlier=_spans(version))
     if state == "retired":
         return replace(version, state=state, retired_at=now)
     return replace(version, state=state)
+
+
+def _clashes(version: Version, others: Iterable[Version]) -> list[Version]:
+    active = [each for each in others if each.state == "active" and each.version != version.version]
+    return [each for each in active if _overlap(each, version)]
+
+
+def _spans(version: Version) -> tuple[tuple[datetime, datetime], ...]:
+    """The finished times of being active."""
+    if version.activated_at is None or version.retired_at is None:
+        return version.earlier
+    return (*version.earlier, (version.activated_at, version.retired_at))
 
 
 def _overlap(first: Version, second: Version) -> bool:
@@ -137,19 +186,54 @@ def in_force(versions: Iterable[Version], day: date, known_at: datetime | None =
 def _recorded(version: Version, known_at: datetime | None) -> bool:
     if known_at is None:
         return version.state == "active"
+    if any(start <= known_at < end for start, end in version.earlier):
+        return True
     started = version.activated_at is not None and version.activated_at <= known_at
     return started and (version.retired_at is None or known_at < version.retired_at)
 
 
-def roll_back(versions: Sequence[Version], current: Version, *, by: str, now: datetime) -> tuple[Version, Version]:
-    """Retire the active version and activate the one retired last before it; both to be stored together.
+def published(version: Version, *, approver: str, now: datetime, supersede: bool = False) -> Step:
+    """The step that takes a draft through review and approval to being active; published once, it changes nothing."""
 
-    Raises ConfigurationError when there is none to go back to.
+    def step(known: Sequence[Version]) -> Sequence[Version]:
+        same = next((each for each in known if each.version == version.version), None)
+        same_content(same, version)
+        if same is not None and same.state == "active":
+            return ()
+        found = version if same is None else same
+        if found.state == "draft":
+            found = advance(found, "in_review", by=found.author, now=now)
+        if found.state == "in_review":
+            found = advance(found, "approved", by=approver, now=now)
+        return (advance(found, "active", by=approver, now=now, others=known, supersede=supersede),)
+
+    return step
+
+
+def roll_back(versions: Sequence[Version], current: Version, *, by: str, now: datetime) -> tuple[Version, ...]:
+    """Retire the active version and let the one before it decide again; all to be stored together.
+
+    A version it superseded decides by itself; one that was retired is activated once more. Raises ConfigurationError
+    when there is none to go back to.
     """
-    earlier = [each for each in versions if each.state == "retired" and each.version < current.version]
-    if not earlier:
-        raise ConfigurationError("no earlier version to go back to", location=f"{current.ruleset} v{current.version}")
-    last = max(earlier, key=lambda each: each.version)
+    earlier = [each for each in versions if each.version < current.version]
     retired = advance(current, "retired", by=by, now=now)
+    if any(each.state == "active" and _overlap(each, current) for each in earlier):
+        return (retired,)
+    last = max((each for each in earlier if each.state == "retired"), key=lambda each: each.version, default=None)
+    if last is None:
+        raise ConfigurationError("no earlier version to go back to", location=f"{current.ruleset} v{current.version}")
     others = [each for each in versions if each.version not in (current.version, last.version)]
     return retired, advance(last, "active", by=by, now=now, others=others)
+
+
+def rolled_back(*, by: str, now: datetime) -> Step:
+    """The step of `roll_back` from the greatest active number. Raises ConfigurationError when none is active."""
+
+    def step(known: Sequence[Version]) -> Sequence[Version]:
+        current = max((each for each in known if each.state == "active"), key=lambda each: each.version, default=None)
+        if current is None:
+            raise ConfigurationError("no version is active")
+        return roll_back(known, current, by=by, now=now)
+
+    return step

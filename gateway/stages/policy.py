@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from gateway.core.errors import ConfigurationError
 from gateway.core.ports import ItemDecision
+from gateway.rules.calendar import day_in_zone
 from gateway.rules.engine import ItemOutcome, Outcome, evaluate
+from gateway.rules.lifecycle import Version, in_force
 from gateway.rules.release import Release
 from gateway.stages.decide import Verdict
 
@@ -28,6 +30,35 @@ class Policies:
         if release is None:
             raise ConfigurationError(f"tenant {tenant} has no release of rule set {ruleset}")
         return verdict_of(evaluate(release, dict(facts), as_of=as_of, now=now))
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """An active version and what it compiles to."""
+
+    version: Version
+    release: Release
+
+
+def release_in_force(active: Sequence[Active], as_of: datetime) -> Release | None:
+    """The release that decides an instant, as a day in each version's own zone; None before the first of them.
+
+    Raises ConfigurationError in a gap: days after the first version are never left to another policy.
+    """
+    begun = False
+    covering = []
+    for each in active:
+        day = day_in_zone(as_of, each.release.ruleset.zone)
+        begun = begun or each.version.effective is None or each.version.effective <= day
+        if in_force([each.version], day) is not None:
+            covering.append(each)
+    if covering:
+        return max(covering, key=lambda each: each.version.version).release
+    if begun:
+        raise ConfigurationError(
+            "no version of the rule set is in force on that day", location=active[0].version.ruleset
+        )
+    return None
 
 
 def verdict_of(outcome: Outcome) -> Verdict:

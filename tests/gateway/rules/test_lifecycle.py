@@ -10,6 +10,7 @@ import pytest
 from gateway.core.errors import ConfigurationError, MessageConflict
 from gateway.rules.diff import diff, words
 from gateway.rules.lifecycle import advance, draft, in_force, roll_back, same_content
+from gateway.rules.lifecycle import pinned as pinned_release
 from gateway.rules.model import ValueSet
 from gateway.rules.proving.shadow import Case, conflicts, shadow_run
 from gateway.rules.release import release
@@ -121,3 +122,7 @@ def test_rewording_the_catalogue_changes_no_hash_but_another_type_does(catalogue
     assert release(policy(catalogue), reworded).hash == pinned.hash
     retyped = replace(catalogue, facts={**catalogue.facts, "patient.age": replace(age, unit="mo")})
     assert release(policy(catalogue), retyped).hash != pinned.hash
+    kept = version(catalogue)
+    assert pinned_release(kept, reworded).hash == kept.release_hash
+    with pytest.raises(ConfigurationError, match="another meaning"):
+        pinned_release(kept, retyped)

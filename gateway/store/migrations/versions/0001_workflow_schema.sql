@@ -74,25 +74,50 @@ END $$;
 CREATE TRIGGER workflow_events_append_only BEFORE UPDATE OR DELETE ON workflow.workflow_events
     FOR EACH ROW EXECUTE FUNCTION workflow.refuse_change();
 
+-- One row per version of a rule set. `content` is the canonical document, byte for byte the file in git, and never changes;
+-- effective and expiration say which days it decides, activated_at, retired_at and earlier when it was known to.
+CREATE TABLE workflow.rule_releases (
+    tenant       text NOT NULL,
+    ruleset      varchar(255) NOT NULL,
+    version      integer NOT NULL,
+    content      bytea NOT NULL,
+    hash         text NOT NULL CHECK (hash = 'sha256:' || encode(sha256(content), 'hex')),
+    release_hash text NOT NULL,
+    state        varchar(50) NOT NULL CHECK (state IN ('draft', 'in_review', 'approved', 'active', 'retired')),
+    author       text NOT NULL CHECK (author <> ''),
+    approver     text NOT NULL DEFAULT '',
+    effective    date,
+    expiration   date,
+    activated_at timestamptz,
+    retired_at   timestamptz,
+    earlier      tstzmultirange NOT NULL DEFAULT '{}',
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant, ruleset, version),
+    CONSTRAINT two_people CHECK (lower(approver) <> lower(author)),
+    CONSTRAINT approved CHECK (state NOT IN ('approved', 'active') OR approver <> ''),
+    CONSTRAINT activated CHECK (state <> 'active' OR activated_at IS NOT NULL)
+);
+CREATE INDEX rule_releases_active ON workflow.rule_releases (tenant, ruleset) WHERE state = 'active';
+
+-- What the mission calls BusinessRule: the rules of each version, one row each, to be read; written with the version.
 CREATE TABLE workflow.business_rules (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     tenant          text NOT NULL,
-    name            varchar(255) NOT NULL,
+    ruleset         varchar(255) NOT NULL,
+    ruleset_version integer NOT NULL,
+    rule_id         text NOT NULL,
+    version         integer NOT NULL,
+    name            text NOT NULL,
     category        varchar(50) NOT NULL,
     condition       jsonb NOT NULL,
     action          jsonb NOT NULL,
-    priority        integer NOT NULL DEFAULT 100,
-    effective_date  date NOT NULL,
+    priority        integer NOT NULL DEFAULT 0,
+    effective_date  date,
     expiration_date date,
-    version         varchar(50) NOT NULL,
-    status          varchar(50) NOT NULL DEFAULT 'active',
-    release_id      text NOT NULL,
-    release_hash    text NOT NULL,
-    document        text NOT NULL,
-    created_by      text NOT NULL DEFAULT 'gateway',
     created_at      timestamptz NOT NULL DEFAULT now(),
-    updated_at      timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (tenant, release_hash, name, version)
+    UNIQUE (tenant, ruleset, ruleset_version, rule_id, version),
+    FOREIGN KEY (tenant, ruleset, ruleset_version) REFERENCES workflow.rule_releases (tenant, ruleset, version)
 );
 
 CREATE TABLE workflow.integrations (
@@ -330,6 +355,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA workflow TO gateway
 REVOKE UPDATE, DELETE ON workflow.workflow_events FROM gateway_app;
 REVOKE UPDATE, DELETE ON workflow.inbox, workflow.message_journal FROM gateway_app;
 REVOKE DELETE ON workflow.workflow_instances, workflow.deliveries FROM gateway_app;
+REVOKE UPDATE, DELETE ON workflow.rule_releases, workflow.business_rules FROM gateway_app;
+GRANT UPDATE (state, approver, activated_at, retired_at, earlier, updated_at) ON workflow.rule_releases TO gateway_app;
 GRANT gateway_app TO CURRENT_USER;
 
 -- Row-level security: a transaction names its tenant ('*' for the gateway's own log readers) or sees nothing.

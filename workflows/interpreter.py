@@ -57,7 +57,10 @@ class Case:
     @workflow.run
     async def run(self, _case: CaseInput) -> CaseResult:
         """Run the steps; then make sure that the case is closed."""
-        done = await self._sequence(self._case.definition["steps"])
+        steps = self._case.definition["steps"]
+        done = await self._sequence(steps)
+        while done and not self._closed and self._undecided():
+            done = await self._sequence(steps)
         await workflow.wait_condition(workflow.all_handlers_finished)
         status = "completed" if done else "failed"
         if not self._closed:
@@ -107,6 +110,11 @@ class Case:
                 return True
             number = by_id[target] if target else number + 1
         return True
+
+    def _undecided(self) -> bool:
+        """Whether a message came that no decision has looked at, say while the last one was being delivered."""
+        waiting, self._messages = self._messages, []
+        return any(message.version > self._version for message in waiting)
 
     async def _step(self, step: Raw) -> str:
         if step["type"] == "decision":

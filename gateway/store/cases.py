@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,12 @@ class CaseStore:
         case = await connection.fetchrow(SQL.lock, uuid.UUID(found))
         if case is None:
             return Opened(outcome="orphan", case_id=found, subject=envelope.subject)
-        return Opened(outcome="known", case_id=found, subject=case["workflow_key"], run=case["run"])
+        opened = Opened(outcome="known", case_id=found, subject=case["workflow_key"], run=case["run"])
+        if row["event_id"] == uuid.UUID(envelope.id):  # the very record again: was its workflow told before the crash?
+            event = await events.by_command(connection, self.cipher, found, envelope.id)
+            if event is not None and event.type == "MessageReceived" and event.version > case["run"]:
+                return replace(opened, outcome="joined", version=event.version)
+        return opened
 
     async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
         envelope = opening.envelope

@@ -146,6 +146,18 @@ async def test_a_repeated_signal_counts_once(environment: WorkflowEnvironment) -
     assert len(hands.seen("open_task")) == 2
 
 
+async def test_a_message_during_the_last_delivery_is_decided_too(environment: WorkflowEnvironment) -> None:
+    hands = Hands(environment, ["A1", "A3"], endpoints=(ENDPOINT,), deliveries=["unavailable"])
+    async with working(hands):
+        handle = await started(hands, "late")
+        await until(lambda: ("deliver", "unavailable") in hands.seen())
+        await told(handle, 3)
+        hands.deliveries = ["delivered"]
+        assert await ended(handle, "late") == CaseResult(status="completed", action="A3")
+    assert hands.seen("decide") == [("decide", "A1"), ("decide", "A3")]
+    assert len(hands.seen("close_case")) == 1
+
+
 async def test_a_loop_ends_as_failed(environment: WorkflowEnvironment) -> None:
     loop = definition("[{id: again, type: decision, executor: {ruleset: x}, next: {'*': again}}]")
     async with working(Hands(environment, ["A1"])) as hands:

@@ -156,7 +156,23 @@ async def test_an_orphan_joins_when_it_is_replayed_after_its_case_came(
     first = await store.open(opening(message(tenant, number=2), definition))
     joined = await store.open(lonely)
     assert (joined.outcome, joined.case_id, joined.version) == ("joined", first.case_id, 2)
-    assert (await store.open(lonely)).outcome == "known"
+
+
+async def test_a_record_redelivered_after_it_joined_is_told_again(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    """Its starter died between the commit and the signal: without this the workflow would never hear of it."""
+    await store.open(opening(message(tenant), definition))
+    update = opening(message(tenant, number=2, kind="authorization.update"), definition, opens=False)
+    first, again = await store.open(update), await store.open(update)
+    assert first.outcome == "joined"
+    assert again == first
+    resent = opening(message(tenant, number=2, kind="authorization.update"), definition, opens=False)
+    assert (await store.open(resent)).outcome == "known"
+    await close(store, tenant, first.case_id)
+    reopened = await store.open(opening(message(tenant, number=3), definition))
+    assert reopened.outcome == "reopened"
+    assert (await store.open(update)).outcome == "known"  # the new run began with it
 
 
 async def test_a_message_finds_its_case_by_the_strongest_key(

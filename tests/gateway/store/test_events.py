@@ -21,20 +21,24 @@ pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
 CIPHER = EnvelopeCipher(DerivedKeys({"k1": b"1" * 32}, "k1"))
 
 
+async def append(connection: Connection, tenant: str, case: str, version: int, command: str | None = None) -> int:
+    return await events.append(
+        connection,
+        CIPHER,
+        tenant=tenant,
+        case_id=case,
+        expected_version=version,
+        events=[events.NewEvent(type="Noted", data={"n": version + 1}, sealed={"facts": {"name": MARKER}})],
+        now=NOW,
+        command_id=command,
+    )
+
+
 async def write(
     database: Database, tenant: str, case: str, version: int, *, command: str | None = None, delay: float = 0.0
 ) -> int:
     async with database.transaction(tenant) as connection:
-        written = await events.append(
-            connection,
-            CIPHER,
-            tenant=tenant,
-            case_id=case,
-            expected_version=version,
-            events=[events.NewEvent(type="Noted", data={"n": version + 1}, sealed={"facts": {"name": MARKER}})],
-            now=NOW,
-            command_id=command,
-        )
+        written = await append(connection, tenant, case, version, command)
         await asyncio.sleep(delay)
         return written
 
@@ -136,14 +140,13 @@ async def test_a_reader_by_position_misses_what_commits_late(database: Database,
     naive = Naive(database, tenant, {slow, fast})
     follower = Follower(database, f"follow-{tenant}", {slow, fast})
     await follower.reader.create()
-    late = asyncio.create_task(write(database, tenant, slow, 0, delay=1.0))
-    await asyncio.sleep(0.2)
-    await write(database, tenant, fast, 0)
-    await naive.step()
-    await follower.reader.step()
-    assert naive.seen == {(fast, 1)}
-    assert follower.seen == []  # it waits for every older transaction
-    await late
+    async with database.transaction(tenant) as late:
+        await append(late, tenant, slow, 0)
+        await write(database, tenant, fast, 0)
+        await naive.step()
+        await follower.reader.step()
+        assert naive.seen == {(fast, 1)}
+        assert follower.seen == []  # it waits for every older transaction
     await naive.step()
     await follower.reader.step()
     assert naive.seen == {(fast, 1)}

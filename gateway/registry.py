@@ -48,8 +48,9 @@ DEFINITIONS: Final[Mapping[str, str]] = {
 }
 """Workflow definition by message type, or by its first word."""
 
-OPENING: Final = frozenset({"authorization.request", "eligibility.request"})
-"""Message types that may open a case; others join one."""
+OPENING: Final = frozenset({"authorization.request", "authorization.update", "eligibility.request"})
+"""Message types that may open a case; others join one. An update carries the whole request (PAS spec-68): where the
+prior one is unknown here, it is a request, so that it is decided and does not wait for ever."""
 
 
 def definition_of(message_type: str) -> str | None:

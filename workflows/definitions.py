@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +35,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_VISITS = 100
 """A step that runs more often is a loop in the definition; the case then ends as failed."""
 
-_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+_DURATION = re.compile(r"P(?:(\d{1,5})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,9})S)?)?", re.ASCII)
+"""So many digits that no sum of a moment and a duration leaves the calendar."""
 _DUE = re.compile(r"due(?: (\d{1,3})%)?(?: \+ (P\S+))?")
 
 
@@ -105,12 +107,20 @@ class WorkflowDefinition(Closed):
 
     @model_validator(mode="after")
     def _sound(self) -> WorkflowDefinition:
-        ids = [step.id for step in self.steps]
+        ids = [step.id for step in _everywhere(self.steps)]
         if len(set(ids)) != len(ids):
-            raise ValueError("step ids must be unique")
+            raise ValueError("step ids must be unique: commands are named after them")
+        targets = {step.id for step in self.steps} | {END}
         for step in self.steps:
-            _check(step, {*ids, END})
+            _check(step, targets)
         return self
+
+
+def _everywhere(steps: Iterable[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        for branch in step.branches:
+            yield from _everywhere(branch)
 
 
 def _check(step: Step, targets: set[str]) -> None:
@@ -140,7 +150,7 @@ def _check(step: Step, targets: set[str]) -> None:
 def duration(text: str) -> timedelta:
     """An ISO 8601 duration of days, hours, minutes and seconds. Raises ValueError."""
     match = _DURATION.fullmatch(text)
-    if match is None or text in ("P", "PT"):
+    if match is None or text.endswith(("P", "T")):
         raise ValueError(f"not a duration: {text}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

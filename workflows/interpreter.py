@@ -47,6 +47,7 @@ class Case:
         self._version = 1
         self._endpoints: tuple[str, ...] = ()
         self._messages: list[Message] = []
+        self._heard: set[int] = set()
         self._reviews: list[Review] = []
         self._open_task = ""
         self._visits: dict[str, int] = {}
@@ -72,7 +73,8 @@ class Case:
     @workflow.signal(name="message")
     def message(self, message: Message) -> None:
         """A further message of the case; the same one twice counts once."""
-        if all(known.version != message.version for known in self._messages):
+        if message.version not in self._heard:
+            self._heard.add(message.version)
             self._messages.append(message)
 
     @workflow.update(name="review")
@@ -84,7 +86,7 @@ class Case:
 
     @review.validator
     def _review_fits(self, review: Review) -> None:
-        if review.task_id != self._open_task or self._reviews:
+        if not self._open_task or review.task_id != self._open_task or self._reviews:
             raise ValueError("this task is not open")
 
     async def _sequence(self, steps: list[Raw]) -> bool:

@@ -18,6 +18,8 @@ from gateway.core.ports import Decision, ItemDecision
 
 APPROVED = frozenset({"A1", "A2", "A6"})
 PENDED = "A4"
+CANCEL = "3"
+"""Certification type (X12 element 1322): cancel."""
 DEFAULT_VALIDITY_DAYS = 90
 """How long an authorization holds when the policy does not say."""
 
@@ -80,11 +82,13 @@ def administrative_reference(case_id: str) -> str:
 
 def decide(verdict: Verdict, *, case_id: str, version: int, now: datetime, facts: Mapping[str, Any]) -> Decision:
     """The decision at stream version `version` of the case."""
-    action = roll_up([item.action for item in verdict.items]) if not verdict.errors else ""
-    number = authorization_number(case_id) if any(item.action in APPROVED for item in verdict.items) else ""
+    withdrawn = _withdrawn(facts)
+    decided = [_cancelled(item) if item.sequence in withdrawn else item for item in verdict.items]
+    action = roll_up([item.action for item in decided]) if not verdict.errors else ""
+    number = authorization_number(case_id) if any(item.action in APPROVED for item in decided) else ""
     items = [
         replace(item, authorization_number=item.authorization_number or number) if item.action in APPROVED else item
-        for item in verdict.items
+        for item in decided
     ]
     start, end = _validity(verdict, facts, now) if number else ("", "")
     return Decision(
@@ -103,6 +107,21 @@ def decide(verdict: Verdict, *, case_id: str, version: int, now: datetime, facts
         reviewer=verdict.reviewer,
         record=verdict.record,
     )
+
+
+def _withdrawn(facts: Mapping[str, Any]) -> frozenset[int]:
+    """Lines the requester has taken back: nothing is decided on them, they are confirmed as cancelled (UM02 = 3)."""
+    whole = facts.get("request.certificationType") == CANCEL
+    lines = [row for row in facts.get("services") or () if isinstance(row, Mapping)]
+    return frozenset(
+        int(row.get("sequence") or number)
+        for number, row in enumerate(lines, 1)
+        if whole or row.get("change") == "cancelled" or row.get("certificationType") == CANCEL
+    )
+
+
+def _cancelled(item: ItemDecision) -> ItemDecision:
+    return ItemDecision(sequence=item.sequence, action="C")
 
 
 def _validity(verdict: Verdict, facts: Mapping[str, Any], now: datetime) -> tuple[str, str]:

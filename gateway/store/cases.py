@@ -86,6 +86,14 @@ def _text(raw: Raw) -> str:
     return base64.b64encode(raw.data or b"").decode("ascii")
 
 
+class _OrphanFoundError(Exception):
+    """Ends the transaction of a message that has no case; never leaves this module."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        super().__init__(opened.outcome)
+
+
 @dataclass(frozen=True, slots=True)
 class CaseStore:
     """The Cases port and what decide and deliver need of a case, over PostgreSQL."""
@@ -96,10 +104,22 @@ class CaseStore:
     clock: Callable[[], datetime]
 
     async def open(self, opening: Opening) -> Opened:
-        """Inbox row, case, keys and first event, all or nothing."""
+        """Inbox row, case, keys and first event, all or nothing.
+
+        An orphan leaves nothing behind, so that it can be parked after a crash and replayed once its case is there.
+        """
+        try:
+            return await self._open(opening)
+        except _OrphanFoundError as found:
+            return found.opened
+
+    async def _open(self, opening: Opening) -> Opened:
         envelope = opening.envelope
         identity = derive_case_id(envelope.tenant, envelope.subject)
         async with self.database.transaction(envelope.tenant) as connection:
+            # The inbox keeps the case a message belongs to, so that its resend finds that one, too.
+            parent = await self._parent(connection, opening)
+            target = parent or identity
             new = await connection.fetchval(
                 SQL.receive,
                 envelope.tenant,
@@ -107,17 +127,25 @@ class CaseStore:
                 envelope.dedupe_key,
                 envelope.body_sha256,
                 uuid.UUID(envelope.id),
-                uuid.UUID(identity),
+                uuid.UUID(target),
                 envelope.time,
             )
             if new is None:
-                row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
-                same = row is not None and row["body_sha256"] == envelope.body_sha256
-                known = str(row["case_id"]) if row is not None and row["case_id"] else identity
-                return Opened(outcome="known" if same else "conflict", case_id=known, subject=envelope.subject)
-            if opening.opens and await self._insert(connection, opening, identity):
+                return await self._known(connection, envelope, identity)
+            if parent is None and opening.opens and await self._insert(connection, opening, identity):
                 return Opened(outcome="opened", case_id=identity, version=1, subject=envelope.subject)
-            return await self._join(connection, opening, await self._parent(connection, opening) or identity)
+            return await self._join(connection, opening, target)
+
+    async def _known(self, connection: Connection, envelope: Envelope, identity: str) -> Opened:
+        """A message whose key is in the inbox: the case it opened or joined, a conflict, or an orphan as before."""
+        row = await connection.fetchrow(SQL.received, envelope.tenant, envelope.source, envelope.dedupe_key)
+        found = str(row["case_id"]) if row is not None and row["case_id"] else identity
+        if row is None or row["body_sha256"] != envelope.body_sha256:
+            return Opened(outcome="conflict", case_id=found, subject=envelope.subject)
+        case = await connection.fetchrow(SQL.lock, uuid.UUID(found))
+        if case is None:
+            return Opened(outcome="orphan", case_id=found, subject=envelope.subject)
+        return Opened(outcome="known", case_id=found, subject=case["workflow_key"], run=case["run"])
 
     async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
         envelope = opening.envelope
@@ -179,7 +207,7 @@ class CaseStore:
         envelope = opening.envelope
         case = await connection.fetchrow(SQL.lock, uuid.UUID(identity))
         if case is None:
-            return Opened(outcome="orphan", case_id=identity, subject=envelope.subject)
+            raise _OrphanFoundError(Opened(outcome="orphan", case_id=identity, subject=envelope.subject))
         received = events.NewEvent(
             type="MessageReceived",
             data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},

@@ -121,8 +121,8 @@ class Naive:
     async def step(self) -> None:
         async with self.database.transaction(self.tenant) as connection:
             rows = await connection.fetch(
-                "SELECT workflow_id, version, position FROM workflow.workflow_events "
-                "WHERE position > $1 ORDER BY position",
+                "SELECT workflow_id, version, position FROM workflow.workflow_events"
+                " WHERE position > $1 ORDER BY position",
                 self.position,
             )
         for row in rows:

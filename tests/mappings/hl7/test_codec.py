@@ -137,7 +137,7 @@ def test_what_nobody_maps_is_parked_not_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("MSH|^~\\&|EHR|CLINIC|GW|PAYER|20260301||ADT^A08||P|2.5.1\nPID|1\n", "AE"),
+        ("MSH|^~\\&|EHR|CLINIC|GW|PAYER|20260301||ADT^A08||P|2.5.1\nPID|1\n", "AR"),
         ("MSH|^~\\&|EHR|CLINIC|GW|PAYER|20260301||ADT^A08|1|P|2.5.1\nPID|1\nDSC|next|F\n", "AE"),
         ("no message at all", "AR"),
     ],

@@ -1,0 +1,189 @@
+"""Same-named stand-ins for the activities, and the cases they are called for: what happened is in `calls`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
+
+from gateway.infra import temporal
+from workflows import definitions
+from workflows.handshake import Handshake
+from workflows.inputs import CaseInput, CaseResult, DeliveryInput, Message, Review, StepInput, StepOutcome, TaskInput
+from workflows.interpreter import Case
+
+HISTORIES = Path(__file__).parent / "histories"
+RECORDING = bool(os.environ.get("GATEWAY_RECORD_HISTORIES"))
+STACK_TRACE = re.compile(r'"stackTrace": "(?:[^"\\]|\\.)*"')
+"""Names the paths of the machine that recorded, and is of no use to a replay."""
+ENDPOINT = "clearinghouse-a"
+PATIENCE = 40.0
+CLOCK = timedelta(hours=100)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One activity call: its name, its command, what it said, and when (virtual time since the start)."""
+
+    name: str
+    command: str
+    detail: str
+    after: timedelta
+
+
+@dataclass
+class Hands:
+    """Decides as scripted (`actions`, the last one repeats), delivers as scripted (`deliveries`)."""
+
+    environment: WorkflowEnvironment
+    actions: list[str]
+    endpoints: tuple[str, ...] = ()
+    deliveries: list[str] = field(default_factory=lambda: ["delivered"])
+    calls: list[Call] = field(default_factory=list)
+    start: datetime | None = None
+    version: int = 1
+    task: str = ""
+
+    async def note(self, name: str, command: str, detail: str) -> None:
+        now = await self.environment.get_current_time()
+        self.calls.append(Call(name, command, detail, now - (self.start or now)))
+
+    def outcome(self, action: str, closing: dict[str, bool]) -> StepOutcome:
+        self.version += 1
+        closed = not self.endpoints and closing.get(action, closing.get("*", False))
+        decision = {"action": action, "version": self.version}
+        return StepOutcome(
+            outcome=action, version=self.version, decision=decision, endpoints=self.endpoints, closed=closed
+        )
+
+    @activity.defn(name="decide")
+    async def decide(self, given: StepInput) -> StepOutcome:
+        action = self.actions.pop(0) if len(self.actions) > 1 else self.actions[0]
+        await self.note("decide", given.command_id, action)
+        return self.outcome(action, given.closing)
+
+    @activity.defn(name="conclude")
+    async def conclude(self, given: StepInput) -> StepOutcome:
+        await self.note("conclude", given.command_id, given.executor["action"])
+        return self.outcome(given.executor["action"], given.closing)
+
+    @activity.defn(name="open_task")
+    async def open_task(self, given: TaskInput) -> StepOutcome:
+        await self.note("open_task", given.command_id, given.role)
+        self.task = given.task_id
+        return StepOutcome(outcome="open", version=self.version)
+
+    @activity.defn(name="close_task")
+    async def close_task(self, given: TaskInput) -> StepOutcome:
+        action = given.review.action if given.review else ""
+        await self.note("close_task", given.command_id, action)
+        return self.outcome(action, given.closing) if given.review else StepOutcome(outcome="closed")
+
+    @activity.defn(name="close_case")
+    async def close_case(self, given: StepInput) -> StepOutcome:
+        await self.note("close_case", given.command_id, given.executor["status"])
+        return StepOutcome(outcome="closed", version=self.version, closed=True)
+
+    @activity.defn(name="deliver")
+    async def deliver(self, given: DeliveryInput) -> str:
+        result = self.deliveries.pop(0) if len(self.deliveries) > 1 else self.deliveries[0]
+        await self.note("deliver", f"{given.endpoint}@{given.version}", result)
+        if result == "unavailable":
+            raise ApplicationError("the endpoint is unavailable", type="endpoint-unavailable")
+        return result
+
+    @activity.defn(name="handshake")
+    async def handshake(self, given: dict[str, Any]) -> None:
+        await self.deliver(DeliveryInput(case_id="", tenant=given["tenant"], endpoint="hook", version=0))
+
+    @activity.defn(name="mark_subscription")
+    async def mark_subscription(self, given: dict[str, Any]) -> None:
+        await self.note("mark", given["subscription"], given["status"])
+
+    def seen(self, *names: str) -> list[tuple[str, str]]:
+        """(name, detail) of the calls, of these names only if any are given."""
+        return [(call.name, call.detail) for call in self.calls if not names or call.name in names]
+
+
+@asynccontextmanager
+async def working(hands: Hands, kind: type = Case) -> AsyncIterator[Hands]:
+    """Workers of the cases' queue and of the endpoints' queues, as the worker role builds them."""
+    local: list[Callable[..., Any]] = [
+        hands.decide, hands.conclude, hands.open_task, hands.close_task, hands.close_case, hands.mark_subscription
+    ]  # fmt: skip
+    client = hands.environment.client
+    async with (
+        temporal.case_worker(client, workflows=[kind, Handshake], activities=local),
+        temporal.delivery_worker(client, ENDPOINT, [hands.deliver], per_second=1000),
+        temporal.delivery_worker(client, "fhir-notify", [hands.handshake], per_second=1000),
+    ):
+        yield hands
+
+
+async def started(
+    hands: Hands, name: str, definition: dict[str, Any] | None = None, **given: Any
+) -> WorkflowHandle[Any, CaseResult]:
+    """Start a case whose clock is a hundred hours."""
+    content = definition or definitions.load()["prior_authorization"]
+    hands.start = now = await hands.environment.get_current_time()
+    case = CaseInput(
+        **{
+            "case_id": f"00000000-0000-4000-8000-{len(name):012d}",
+            "tenant": "acme",
+            "subject": name,
+            "definition": content,
+            "definition_hash": definitions.content_hash(content),
+            "received_at": now,
+            "due_at": now + CLOCK,
+        }
+        | given
+    )
+    return await hands.environment.client.start_workflow(
+        "Case", case, id=f"case:{name}", task_queue=temporal.CASE_QUEUE, result_type=CaseResult
+    )
+
+
+async def ended(handle: WorkflowHandle[Any, Any], record: str = "") -> Any:
+    """The result, within a limit; its history is kept when recording."""
+    result = await asyncio.wait_for(handle.result(), PATIENCE)
+    if record and RECORDING:
+        text = (await handle.fetch_history()).to_json()
+        text = STACK_TRACE.sub('"stackTrace": ""', text)
+        (HISTORIES / f"{record}.json").write_text(text + "\n", encoding="utf-8")
+    return result
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for the activities to get somewhere; time stands still meanwhile."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - activities of many kinds lead there
+            await asyncio.sleep(0.02)
+
+
+async def reviewed(handle: WorkflowHandle[Any, Any], hands: Hands, action: str) -> None:
+    """A person answers the open task; the workflow may need a moment after the task appears."""
+    review = Review(task_id=hands.task, reviewer="r1", action=action)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                assert await handle.execute_update("review", review, result_type=bool)
+            except WorkflowUpdateFailedError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def told(handle: WorkflowHandle[Any, Any], version: int, kind: str = "authorization.update") -> None:
+    """The starter's signal of a further message."""
+    await handle.signal("message", Message(case_id="c", version=version, kind=kind))

@@ -1,0 +1,210 @@
+"""The interpreter on a time-skipping server: every path ends, on the clock, and what is repeated counts once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import yaml
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.testing import WorkflowEnvironment
+
+from gateway.infra import temporal
+from tests.workflows.hands import CLOCK, ENDPOINT, PATIENCE, Hands, ended, reviewed, started, told, until, working
+from workflows import definitions
+from workflows.definitions import MAX_VISITS
+from workflows.inputs import CaseResult, Review
+
+pytestmark = [
+    pytest.mark.connected,
+    pytest.mark.timeout(180),
+]
+
+MINUTE = timedelta(minutes=1)
+
+
+def definition(steps: str) -> dict[str, Any]:
+    """A small definition of these steps."""
+    content = {"name": "sample", "version": "1", "type": "appeal", "steps": yaml.safe_load(steps)}
+    return definitions.parse(yaml.safe_dump(content), "sample")
+
+
+async def test_an_approval_is_one_activity_and_closes(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A1"])) as hands:
+        handle = await started(hands, "approve")
+        assert await ended(handle, "approve") == CaseResult(status="completed", action="A1")
+    assert hands.calls[0].command == "0.decide.1"
+    assert hands.seen() == [("decide", "A1")]
+
+
+async def test_a_decision_is_delivered_and_the_case_closed(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A3"], endpoints=(ENDPOINT,))) as hands:
+        assert await ended(await started(hands, "deliver"), "deliver") == CaseResult(status="completed", action="A3")
+    assert hands.seen() == [("decide", "A3"), ("deliver", "delivered"), ("close_case", "completed")]
+    assert hands.calls[1].command == f"{ENDPOINT}@2"
+
+
+async def test_a_caller_that_waits_gets_the_decision(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A4"])) as hands:
+        handle = await started(hands, "fast", lane="fast")
+        update = handle.execute_update("decision", id="decision:fast:0", result_type=dict)
+        assert await asyncio.wait_for(update, PATIENCE) == {"action": "A4", "version": 2}
+        await until(lambda: hands.task != "")
+        await reviewed(handle, hands, "A1")
+        assert (await ended(handle, "fast")).action == "A1"
+
+
+async def test_a_pended_case_is_decided_by_a_person(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A4"], endpoints=(ENDPOINT,))) as hands:
+        handle = await started(hands, "review")
+        await until(lambda: hands.task != "")
+        await reviewed(handle, hands, "A3")
+        assert await ended(handle, "review") == CaseResult(status="completed", action="A3")
+    assert hands.seen() == [
+        ("decide", "A4"),
+        ("deliver", "delivered"),
+        ("open_task", "clinician"),
+        ("close_task", "A3"),
+        ("deliver", "delivered"),
+        ("close_case", "completed"),
+    ]
+    assert [call.command for call in hands.calls if call.name == "deliver"] == [f"{ENDPOINT}@2", f"{ENDPOINT}@3"]
+
+
+async def test_only_the_open_task_is_answered(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A4"])) as hands:
+        handle = await started(hands, "refused")
+        await until(lambda: hands.task != "")
+        for task in ("", "another"):
+            with pytest.raises(WorkflowUpdateFailedError):
+                await handle.execute_update("review", Review(task_id=task, reviewer="r1", action="A1"))
+        first = hands.task
+        await reviewed(handle, hands, "A4")
+        await until(lambda: hands.task != first)
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update("review", Review(task_id=first, reviewer="r1", action="A1"))
+        await reviewed(handle, hands, "A1")
+        assert (await ended(handle)).action == "A1"
+
+
+async def test_nobody_can_answer_while_no_task_is_open(environment: WorkflowEnvironment) -> None:
+    """An answer kept for the next task would decide what nobody has looked at."""
+    async with working(Hands(environment, ["A1"], endpoints=(ENDPOINT,), deliveries=["unavailable"])) as hands:
+        handle = await started(hands, "no-task")
+        await until(lambda: ("deliver", "unavailable") in hands.seen())
+        review = Review(task_id="", reviewer="r1", action="A1")
+        with pytest.raises(WorkflowUpdateFailedError):
+            await asyncio.wait_for(handle.execute_update("review", review), PATIENCE)
+        hands.deliveries = ["delivered"]
+        assert (await ended(handle)).status == "completed"
+
+
+async def test_nobody_answers(environment: WorkflowEnvironment) -> None:
+    """Promise 3: it is escalated at half and at four fifths of the clock, and ends thirty days after it."""
+    async with working(Hands(environment, ["A4"])) as hands:
+        assert await ended(await started(hands, "unanswered"), "unanswered") == CaseResult(
+            status="completed", action="CT"
+        )
+    assert hands.seen("open_task", "close_task", "conclude") == [
+        ("open_task", "clinician"),
+        ("open_task", "lead_clinician"),
+        ("open_task", "medical_director"),
+        ("close_task", ""),
+        ("conclude", "CT"),
+    ]
+    wanted = [timedelta(), CLOCK * 0.5, CLOCK * 0.8, CLOCK + timedelta(days=30)]
+    found = [call.after for call in hands.calls if call.name in ("open_task", "close_task")]
+    assert all(abs(after - moment) < 5 * MINUTE for after, moment in zip(found, wanted, strict=True)), found
+
+
+async def test_a_further_message_decides_again(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A4", "A1"])) as hands:
+        handle = await started(hands, "message")
+        await until(lambda: hands.task != "")
+        await told(handle, 3)
+        assert await ended(handle, "message") == CaseResult(status="completed", action="A1")
+    assert hands.seen() == [("decide", "A4"), ("open_task", "clinician"), ("close_task", ""), ("decide", "A1")]
+    assert [call.command for call in hands.calls if call.name == "decide"] == ["0.decide.1", "0.decide.2"]
+
+
+async def test_a_repeated_signal_counts_once(environment: WorkflowEnvironment) -> None:
+    """The starter signals again when it crashed before its commit; also long after the first was taken up."""
+    async with working(Hands(environment, ["A4"])) as hands:
+        handle = await started(hands, "repeated")
+        await until(lambda: hands.task != "")
+        first, hands.task = hands.task, ""
+        for _ in range(3):
+            await told(handle, 3)
+        await until(lambda: hands.task not in ("", first))
+        for _ in range(3):
+            await told(handle, 3)
+        await reviewed(handle, hands, "A1")
+        assert (await ended(handle, "repeated")).action == "A1"
+    assert hands.seen("decide") == [("decide", "A4")] * 2
+    assert len(hands.seen("open_task")) == 2
+
+
+async def test_a_loop_ends_as_failed(environment: WorkflowEnvironment) -> None:
+    loop = definition("[{id: again, type: decision, executor: {ruleset: x}, next: {'*': again}}]")
+    async with working(Hands(environment, ["A1"])) as hands:
+        assert (await ended(await started(hands, "loop", loop))).status == "failed"
+    assert hands.seen("close_case") == [("close_case", "failed")]
+    assert len(hands.seen("decide")) == MAX_VISITS
+
+
+TOUR = """
+- {id: never, type: decision, executor: {ruleset: x}, conditions: ['case.priority is "expedited"']}
+- id: both
+  type: parallel
+  branches:
+    - [{id: letter, type: wait, executor: {for: [attachment.document]}, timeout: P2D}]
+    - [{id: rest, type: wait, executor: {for: [nothing]}, timeout: PT1H}]
+- {id: decide, type: decision, executor: {ruleset: x}, conditions: ['step.outcome is "done"'], next: {A1: tell}}
+- {id: skipped, type: decision, executor: {ruleset: x}}
+- {id: tell, type: integration, executor: {deliver: reply}, next: {refused: confirm, '*': end}}
+- {id: confirm, type: wait, executor: {for: [x]}, timeout: PT1H, next: {timeout: end}}
+"""
+
+
+async def test_every_kind_of_step(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A1"], endpoints=(ENDPOINT,), deliveries=["refused"])) as hands:
+        handle = await started(hands, "tour", definition(TOUR))
+        await told(handle, 2, "clinical.adt")
+        await told(handle, 3, "attachment.document")
+        assert await ended(handle, "tour") == CaseResult(status="completed", action="A1")
+    assert hands.seen() == [("decide", "A1"), ("deliver", "refused"), ("close_case", "completed")]
+    assert hands.calls[0].after >= timedelta(hours=1)
+
+
+NEVER = """
+- {id: decide, type: decision, executor: {ruleset: x}}
+- {id: tell, type: integration, executor: {deliver: reply}, retry: {initial: PT6H, maximum: PT12H, until: P2D},
+   next: {refused: end}}
+"""
+
+
+async def test_a_delivery_that_never_succeeds_ends(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A1"], endpoints=(ENDPOINT,), deliveries=["unavailable"])) as hands:
+        assert (await ended(await started(hands, "never", definition(NEVER)), "never")).status == "completed"
+    assert 3 <= len(hands.seen("deliver")) <= 8
+    assert hands.calls[-1].name == "close_case"
+    assert hands.calls[-1].after <= timedelta(days=2) + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "tries"), [(["unavailable", "delivered"], "active", 2), (["unavailable"], "error", 4)]
+)
+async def test_handshake(environment: WorkflowEnvironment, answers: list[str], status: str, tries: int) -> None:
+    async with working(Hands(environment, [""], deliveries=answers)) as hands:
+        handle = await environment.client.start_workflow(
+            "Handshake",
+            {"tenant": "acme", "subscription": "s1"},
+            id=f"handshake:{status}",
+            task_queue=temporal.CASE_QUEUE,
+            result_type=str,
+        )
+        assert await ended(handle, f"handshake_{status}") == status
+    assert len(hands.seen("deliver")) == tries
+    assert hands.seen("mark") == [("mark", status)]

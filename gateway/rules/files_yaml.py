@@ -35,6 +35,13 @@ class _PlainLoader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        """Brackets are bounded before the scanner, which looks at every open one, has met them all."""
+        if self.flow_level >= MAX_YAML_DEPTH:
+            where = _mark(self.tokens[-1]) if self.tokens else ""
+            raise ConfigurationError(f"nested deeper than {MAX_YAML_DEPTH}", location=where)
+        super().fetch_flow_collection_start(token_class)
+
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         keys = [key.value for key, _ in node.value]
         doubled = {key for key in keys if keys.count(key) > 1} if len(keys) < 10_000 else {}

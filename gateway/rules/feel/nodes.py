@@ -15,7 +15,7 @@ from gateway.core.errors import LimitExceeded
 from gateway.rules.feel.builtins import BUILTINS
 from gateway.rules.feel.values import Function, Months, Range, arithmetic, compare, equal, kind
 
-MAX_STEPS = 200_000
+MAX_STEPS = 100_000
 MAX_ITEMS = 100_000
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.core.errors import ConfigurationError
 from gateway.rules.feel import nodes
+from gateway.rules.feel.builtins import BUILTINS
 from gateway.rules.feel.lexer import cut, unescape
 from gateway.rules.feel.nodes import Environment, Node
 from gateway.rules.feel.values import read_temporal
@@ -21,15 +22,18 @@ _WORDS = frozenset(
     "if then else for in return some every satisfies and or between function true false null not".split()
 )
 
+_SPACED = tuple(name for name in BUILTINS if " " in name)
+_AFTER_INTERVAL = frozenset(", ) ] } : = != and or then else in return satisfies between".split())
+
 
 class Parser:
-    """One text. `names` are the names in scope, which may hold spaces and signs."""
+    """One text. `names` are the names in scope besides the built-in functions; they may hold spaces and signs."""
 
     def __init__(self, text: str, names: frozenset[str]) -> None:
         self.text, self.words, self.at, self.depth = text, cut(text), 0, 0
         self.names: dict[str, list[tuple[str, ...]]] = {}
         self.spelled: dict[tuple[str, ...], str] = {}
-        for name in names:
+        for name in (*_SPACED, *names):
             self.learn(name)
 
     def learn(self, name: str) -> None:
@@ -173,7 +177,7 @@ class Parser:
             tests = self.unary_list()
             self.expect(")")
             return tests
-        return self.unary()
+        return self.unary(self._sum)
 
     def _interval_ahead(self) -> bool:
         depth = 0
@@ -222,13 +226,19 @@ class Parser:
         while True:
             if self.take("."):
                 found = nodes.path(found, self._member())
-            elif self.take("["):
+            elif self.sees("[") and not self._ends_interval():
+                self.at += 1
                 found = nodes.select(found, self.expression())
                 self.expect("]")
             elif self.sees("("):
                 found = self._call(found)
             else:
                 return found
+
+    def _ends_interval(self) -> bool:
+        """Whether the `[` ahead ends an interval (`]1..5[`): what follows could not begin a filter."""
+        following = self.words[self.at + 1]
+        return following.kind == "end" or (following.kind != "string" and following.text in _AFTER_INTERVAL)
 
     def _member(self) -> str:
         word = self.words[self.at]
@@ -356,12 +366,12 @@ class Parser:
             tests.append(self.unary())
         return nodes.any_of(tests) if len(tests) > 1 else tests[0]
 
-    def unary(self) -> Node:
-        """One test on `?`."""
+    def unary(self, value: Callable[[], Node] | None = None) -> Node:
+        """One test on `?`; after `in` its value ends before `and`."""
         if operator := self.take("<=", ">=", "<", ">", "=", "!="):
             return nodes.relate(operator, nodes.variable("?"), self._sum())
         start = self.at
-        found = self.expression()
+        found = (value or self.expression)()
         asked = any(word.text == "?" for word in self.words[start : self.at])
         return nodes.satisfied(found, asked)
 

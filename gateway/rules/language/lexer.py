@@ -30,7 +30,7 @@ class Token:
 
 
 def tokens_of(text: str) -> list[Token]:
-    """All tokens and one of kind `end`. Raises ConfigurationError for a text beyond the limit.
+    """All tokens and one of kind `end`. Raises ConfigurationError for a text beyond the limit or an open quote.
 
     A character that begins nothing is a token of kind `other`: at home in a citation, refused by the parser elsewhere.
     """
@@ -42,6 +42,8 @@ def tokens_of(text: str) -> list[Token]:
         match = _TOKEN.match(text, offset)
         if match is None:  # the last alternative takes any character
             raise ConfigurationError("unreadable text", location=place(text, offset))
+        if match.group() == '"':  # looked for its end in vain, which every later quote would do again
+            raise ConfigurationError("a text in quotes that does not end on its line", location=place(text, offset))
         if match.lastgroup != "blank":
             found.append(Token(match.lastgroup or "", match.group(), match.start(), match.end()))
         offset = match.end()

@@ -25,6 +25,7 @@ from tests.gateway.rules.synthetic import policy, request, without
 
 EXAMPLES = int(os.environ.get("GATEWAY_HYPOTHESIS_EXAMPLES", "200"))
 GUARD = int(os.environ.get("GATEWAY_GUARD_EXAMPLES", "3000"))
+SHUFFLES = int(os.environ.get("GATEWAY_SHUFFLES", "5"))
 REPLAYS = int(os.environ.get("GATEWAY_REPLAYS", "1000"))
 ALWAYS = Compare(Fact("patient.age"), "ge", Literal("number", Decimal(0)))
 KNOWN = {"patient.age": 50, "services": [{"sequence": 1, "code": "X1"}]}
@@ -155,6 +156,33 @@ def test_strategy_whatever_the_order_of_files(catalogue, now, combine, actions, 
         assert outcome.action == expected
         hashes.add((pinned.hash, outcome.record.canonical()))
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("combine", STRATEGIES)
+def test_no_order_of_files_or_facts_decides(catalogue, now, combine):
+    """GATEWAY_SHUFFLES=1000 for the long run; the order that `first-applicable` declares is part of the rule set."""
+    dice = random.Random(21)
+    found = policy(catalogue, combine)
+    requests = [without(dice, request(dice)) for _ in range(10)]
+    pinned = release(found, catalogue)
+    expected = [evaluate(pinned, facts, now=now).record.canonical() for facts in requests]
+    for _ in range(SHUFFLES):
+        mixed = release(
+            replace(found, rules=tuple(shuffled(dice, found.rules)), value_sets=turned(dice, found.value_sets)),
+            catalogue,
+        )
+        assert mixed.hash == pinned.hash
+        number = dice.randrange(len(requests))
+        again = evaluate(mixed, turned(dice, requests[number]), now=now)
+        assert again.record.canonical() == expected[number]
+
+
+def shuffled(dice, items):
+    return dice.sample(list(items), len(items))
+
+
+def turned(dice, document):
+    return dict(shuffled(dice, document.items()))
 
 
 def test_staged_passes_early_approvals_on_and_stops_at_the_first_objection(catalogue, now):

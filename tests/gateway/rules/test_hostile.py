@@ -39,6 +39,7 @@ HOSTILE_TEXTS = {
     "dunder": "age.__class__ is 1",
     "call": "__import__ is 1",
     "unfinished string": 'age is "' + "\\" * 100_000,
+    "quotes that never end": 'age is "' + '\\"' * 20_000,
     "huge number": "age is " + "9" * 5000,
     "nothing": "",
 }

@@ -11,7 +11,8 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from gateway import registry
-from gateway.infra import kafka
+from gateway.infra import consuming
+from gateway.infra.kafka import KafkaPublisher
 from gateway.ops import contracts
 from gateway.roles import starter
 from tests.architecture.tree import PRODUCTION, ROOT, python_files
@@ -65,11 +66,11 @@ def test_generated_contracts_are_fresh() -> None:
 def broker() -> KafkaBroker:
     """The starter's broker, attached but not connected."""
 
-    async def handle(record: kafka.Record) -> None:
+    async def handle(record: consuming.Record) -> None:
         raise AssertionError(record)
 
-    built = kafka.build_broker("127.0.0.1:9")
-    starter.attach(built, kafka.KafkaPublisher("127.0.0.1:9"), handle, handle, workers=2)
+    built = consuming.build_broker("127.0.0.1:9")
+    starter.attach(built, KafkaPublisher("127.0.0.1:9"), handle, handle, workers=2)
     return built
 
 
@@ -108,7 +109,7 @@ def test_the_brokers_own_producer_is_idempotent(broker: KafkaBroker) -> None:
 
 
 def test_our_producer_is_idempotent_and_waits_for_all_replicas() -> None:
-    for publisher in (kafka.KafkaPublisher("127.0.0.1:9"), kafka.KafkaPublisher("127.0.0.1:9", linger_ms=5)):
+    for publisher in (KafkaPublisher("127.0.0.1:9"), KafkaPublisher("127.0.0.1:9", linger_ms=5)):
         assert publisher.options["acks"] == "all"
         assert publisher.options["enable_idempotence"] is True
 
@@ -125,6 +126,7 @@ def test_kafka_has_one_door() -> None:
     doors = {"AIOKafkaProducer", "AIOKafkaConsumer", "KafkaBroker", "subscriber"}
     found = {path.as_posix(): calls(path) & doors for path in python_files(*PRODUCTION)}
     assert {path: names for path, names in found.items() if names} == {
-        "gateway/infra/kafka.py": {"AIOKafkaProducer", "KafkaBroker", "subscriber"},
+        "gateway/infra/kafka.py": {"AIOKafkaProducer"},
+        "gateway/infra/consuming.py": {"KafkaBroker", "subscriber"},
         "gateway/infra/kafka_lag.py": {"AIOKafkaConsumer"},  # reads commits without a group: it acknowledges nothing
     }

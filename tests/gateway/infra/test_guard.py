@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import ConcurrencyError, GatewayError, MalformedMessage, Unavailable
-from gateway.infra import kafka
-from gateway.infra.kafka import Guard, Record
+from gateway.infra import consuming
+from gateway.infra.consuming import Guard, Record
 from tests.gateway.stages.fakes import MARKER, MemoryPublisher
 
 RECORD = Record(
@@ -24,7 +24,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("gateway.infra.kafka.asyncio.sleep", sleep)
+    monkeypatch.setattr("gateway.infra.consuming.asyncio.sleep", sleep)
     return waited
 
 
@@ -78,7 +78,7 @@ async def test_a_lost_race_is_tried_again_in_place() -> None:
 async def test_a_race_lost_again_and_again_is_buried() -> None:
     publisher, handler = MemoryPublisher(), Handler(*[ConcurrencyError() for _ in range(50)])
     await guard(publisher)(handler, RECORD)
-    assert handler.calls == kafka.ATTEMPTS
+    assert handler.calls == consuming.ATTEMPTS
     assert publisher.records[0][2]["dlq_error"] == "concurrency"
 
 

@@ -24,6 +24,7 @@ from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.settings import Settings
 from gateway.infra.postgres import Database
 from gateway.infra.processes import stop_event
+from gateway.infra.telemetry import configure_logs
 from gateway.ops.trace import Step, find_case, trace
 from gateway.roles.node import Node, node
 from gateway.security.tokens import Tokens
@@ -64,6 +65,7 @@ def demo(
     """
     given: dict[str, Any] = {"profile": "demo"} | ({"state": state} if state else {})
     settings = Settings(**given)
+    configure_logs("WARNING")
     with node(local(settings), stack_settings(settings), _tell) as made:
         rows = asyncio.run(_run(made, keep=keep, as_json=as_json))
     if not all(row.as_expected for row in rows):

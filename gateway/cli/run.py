@@ -10,12 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.core.errors import ConfigurationError
 from gateway.core.settings import Settings
-from gateway.infra.http import run as run_loop
-from gateway.infra.processes import announce_ready, stop_event
-from gateway.infra.telemetry import configure_logs, configure_traces, serve_metrics
-from gateway.roles.node import ROLES, Node, node
+from gateway.infra.processes import stop_event
+from gateway.infra.telemetry import configure_logs
+from gateway.roles.node import Node, node
+from gateway.roles.process import ROLES, run_role
 from gateway.stack import StackSettings
 
 errors = Console(stderr=True)
@@ -42,6 +41,7 @@ def run(
     if role is not None:
         run_role(role, settings)
         return
+    configure_logs(settings.log_level)
     with node(local(settings), stack_settings(settings), _tell) as made:
         asyncio.run(serve(made, as_json=as_json))
 
@@ -92,24 +92,3 @@ def show(made: Node) -> None:
 def _tell(text: str) -> None:
     if errors.is_terminal:
         errors.print(f"[dim]{text}[/]")
-
-
-def run_role(role: str, settings: Settings) -> None:
-    """One role in this process. Raises ConfigurationError for an unknown one."""
-    import importlib
-    import os
-
-    from gateway.app import App
-
-    if role not in ROLES:
-        raise ConfigurationError(f"no role {role}: choose from {', '.join(ROLES)}")
-    configure_logs(settings.log_level)
-    configure_traces(role, settings.otlp_endpoint)
-    serve_metrics(settings.metrics, role)
-    module = importlib.import_module(f"gateway.roles.{role}")
-
-    async def main() -> None:
-        stop = stop_event()
-        await module.run(App(settings), stop, lambda: announce_ready(os.environ.get("GATEWAY_NAME", role)))
-
-    run_loop(main())

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     node_name: str = Field("node-1", pattern=r"^[A-Za-z0-9-]{1,63}$", description="Name of this machine among several.")
     edge_processes: int = Field(1, ge=1, le=64, description="Edge processes sharing the addresses (SO_REUSEPORT).")
     worker_processes: int = Field(1, ge=1, le=64, description="Workflow worker processes.")
-    starter_consumers: int = Field(3, ge=1, le=64, description="Consumers of the starter per intake topic.")
+    starter_consumers: int = Field(2, ge=1, le=64, description="Consumers of the starter per intake topic.")
     fast_lane_seconds: float = Field(12.0, gt=0, le=14, description="Longest wait of a synchronous answer (design D6).")
     notifications_per_second: float = Field(20.0, gt=0, description="Rest-hook notifications per second, all together.")
     token_key: str | None = Field(None, description="Secret reference of the root key of tokens; demo makes its own.")

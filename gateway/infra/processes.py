@@ -146,4 +146,4 @@ def _parent_ended(pipe: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Even
 
 def role_command(role: str) -> list[str]:
     """How a role process is started."""
-    return [sys.executable, "-m", "gateway", "run", "--role", role]
+    return [sys.executable, "-m", "gateway.roles", role]

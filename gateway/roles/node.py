@@ -25,11 +25,11 @@ from gateway.infra import topics_admin
 from gateway.infra.processes import READY, Child, Supervisor, role_command
 from gateway.infra.telemetry import logger
 from gateway.roles.demo_drop import demo_drop
+from gateway.roles.process import ROLES
 from gateway.stack import Addresses, Stack, StackSettings
 from gateway.store.migrations import upgrade
 
 READY_SECONDS = 180.0
-ROLES = ("edge", "starter", "worker", "relay", "sftp", "monitor")
 FAVOURITE = {"http": 8080, "mllp": 2575}
 
 log = logger("node")

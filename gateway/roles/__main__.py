@@ -1,0 +1,10 @@
+"""`python -m gateway.roles ROLE`: how `gateway run` starts its roles; the settings are in the environment."""
+
+from __future__ import annotations
+
+import sys
+
+from gateway.core.settings import Settings
+from gateway.roles.process import run_role
+
+run_role(sys.argv[1], Settings())

@@ -30,6 +30,8 @@ from gateway.stack import Addresses, Stack, StackSettings
 from gateway.store.migrations import upgrade
 
 READY_SECONDS = 180.0
+GIVE_UP_AFTER = 4
+"""A role that ends this often right after its start will not come up by itself."""
 FAVOURITE = {"http": 8080, "mllp": 2575}
 
 log = logger("node")
@@ -57,6 +59,9 @@ class Node:
             waiting = sorted(name for name in names if not (self.ready_folder / name).exists())
             if not waiting:
                 return
+            dying = sorted(child.name for child in self.supervisor.children if child.quick_deaths >= GIVE_UP_AFTER)
+            if dying:
+                raise Unavailable(f"{', '.join(dying)} cannot start; the reason is in {self.settings.state}/logs")
             tell(f"waiting for {', '.join(waiting)}")
             await asyncio.sleep(0.1)
         raise Unavailable(

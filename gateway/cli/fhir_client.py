@@ -1,5 +1,7 @@
 """`gateway fhir submit|inquire|subscribe`: talk to a PAS endpoint, ours or a payer's.
 
+A bearer token comes from the environment variable `GATEWAY_TOKEN`, a signing key from the file that `--key` names.
+
 What the other side says is shown to the person at the terminal as it is; nothing of it is logged.
 """
 
@@ -44,7 +46,6 @@ MEANINGS = {
 POLL_SECONDS = 0.5
 
 Url = Annotated[str, typer.Option("--url", envvar="GATEWAY_FHIR_URL", help="Base URL with the version's path.")]
-Token = Annotated[str, typer.Option("--token", envvar="GATEWAY_TOKEN", help="A bearer token.")]
 ClientId = Annotated[str, typer.Option("--client-id", help="SMART Backend Services: our client id.")]
 Key = Annotated[Path | None, typer.Option("--key", help="… the PEM private key we sign with (RSA or P-384).")]
 KeyId = Annotated[str, typer.Option("--key-id", help="… the key's id in our key set.")]
@@ -62,7 +63,6 @@ class Access:
     """Where and as whom."""
 
     url: str
-    token: str
     client_id: str
     key: Path | None
     key_id: str
@@ -72,19 +72,14 @@ class Access:
 
 def join(app: typer.Typer) -> None:
     """Add the verbs to the group."""
-    app.command(
-        epilog=_examples("submit", "request.json --token $TOKEN", "request.xml --url https://payer.example/r4")
-    )(submit)
-    app.command(epilog=_examples("inquire", "inquiry.json --token $TOKEN", "inquiry.json --json"))(inquire)
-    app.command(epilog=_examples("subscribe", "https://ehr.example/hook --organization 1234567893 --token $TOKEN"))(
-        subscribe
-    )
+    app.command(epilog=_examples("submit", "request.json", "request.xml --url https://payer.example/r4"))(submit)
+    app.command(epilog=_examples("inquire", "inquiry.json", "inquiry.json --json"))(inquire)
+    app.command(epilog=_examples("subscribe", "https://ehr.example/hook --organization 1234567893"))(subscribe)
 
 
 def submit(
     file: File,
     url: Url = HERE,
-    token: Token = "",
     client_id: ClientId = "",
     key: Key = None,
     key_id: KeyId = "",
@@ -94,7 +89,7 @@ def submit(
 ) -> None:
     """Submit an authorization request and show the decision on each line."""
     body, form = _read(file)
-    access = Access(url, token, client_id, key, key_id, scope, authorities)
+    access = Access(url, client_id, key, key_id, scope, authorities)
     answer = _run(_post(access, "Claim/$submit", body, form))
     _answered(answer, as_json)
 
@@ -102,7 +97,6 @@ def submit(
 def inquire(
     file: File,
     url: Url = HERE,
-    token: Token = "",
     client_id: ClientId = "",
     key: Key = None,
     key_id: KeyId = "",
@@ -112,7 +106,7 @@ def inquire(
 ) -> None:
     """Ask for the current state of authorizations by example."""
     body, form = _read(file)
-    access = Access(url, token, client_id, key, key_id, scope, authorities)
+    access = Access(url, client_id, key, key_id, scope, authorities)
     answer = _run(_post(access, "Claim/$inquire", body, form))
     _answered(answer, as_json)
 
@@ -125,7 +119,6 @@ def subscribe(
     ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the handshake's outcome.")] = 10.0,
     url: Url = HERE,
-    token: Token = "",
     client_id: ClientId = "",
     key: Key = None,
     key_id: KeyId = "",
@@ -134,7 +127,7 @@ def subscribe(
     as_json: AsJson = False,
 ) -> None:
     """Create a Subscription and wait until its handshake is done; exit 1 when it does not become active."""
-    access = Access(url, token, client_id, key, key_id, scope, authorities)
+    access = Access(url, client_id, key, key_id, scope, authorities)
     created = _run(_subscribe(access, subscription(endpoint, organization, header or []), wait))
     if as_json:
         print(json.dumps(created, indent=2))
@@ -242,7 +235,8 @@ async def _call(
 
 async def _authorization(http: httpx.AsyncClient, access: Access) -> str:
     if access.key is None:
-        return f"Bearer {access.token}" if access.token else ""
+        token = os.environ.get("GATEWAY_TOKEN", "")  # never an argument: other users see a process's arguments
+        return f"Bearer {token}" if token else ""
     configuration = f"{access.url.rstrip('/')}/.well-known/smart-configuration"
     try:
         found = (await http.get(configuration)).json()
@@ -291,4 +285,5 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _examples(verb: str, *lines: str) -> str:
-    return "Examples:\n\n" + "\n\n".join(f"gateway fhir {verb} {line}" for line in lines)
+    calls = "\n\n".join(f"gateway fhir {verb} {line}" for line in lines)
+    return f"Examples:\n\n{calls}\n\nA bearer token is read from the environment variable GATEWAY_TOKEN."

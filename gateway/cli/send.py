@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,15 +41,15 @@ def addresses(state: Path) -> dict[str, str]:
 def pas(
     file: File = None,
     code: Annotated[str, typer.Option(help="Service code of the sample.")] = "X1001",
-    token: Annotated[
-        str | None, typer.Option(envvar="GATEWAY_TOKEN", help="Bearer token; demo: read from state.")
-    ] = None,
     state: State = STATE,
 ) -> None:
-    """Submit a PAS request Bundle; prints the answer.   Example:  gateway send pas --code X1004"""
+    """Submit a PAS request Bundle; prints the answer.   Example:  gateway send pas --code X1004
+
+    The bearer token is read from the environment variable GATEWAY_TOKEN, else from the demonstration's state folder.
+    """
     data = file.read_bytes() if file else samples.pas_submit(code, datetime.now(UTC)).data
     key = state / "secrets" / "bearer.token"
-    bearer = token or (key.read_text(encoding="ascii").strip() if key.exists() else "")
+    bearer = os.environ.get("GATEWAY_TOKEN") or (key.read_text(encoding="ascii").strip() if key.exists() else "")
     answer = httpx.post(
         f"{addresses(state)['http']}/fhir/pas/2.2.1/Claim/$submit",
         content=data,

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from adapters.fhir.wire import to_xml
 from gateway.cli.fhir import app
+from gateway.cli.send import app as send
 from gateway.core.errors import EndpointRefused, EndpointUnavailable
 from tests.adapters.fhir.edge.bundles import inquiry_bundle, request_bundle
 from tests.adapters.fhir.edge.fakes import TOKEN, World, running
@@ -27,8 +28,9 @@ async def world() -> AsyncIterator[World]:
 
 
 async def call(world: World, *arguments: str, token: str = TOKEN) -> tuple[int, str, BaseException | None]:
-    options = ["--url", f"{world.url}/fhir/pas/2.2.1", "--token", token]
-    result = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, *options])
+    options = ["--url", f"{world.url}/fhir/pas/2.2.1"]
+    runner = CliRunner(env={"GATEWAY_TOKEN": token})
+    result = await asyncio.to_thread(runner.invoke, app, [*arguments, *options])
     return result.exit_code, result.stdout, result.exception
 
 
@@ -74,3 +76,10 @@ async def test_subscribe_waits_for_the_handshake(world: World) -> None:
     assert ": error" in shown
     code, _, error = await call(world, "subscribe", "http://127.0.0.1:9/hook", "--organization", "999")
     assert isinstance(error, EndpointRefused)
+
+
+def test_no_verb_takes_the_token_as_an_argument() -> None:
+    for group, verb in ((app, "submit"), (app, "inquire"), (app, "subscribe"), (send, "pas")):
+        result = CliRunner().invoke(group, [verb, "--token", "secret"])
+        assert result.exit_code == 2
+        assert "No such option" in result.output

@@ -250,9 +250,11 @@ class SftpSession:
         with _border():
             try:
                 self._client.open(path, "xwb").close()
-            except OSError:
+            except OSError as error:
                 if self.size(path) is None:
-                    raise
+                    if error.errno is not None:  # no such folder, no permission
+                        raise
+                    return False  # it was there a moment ago
             try:
                 with self._client.open(path, "r+b") as file:
                     start = min(file.stat().st_size or 0, len(data))

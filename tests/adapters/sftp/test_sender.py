@@ -89,6 +89,28 @@ async def test_two_attempts_at_once_leave_one_file(bench: Bench) -> None:
     assert (bench.server.folder / "outbound/x12_278_000000001.x12").read_bytes() == data
 
 
+async def test_a_file_moved_away_between_two_looks_counts_as_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other attempt finishes after we found its temporary file and before we look at its size."""
+    data = message(1, "q" * 1_000)
+    outbox = bench.server.folder / "outbound"
+    temporary = outbox / f".part.x12.{hashlib.sha256(data).hexdigest()[:16]}.tmp"
+    temporary.write_bytes(data)
+    real = SftpSession.size
+
+    def other_finishes_first(self: SftpSession, path: str) -> int | None:
+        if path.endswith(".tmp") and temporary.exists():
+            temporary.rename(outbox / "part.x12")
+        return real(self, path)
+
+    monkeypatch.setattr(SftpSession, "size", other_finishes_first)
+    sender = SftpSender(bench.endpoint(), bench.target())
+    assert (await sender.send(outbound(data, "part.x12"))).accepted
+    await sender.close()
+    assert bench.files("outbound") == ["part.x12"]
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "x" * 130, "JOHN DOE.x12"])
 async def test_unsafe_names(name: str, bench: Bench) -> None:
     with pytest.raises(ConfigurationError):

@@ -6,7 +6,8 @@ execution did.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,9 +46,7 @@ class CaseActivities:
     @activity.defn(name="decide")
     async def decide(self, given: StepInput) -> StepOutcome:
         """Apply a rule set to the case as it stands and record the decision."""
-        async with self.cases.database.transaction(given.tenant) as connection:
-            case = await self.cases.lock(connection, given.case_id)
-            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+        async with self._command(given) as (connection, case, known):
             if known is not None:
                 return _outcome(case, known)
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
@@ -64,9 +63,7 @@ class CaseActivities:
     @activity.defn(name="conclude")
     async def conclude(self, given: StepInput) -> StepOutcome:
         """Record the action a definition prescribes where nobody decided (`executor.action`), for every open item."""
-        async with self.cases.database.transaction(given.tenant) as connection:
-            case = await self.cases.lock(connection, given.case_id)
-            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+        async with self._command(given) as (connection, case, known):
             if known is not None:
                 return _outcome(case, known)
             facts = await self._facts(connection, case)
@@ -76,9 +73,7 @@ class CaseActivities:
     @activity.defn(name="open_task")
     async def open_task(self, given: TaskInput) -> StepOutcome:
         """Put a task on a role's list, or hand it to another role."""
-        async with self.cases.database.transaction(given.tenant) as connection:
-            case = await self.cases.lock(connection, given.case_id)
-            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+        async with self._command(given) as (connection, case, known):
             if known is not None:
                 return StepOutcome(outcome="open", version=known.version)
             await tasks.open_task(
@@ -101,16 +96,7 @@ class CaseActivities:
     @activity.defn(name="close_task")
     async def close_task(self, given: TaskInput) -> StepOutcome:
         """Close a task; with a review, record the reviewer's decision."""
-        async with self.cases.database.transaction(given.tenant) as connection:
-            case = await self.cases.lock(connection, given.case_id)
-            step = StepInput(
-                case_id=given.case_id,
-                tenant=given.tenant,
-                step_id=given.step_id,
-                command_id=given.command_id,
-                closing=given.closing,
-            )
-            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+        async with self._command(given) as (connection, case, known):
             if known is not None:
                 return _outcome(case, known)
             await tasks.close_task(connection, given.task_id)
@@ -120,6 +106,13 @@ class CaseActivities:
                     connection, case, [event], command_id=given.command_id, status="running", step=given.step_id
                 )
                 return StepOutcome(outcome="closed", version=version)
+            step = StepInput(
+                case_id=given.case_id,
+                tenant=given.tenant,
+                step_id=given.step_id,
+                command_id=given.command_id,
+                closing=given.closing,
+            )
             facts = await self._facts(connection, case)
             review = given.review
             verdict = Verdict(
@@ -130,12 +123,18 @@ class CaseActivities:
 
     @activity.defn(name="close_case")
     async def close_case(self, given: StepInput) -> StepOutcome:
-        """The case has ended."""
-        async with self.cases.database.transaction(given.tenant) as connection:
-            case = await self.cases.lock(connection, given.case_id)
-            known = await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id)
+        """The case has ended; `open` when it has a message the workflow has not heard of (`executor.heard`).
+
+        Who joins a case looks at its status under the same lock: before us, the message is seen here; after us, it
+        starts another run.
+        """
+        async with self._command(given) as (connection, case, known):
             if known is not None:
                 return StepOutcome(outcome="closed", version=known.version, closed=True)
+            if "heard" in given.executor:
+                joined = await events.messages_after(connection, given.case_id, given.executor["decided"])
+                if not joined <= set(given.executor["heard"]):
+                    return StepOutcome(outcome="open", version=case.version)
             status = given.executor["status"]
             event = events.NewEvent(type="CaseClosed", data={"status": status, "action": case.action})
             version = await self.cases.record(connection, case, [event], command_id=given.command_id, status=status)
@@ -164,6 +163,19 @@ class CaseActivities:
             delay = timedelta(seconds=error.retry_after) if error.retry_after else None
             raise ApplicationError("the endpoint is unavailable", type=error.code, next_retry_delay=delay) from None
         return "delivered"
+
+    @asynccontextmanager
+    async def _command(
+        self, given: StepInput | TaskInput
+    ) -> AsyncIterator[tuple[Connection, Case, events.StoredEvent | None]]:
+        """One transaction: the case, locked, and what an earlier execution of the same command led to."""
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            yield (
+                connection,
+                case,
+                await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id),
+            )
 
     async def _facts(self, connection: Connection, case: Case) -> dict[str, Any]:
         """The facts of the opening message, overlaid by those of every later one."""

@@ -31,6 +31,8 @@ from workflows.conditions import compiled
 
 FOLDER = Path(__file__).parent / "definitions"
 END = "end"
+CLOSE = "close"
+"""What the interpreter calls its own last step; command ids are named after steps."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_VISITS = 100
 """A step that runs more often is a loop in the definition; the case then ends as failed."""
@@ -110,6 +112,8 @@ class WorkflowDefinition(Closed):
         ids = [step.id for step in _everywhere(self.steps)]
         if len(set(ids)) != len(ids):
             raise ValueError("step ids must be unique: commands are named after them")
+        if {END, CLOSE} & set(ids):
+            raise ValueError(f"`{END}` and `{CLOSE}` cannot name a step: the interpreter uses them itself")
         targets = {step.id for step in self.steps} | {END}
         for step in self.steps:
             _check(step, targets)

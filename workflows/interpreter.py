@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.conditions import holds
-    from workflows.definitions import END, MAX_VISITS, deadline, duration
+    from workflows.definitions import CLOSE, END, MAX_VISITS, deadline, duration
     from workflows.inputs import (
         CaseInput,
         CaseResult,
@@ -44,27 +44,25 @@ class Case:
     def __init__(self, case: CaseInput) -> None:
         self._case = case
         self._decision: Raw | None = None
-        self._version = 1
+        self._version = case.run or 1
         self._endpoints: tuple[str, ...] = ()
         self._messages: list[Message] = []
         self._heard: set[int] = set()
-        self._reviews: list[Review] = []
-        self._open_task = ""
+        self._tasks: dict[str, Review | None] = {}
         self._visits: dict[str, int] = {}
         self._outcome = ""
         self._closed = False
 
     @workflow.run
     async def run(self, _case: CaseInput) -> CaseResult:
-        """Run the steps; then make sure that the case is closed."""
-        steps = self._case.definition["steps"]
-        done = await self._sequence(steps)
-        while done and not self._closed and self._undecided():
-            done = await self._sequence(steps)
+        """Run the steps until the case is closed: once more for each message that no decision has looked at."""
+        done = True
+        while done and not self._closed:
+            done = await self._sequence(self._case.definition["steps"])
+            if not self._closed and not (done and self._undecided()):
+                await self._close(done)
         await workflow.wait_condition(workflow.all_handlers_finished)
         status = "completed" if done else "failed"
-        if not self._closed:
-            await self._local("close_case", self._step_input("close", {"status": status}, {}))
         return CaseResult(status=status, action=str((self._decision or {}).get("action", "")))
 
     @workflow.update(name="decision")
@@ -83,13 +81,13 @@ class Case:
     @workflow.update(name="review")
     async def review(self, review: Review) -> bool:
         """A person's answer to the open task."""
-        self._reviews.append(review)
-        await workflow.wait_condition(lambda: self._open_task != review.task_id)
+        self._tasks[review.task_id] = review
+        await workflow.wait_condition(lambda: review.task_id not in self._tasks)
         return True
 
     @review.validator
     def _review_fits(self, review: Review) -> None:
-        if not self._open_task or review.task_id != self._open_task or self._reviews:
+        if self._tasks.get(review.task_id, review) is not None:
             raise ValueError("this task is not open")
 
     async def _sequence(self, steps: list[Raw]) -> bool:
@@ -115,6 +113,14 @@ class Case:
         """Whether a message came that no decision has looked at, say while the last one was being delivered."""
         waiting, self._messages = self._messages, []
         return any(message.version > self._version for message in waiting)
+
+    async def _close(self, done: bool) -> None:
+        """Close the case, unless its stream has a message that we have not heard of yet: its signal is on the way."""
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._visits[CLOSE] = self._visits.get(CLOSE, 0) + 1
+        heard = {"decided": self._version, "heard": sorted(self._heard)} if done else {}
+        status = {"status": "completed" if done else "failed"}
+        self._closed = (await self._local("close_case", self._step_input(CLOSE, status | heard, {}))).closed
 
     async def _step(self, step: Raw) -> str:
         if step["type"] == "decision":
@@ -170,54 +176,58 @@ class Case:
         role = step["executor"]["role"]
         end = self._deadline(step["timeout"])
         await self._local("open_task", self._task_input(step, task_id, role, "open", due_at=end))
-        self._open_task = task_id
+        self._tasks[task_id] = None
         alarms = [(self._deadline(escalation["at"]), escalation["to"]) for escalation in step["escalation"]]
         alarms = sorted(alarm for alarm in alarms if alarm[0] < end)
+        came: Review | Message | None = None
         for moment, to in [*alarms, (end, "")]:
-            if await self._ready(moment, task=True):
+            came = await self._next(moment, task_id=task_id)
+            if came is not None:
                 break
             if to:
                 await self._local("open_task", self._task_input(step, task_id, to, f"to.{to}", due_at=end))
-        return await self._close_task(step, task_id, role)
+        return await self._close_task(step, task_id, role, came)
 
-    async def _close_task(self, step: Raw, task_id: str, role: str) -> str:
-        review = self._reviews.pop() if self._reviews else None
+    async def _close_task(self, step: Raw, task_id: str, role: str, came: Review | Message | None) -> str:
+        review = came if isinstance(came, Review) else None
+        if review is None:
+            del self._tasks[task_id]  # from here on a review is refused; one that was taken waits until it is recorded
         closing = self._closing(step)
         given = self._task_input(step, task_id, role, "close", review=review, closing=closing)
         outcome = await self._local("close_task", given)
-        self._open_task = ""
         if review is not None:
+            del self._tasks[task_id]
             self._take(outcome)
             return review.action
-        if self._messages:
-            self._messages.pop(0)
-            return "message"
-        return "timeout"
+        return "message" if came else "timeout"
 
     async def _wait(self, step: Raw) -> str:
-        kinds = set(step["executor"]["for"])
-        if await self._ready(self._deadline(step["timeout"]), kinds=kinds):
-            message = next(message for message in self._messages if message.kind in kinds)
-            self._messages.remove(message)
-            return message.kind
-        return "timeout"
+        message = await self._next(self._deadline(step["timeout"]), kinds=frozenset(step["executor"]["for"]))
+        return message.kind if isinstance(message, Message) else "timeout"
 
-    async def _ready(self, moment: datetime, *, task: bool = False, kinds: set[str] | None = None) -> bool:
-        def something() -> bool:
-            if task and self._reviews:
-                return True
-            return any(kinds is None or message.kind in kinds for message in self._messages)
+    async def _next(
+        self, moment: datetime, *, task_id: str = "", kinds: frozenset[str] | None = None
+    ) -> Review | Message | None:
+        """The review of a task or the oldest message (of these kinds); None when neither came by `moment`.
 
-        if something():
-            return True
-        remaining = moment - workflow.now()
-        if remaining <= timedelta():
-            return False
-        try:
-            await workflow.wait_condition(something, timeout=remaining)
-        except TimeoutError:
-            return False
-        return True
+        A message is taken by one step: of two that wait side by side, the other one waits on.
+        """
+
+        def ready() -> Review | Message | None:
+            fitting = (message for message in self._messages if kinds is None or message.kind in kinds)
+            return self._tasks.get(task_id) or next(fitting, None)
+
+        while True:
+            found = ready()
+            if isinstance(found, Message):
+                self._messages.remove(found)
+            remaining = moment - workflow.now()
+            if found is not None or remaining <= timedelta():
+                return found
+            try:
+                await workflow.wait_condition(lambda: ready() is not None, timeout=remaining)
+            except TimeoutError:
+                return None
 
     async def _local(self, name: str, given: StepInput | TaskInput) -> StepOutcome:
         outcome: StepOutcome = await workflow.execute_local_activity(

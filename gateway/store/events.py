@@ -116,6 +116,12 @@ async def by_command(connection: Connection, cipher: Cipher, case_id: str, comma
     return _stored(row, cipher) if row is not None else None
 
 
+async def messages_after(connection: Connection, case_id: str, version: int) -> set[int]:
+    """Versions of the messages that joined a case later than `version`."""
+    rows = await connection.fetch(SQL.messages_after, uuid.UUID(case_id), version)
+    return {row["version"] for row in rows}
+
+
 async def stream(connection: Connection, cipher: Cipher, case_id: str) -> list[StoredEvent]:
     """All events of a case, oldest first."""
     return [_stored(row, cipher) for row in await connection.fetch(SQL.stream, uuid.UUID(case_id))]

@@ -54,6 +54,9 @@ class Hands:
     start: datetime | None = None
     version: int = 1
     task: str = ""
+    case_id: str = ""
+    joined: set[int] = field(default_factory=set)
+    """Versions of messages in the stream, whether their signals came or not."""
 
     async def note(self, name: str, command: str, detail: str) -> None:
         now = await self.environment.get_current_time()
@@ -93,6 +96,8 @@ class Hands:
     @activity.defn(name="close_case")
     async def close_case(self, given: StepInput) -> StepOutcome:
         await self.note("close_case", given.command_id, given.executor["status"])
+        if not self.joined <= set(given.executor.get("heard", self.joined)):
+            return StepOutcome(outcome="open", version=self.version)
         return StepOutcome(outcome="closed", version=self.version, closed=True)
 
     @activity.defn(name="deliver")
@@ -136,10 +141,11 @@ async def started(
 ) -> WorkflowHandle[Any, CaseResult]:
     """Start a case whose clock is a hundred hours."""
     content = definition or definitions.load()["prior_authorization"]
+    hands.case_id = f"00000000-0000-4000-8000-{len(name):012d}"
     hands.start = now = await hands.environment.get_current_time()
     case = CaseInput(
         **{
-            "case_id": f"00000000-0000-4000-8000-{len(name):012d}",
+            "case_id": hands.case_id,
             "tenant": "acme",
             "subject": name,
             "definition": content,

@@ -89,6 +89,12 @@ def test_ids_are_unique_in_branches_too() -> None:
     assert "step ids must be unique" in faults(text(steps=[same]))
 
 
+@pytest.mark.parametrize("name", ["end", "close"])
+def test_the_interpreters_own_names_are_taken(name: str) -> None:
+    step = {"id": name, "type": "integration", "executor": {"deliver": "notify"}}
+    assert "cannot name a step" in faults(text(steps=[step]))
+
+
 def test_a_parallel_step_has_branches_and_its_faults_are_found() -> None:
     inner = {"id": "inner", "type": "wait", "executor": {"for": ["x"]}}
     assert "inner: whatever waits needs a timeout" in faults(

@@ -158,6 +158,65 @@ async def test_a_message_during_the_last_delivery_is_decided_too(environment: Wo
     assert len(hands.seen("close_case")) == 1
 
 
+async def test_a_message_whose_signal_is_still_on_the_way_keeps_the_case_open(
+    environment: WorkflowEnvironment,
+) -> None:
+    """It joined after the last look at the signals and before the case was closed: it is decided, not forgotten."""
+    hands = Hands(environment, ["A1", "A3"], endpoints=(ENDPOINT,), joined={3})
+    async with working(hands):
+        handle = await started(hands, "on-the-way")
+        await until(lambda: ("close_case", "completed") in hands.seen())
+        hands.joined.clear()  # as when the next decision has a later version than the message
+        assert await ended(handle) == CaseResult(status="completed", action="A3")
+    assert hands.seen("decide") == [("decide", "A1"), ("decide", "A3")]
+    assert [call.command for call in hands.calls if call.name == "close_case"] == ["0.close.1", "0.close.2"]
+
+
+SIDE_BY_SIDE = """
+- id: both
+  type: parallel
+  branches:
+    - [{id: nurse, type: task, executor: {role: nurse}, timeout: P2D}]
+    - [{id: doctor, type: task, executor: {role: doctor}, timeout: P3D}]
+"""
+
+
+async def test_tasks_side_by_side_are_kept_apart(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A4"])) as hands:
+        handle = await started(hands, "side-by-side", definition(SIDE_BY_SIDE))
+        await until(lambda: len(hands.seen("open_task")) == 2)
+        nurse, doctor = (f"{hands.case_id}:0:{step}:1" for step in ("nurse", "doctor"))
+        hands.task = nurse
+        await reviewed(handle, hands, "A4")
+        assert hands.seen("close_task") == [("close_task", "A4")]
+        again = Review(task_id=nurse, reviewer="r2", action="A1")
+        with pytest.raises(WorkflowUpdateFailedError):
+            await asyncio.wait_for(handle.execute_update("review", again), PATIENCE)
+        hands.task = doctor
+        await reviewed(handle, hands, "A3")
+        assert await ended(handle) == CaseResult(status="completed", action="A3")
+    assert hands.seen("close_task") == [("close_task", "A4"), ("close_task", "A3")]
+
+
+WAITS_SIDE_BY_SIDE = """
+- id: both
+  type: parallel
+  branches:
+    - [{id: first, type: wait, executor: {for: [x]}, timeout: P2D}]
+    - [{id: second, type: wait, executor: {for: [x]}, timeout: P3D}]
+    - [{id: nurse, type: task, executor: {role: nurse}, timeout: P1D}]
+"""
+
+
+async def test_a_message_is_taken_by_one_of_those_that_wait(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A4"])) as hands:
+        handle = await started(hands, "waits", definition(WAITS_SIDE_BY_SIDE))
+        await told(handle, 2, "x")
+        assert await ended(handle) == CaseResult(status="completed")
+    assert hands.seen() == [("open_task", "nurse"), ("close_task", ""), ("close_case", "completed")]
+    assert hands.calls[-1].after >= timedelta(days=3)
+
+
 async def test_a_loop_ends_as_failed(environment: WorkflowEnvironment) -> None:
     loop = definition("[{id: again, type: decision, executor: {ruleset: x}, next: {'*': again}}]")
     async with working(Hands(environment, ["A1"])) as hands:

@@ -8,6 +8,11 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
 -- The event a command already led to: a repeated command changes nothing.
 SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 AND command_id = $2;
 
+-- name: messages_after
+-- Which messages joined a case after a version.
+SELECT version FROM workflow.workflow_events
+ WHERE workflow_id = $1 AND version > $2 AND event_type = 'MessageReceived';
+
 -- name: stream
 -- All events of one case, oldest first.
 SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 ORDER BY version;

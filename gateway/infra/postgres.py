@@ -43,6 +43,10 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     )
 
 
+async def _left_as_found(_connection: object) -> None:
+    """Nothing to reset: settings and locks are the transaction's own, and asyncpg has rolled back an open one."""
+
+
 class Database:
     """A connection pool. Every statement runs inside a transaction that names its tenant."""
 
@@ -60,6 +64,7 @@ class Database:
                 max_size=self._size,
                 command_timeout=30,
                 init=_prepare,
+                reset=_left_as_found,
                 server_settings={
                     "role": "gateway_app",
                     "application_name": "gateway",

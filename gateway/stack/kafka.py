@@ -99,6 +99,7 @@ def launch(libraries: Path, state: Path, *, port: int, controller: int, heap_meg
         f"-Xmx{heap_megabytes}m",
         f"-Xms{min(heap_megabytes, 256)}m",
         "-XX:+UseG1GC",
+        "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
         f"-Dlog4j2.configurationFile={logging.as_uri()}",

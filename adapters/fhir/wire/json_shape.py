@@ -43,7 +43,7 @@ def _members(child: Any, shape: Element, path: str, *, aligned: bool) -> Iterato
 
 def _one(value: Any, shape: Element, path: str) -> Iterator[Issue]:
     if shape.primitive:
-        if not _sound(value, shape.type):
+        if not right_json_type(value, shape.type):
             yield Issue("value", path, "the value has the wrong JSON type, or is empty")
         return
     if not isinstance(value, dict):
@@ -64,7 +64,8 @@ def _companions(child: Any, shape: Element, path: str) -> Iterator[Issue]:
             yield Issue("structure", path, "an object expected")
 
 
-def _sound(value: Any, type_name: str) -> bool:
+def right_json_type(value: Any, type_name: str) -> bool:
+    """Whether a primitive of this type is written as FHIR JSON writes it, and not empty."""
     if type_name == "bool":
         return isinstance(value, bool)
     if type_name in INTEGERS:

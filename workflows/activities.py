@@ -25,6 +25,9 @@ from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
 from workflows.inputs import DeliveryInput, StepInput, StepOutcome, TaskInput
 
+MESSAGE = "message"
+"""Outcome of a step that was to end something while a message joined that nobody has looked at."""
+
 WaysBack = Callable[[Connection, Case, str], Awaitable[tuple[str, ...]]]
 """(connection, case, lane) → the endpoints that must hear of it; none when the caller has its answer already."""
 
@@ -66,6 +69,8 @@ class CaseActivities:
         async with self._command(given) as (connection, case, known):
             if known is not None:
                 return _outcome(case, known)
+            if await self._missed(connection, given):
+                return StepOutcome(outcome=MESSAGE, version=case.version)
             facts = await self._facts(connection, case)
             verdict = Verdict(items=_same_for_all(facts, given.executor["action"]))
             return await self._record(connection, case, verdict, facts, given)
@@ -95,17 +100,23 @@ class CaseActivities:
 
     @activity.defn(name="close_task")
     async def close_task(self, given: TaskInput) -> StepOutcome:
-        """Close a task; with a review, record the reviewer's decision."""
+        """Close a task; with a review, record the reviewer's decision.
+
+        `message` when one joined the case since the task was opened: the reviewer has not seen it.
+        """
         async with self._command(given) as (connection, case, known):
             if known is not None:
                 return _outcome(case, known)
             await tasks.close_task(connection, given.task_id)
-            if given.review is None:
-                event = events.NewEvent(type="TaskClosed", data={"taskId": given.task_id}, step_id=given.step_id)
+            stale = given.review is not None and await events.messages_after(connection, given.case_id, given.opened)
+            if given.review is None or stale:
+                outcome = MESSAGE if stale else "closed"
+                data = {"taskId": given.task_id, "outcome": outcome}
+                event = events.NewEvent(type="TaskClosed", data=data, step_id=given.step_id)
                 version = await self.cases.record(
                     connection, case, [event], command_id=given.command_id, status="running", step=given.step_id
                 )
-                return StepOutcome(outcome="closed", version=version)
+                return StepOutcome(outcome=outcome, version=version)
             step = StepInput(
                 case_id=given.case_id,
                 tenant=given.tenant,
@@ -123,7 +134,7 @@ class CaseActivities:
 
     @activity.defn(name="close_case")
     async def close_case(self, given: StepInput) -> StepOutcome:
-        """The case has ended; `open` when it has a message the workflow has not heard of (`executor.heard`).
+        """The case has ended; `message` when it has one that the workflow has not heard of.
 
         Who joins a case looks at its status under the same lock: before us, the message is seen here; after us, it
         starts another run.
@@ -131,10 +142,8 @@ class CaseActivities:
         async with self._command(given) as (connection, case, known):
             if known is not None:
                 return StepOutcome(outcome="closed", version=known.version, closed=True)
-            if "heard" in given.executor:
-                joined = await events.messages_after(connection, given.case_id, given.executor["decided"])
-                if not joined <= set(given.executor["heard"]):
-                    return StepOutcome(outcome="open", version=case.version)
+            if await self._missed(connection, given):
+                return StepOutcome(outcome=MESSAGE, version=case.version)
             status = given.executor["status"]
             event = events.NewEvent(type="CaseClosed", data={"status": status, "action": case.action})
             version = await self.cases.record(connection, case, [event], command_id=given.command_id, status=status)
@@ -176,6 +185,16 @@ class CaseActivities:
                 case,
                 await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id),
             )
+
+    async def _missed(self, connection: Connection, given: StepInput) -> bool:
+        """Whether a message joined the case that neither its newest decision nor its workflow knows of.
+
+        Its sender was told under the same lock that it joined a running case: nobody else will take it up.
+        """
+        if given.heard is None:
+            return False
+        joined = await events.messages_after(connection, given.case_id, given.heard.decided)
+        return not joined <= set(given.heard.versions)
 
     async def _facts(self, connection: Connection, case: Case) -> dict[str, Any]:
         """The facts of the opening message, overlaid by those of every later one."""
@@ -238,7 +257,7 @@ def _outcome(case: Case, known: events.StoredEvent) -> StepOutcome:
     sealed = known.sealed or {}
     decision = sealed.get("decision")
     return StepOutcome(
-        outcome=(decision["action"] or "AAA") if decision else "closed",
+        outcome=(decision["action"] or "AAA") if decision else str(known.data.get("outcome", "closed")),
         version=known.version,
         decision=decision,
         endpoints=tuple(sealed.get("endpoints", ())),

@@ -37,6 +37,16 @@ class CaseResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Heard:
+    """The messages of a case that its workflow knows of."""
+
+    decided: int
+    """Version of the newest decision: it took every earlier message into account."""
+    versions: tuple[int, ...]
+    """Versions of all messages whose signals came."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepInput:
     """One execution of one step. `command_id` makes a repetition return what the first one did."""
 
@@ -48,6 +58,8 @@ class StepInput:
     executor: dict[str, Any] = field(default_factory=dict)
     closing: dict[str, bool] = field(default_factory=dict)
     """By outcome (`*` for any other): nothing but a delivery follows; without one the step closes the case itself."""
+    heard: Heard | None = None
+    """A case with other messages is not ended: the step's outcome is then `message`, and nothing is recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +110,8 @@ class TaskInput:
     command_id: str
     due_at: datetime | None = None
     review: Review | None = None
+    opened: int = 0
+    """Version at which the task was opened: who reviews has not seen what joined the case later."""
     closing: dict[str, bool] = field(default_factory=dict)
 
 

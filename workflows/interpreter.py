@@ -8,6 +8,7 @@ and its visit, so a repeated activity returns what the first one did.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         CaseInput,
         CaseResult,
         DeliveryInput,
+        Heard,
         Message,
         Review,
         StepInput,
@@ -49,6 +51,7 @@ class Case:
         self._messages: list[Message] = []
         self._heard: set[int] = set()
         self._tasks: dict[str, Review | None] = {}
+        self._set_aside: set[str] = set()
         self._visits: dict[str, int] = {}
         self._outcome = ""
         self._closed = False
@@ -59,8 +62,11 @@ class Case:
         done = True
         while done and not self._closed:
             done = await self._sequence(self._case.definition["steps"])
-            if not self._closed and not (done and self._undecided()):
-                await self._close(done)
+            if not self._closed:
+                again = done and self._undecided()
+                self._messages.clear()
+                if not again:
+                    await self._close(done)
         await workflow.wait_condition(workflow.all_handlers_finished)
         status = "completed" if done else "failed"
         return CaseResult(status=status, action=str((self._decision or {}).get("action", "")))
@@ -80,10 +86,10 @@ class Case:
 
     @workflow.update(name="review")
     async def review(self, review: Review) -> bool:
-        """A person's answer to the open task."""
+        """A person's answer to the open task; False when a message came first that the person has not seen."""
         self._tasks[review.task_id] = review
         await workflow.wait_condition(lambda: review.task_id not in self._tasks)
-        return True
+        return review.task_id not in self._set_aside
 
     @review.validator
     def _review_fits(self, review: Review) -> None:
@@ -111,16 +117,18 @@ class Case:
 
     def _undecided(self) -> bool:
         """Whether a message came that no decision has looked at, say while the last one was being delivered."""
-        waiting, self._messages = self._messages, []
-        return any(message.version > self._version for message in waiting)
+        return any(message.version > self._version for message in self._messages)
+
+    def _known(self) -> Heard:
+        return Heard(decided=self._version, versions=tuple(sorted(self._heard)))
 
     async def _close(self, done: bool) -> None:
         """Close the case, unless its stream has a message that we have not heard of yet: its signal is on the way."""
         await workflow.wait_condition(workflow.all_handlers_finished)
         self._visits[CLOSE] = self._visits.get(CLOSE, 0) + 1
-        heard = {"decided": self._version, "heard": sorted(self._heard)} if done else {}
-        status = {"status": "completed" if done else "failed"}
-        self._closed = (await self._local("close_case", self._step_input(CLOSE, status | heard, {}))).closed
+        given = self._step_input(CLOSE, {"status": "completed" if done else "failed"}, {})
+        given = replace(given, heard=self._known() if done else None)
+        self._closed = (await self._local("close_case", given)).closed
 
     async def _step(self, step: Raw) -> str:
         if step["type"] == "decision":
@@ -143,7 +151,11 @@ class Case:
     async def _integrate(self, step: Raw) -> str:
         if step["executor"].get("action"):
             closing = self._closing(step)
-            self._take(await self._local("conclude", self._step_input(step["id"], step["executor"], closing)))
+            given = replace(self._step_input(step["id"], step["executor"], closing), heard=self._known())
+            outcome = await self._local("conclude", given) if not self._undecided() else None
+            if outcome is None or outcome.outcome == "message":
+                return "message"
+            self._take(outcome)
         if not self._endpoints:
             return "delivered"
         retry = step["retry"]
@@ -175,7 +187,7 @@ class Case:
         task_id = f"{self._case.case_id}:{self._case.run}:{step['id']}:{self._visits[step['id']]}"
         role = step["executor"]["role"]
         end = self._deadline(step["timeout"])
-        await self._local("open_task", self._task_input(step, task_id, role, "open", due_at=end))
+        opened = (await self._local("open_task", self._task_input(step, task_id, role, "open", due_at=end))).version
         self._tasks[task_id] = None
         alarms = [(self._deadline(escalation["at"]), escalation["to"]) for escalation in step["escalation"]]
         alarms = sorted(alarm for alarm in alarms if alarm[0] < end)
@@ -186,20 +198,19 @@ class Case:
                 break
             if to:
                 await self._local("open_task", self._task_input(step, task_id, to, f"to.{to}", due_at=end))
-        return await self._close_task(step, task_id, role, came)
-
-    async def _close_task(self, step: Raw, task_id: str, role: str, came: Review | Message | None) -> str:
         review = came if isinstance(came, Review) else None
         if review is None:
             del self._tasks[task_id]  # from here on a review is refused; one that was taken waits until it is recorded
-        closing = self._closing(step)
-        given = self._task_input(step, task_id, role, "close", review=review, closing=closing)
-        outcome = await self._local("close_task", given)
-        if review is not None:
-            del self._tasks[task_id]
-            self._take(outcome)
-            return review.action
-        return "message" if came else "timeout"
+        given = self._task_input(step, task_id, role, "close", review=review)
+        outcome = await self._local("close_task", replace(given, opened=opened, closing=self._closing(step)))
+        if review is None:
+            return "message" if came else "timeout"
+        del self._tasks[task_id]
+        if outcome.outcome == "message":
+            self._set_aside.add(task_id)
+            return "message"
+        self._take(outcome)
+        return review.action
 
     async def _wait(self, step: Raw) -> str:
         message = await self._next(self._deadline(step["timeout"]), kinds=frozenset(step["executor"]["for"]))
@@ -208,14 +219,17 @@ class Case:
     async def _next(
         self, moment: datetime, *, task_id: str = "", kinds: frozenset[str] | None = None
     ) -> Review | Message | None:
-        """The review of a task or the oldest message (of these kinds); None when neither came by `moment`.
+        """The review of a task or the oldest message; None when neither came by `moment`.
 
-        A message is taken by one step: of two that wait side by side, the other one waits on.
+        A wait takes messages of its kinds, a task those that no decision has looked at. A message is taken by one
+        step: of two that wait side by side, the other one waits on.
         """
 
+        def fits(message: Message) -> bool:
+            return message.version > self._version if kinds is None else message.kind in kinds
+
         def ready() -> Review | Message | None:
-            fitting = (message for message in self._messages if kinds is None or message.kind in kinds)
-            return self._tasks.get(task_id) or next(fitting, None)
+            return self._tasks.get(task_id) or next(filter(fits, self._messages), None)
 
         while True:
             found = ready()

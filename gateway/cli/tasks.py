@@ -97,9 +97,11 @@ async def _decide(state: Path, task: str, review: dict[str, Any]) -> None:
         client = await gateway.temporal()
         handle = client.get_workflow_handle(workflow_id(found.subject, found.run))
         try:
-            await handle.execute_update("review", review)
+            taken = await handle.execute_update("review", review, result_type=bool)
         except WorkflowUpdateFailedError as error:
             raise InvalidMessage("the task is not open any more") from error
+    if not taken:
+        raise InvalidMessage("not decided: a message joined the case meanwhile; see `gateway tasks list`")
 
 
 def running_settings(state: Path) -> Settings:

@@ -62,6 +62,9 @@ class Hands:
         now = await self.environment.get_current_time()
         self.calls.append(Call(name, command, detail, now - (self.start or now)))
 
+    def missed(self, given: StepInput) -> bool:
+        return given.heard is not None and not self.joined <= set(given.heard.versions)
+
     def outcome(self, action: str, closing: dict[str, bool]) -> StepOutcome:
         self.version += 1
         closed = not self.endpoints and closing.get(action, closing.get("*", False))
@@ -79,6 +82,8 @@ class Hands:
     @activity.defn(name="conclude")
     async def conclude(self, given: StepInput) -> StepOutcome:
         await self.note("conclude", given.command_id, given.executor["action"])
+        if self.missed(given):
+            return StepOutcome(outcome="message", version=self.version)
         return self.outcome(given.executor["action"], given.closing)
 
     @activity.defn(name="open_task")
@@ -91,13 +96,15 @@ class Hands:
     async def close_task(self, given: TaskInput) -> StepOutcome:
         action = given.review.action if given.review else ""
         await self.note("close_task", given.command_id, action)
+        if given.review and any(version > given.opened for version in self.joined):
+            return StepOutcome(outcome="message", version=self.version)
         return self.outcome(action, given.closing) if given.review else StepOutcome(outcome="closed")
 
     @activity.defn(name="close_case")
     async def close_case(self, given: StepInput) -> StepOutcome:
         await self.note("close_case", given.command_id, given.executor["status"])
-        if not self.joined <= set(given.executor.get("heard", self.joined)):
-            return StepOutcome(outcome="open", version=self.version)
+        if self.missed(given):
+            return StepOutcome(outcome="message", version=self.version)
         return StepOutcome(outcome="closed", version=self.version, closed=True)
 
     @activity.defn(name="deliver")

@@ -172,6 +172,46 @@ async def test_a_message_whose_signal_is_still_on_the_way_keeps_the_case_open(
     assert [call.command for call in hands.calls if call.name == "close_case"] == ["0.close.1", "0.close.2"]
 
 
+async def test_who_reviewed_without_a_message_that_joined_meanwhile_is_asked_again(
+    environment: WorkflowEnvironment,
+) -> None:
+    async with working(Hands(environment, ["A4"])) as hands:
+        handle = await started(hands, "stale")
+        await until(lambda: hands.task != "")
+        first = hands.task
+        hands.joined.add(9)
+        review = Review(task_id=first, reviewer="r1", action="A3")
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    assert not await handle.execute_update("review", review, result_type=bool)
+                except WorkflowUpdateFailedError:  # the task is opened a moment before the workflow knows
+                    await asyncio.sleep(0.05)
+                else:
+                    break
+        hands.joined.clear()
+        await until(lambda: hands.task != first)
+        await reviewed(handle, hands, "A1")
+        assert (await ended(handle)).action == "A1"
+    assert hands.seen("decide", "close_task") == [
+        ("decide", "A4"), ("close_task", "A3"), ("decide", "A4"), ("close_task", "A1")
+    ]  # fmt: skip
+
+
+async def test_nothing_is_concluded_while_a_message_is_on_the_way(environment: WorkflowEnvironment) -> None:
+    hands = Hands(environment, ["A4", "A1"])
+    async with working(hands):
+        handle = await started(hands, "late-message")
+        await until(lambda: hands.task != "")
+        hands.joined.add(9)
+        await told(handle, 2)  # of before the decision: no reason to wait longer
+        await environment.sleep(CLOCK + timedelta(days=31))
+        await until(lambda: ("conclude", "CT") in hands.seen())
+        hands.joined.clear()
+        assert await ended(handle) == CaseResult(status="completed", action="A1")
+    assert hands.seen("decide", "conclude") == [("decide", "A4"), ("conclude", "CT"), ("decide", "A1")]
+
+
 SIDE_BY_SIDE = """
 - id: both
   type: parallel

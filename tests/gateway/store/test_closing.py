@@ -18,7 +18,7 @@ from tests.gateway.stages.fakes import NOW
 from tests.gateway.store.test_cases import CIPHER, CONTENT, message, opening, types
 from workflows import definitions
 from workflows.activities import CaseActivities
-from workflows.inputs import StepInput
+from workflows.inputs import Heard, Review, StepInput, TaskInput
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
 
@@ -68,12 +68,13 @@ async def test_a_message_the_workflow_has_not_heard_of_keeps_the_case_open(
         tenant=tenant,
         step_id="close",
         command_id="0.close.1",
-        executor={"status": "completed", "decided": 1, "heard": []},
+        executor={"status": "completed"},
+        heard=Heard(decided=1, versions=()),
     )
-    assert (await hands.close_case(given)).outcome == "open"
+    assert (await hands.close_case(given)).outcome == "message"
     assert await types(store, tenant, opened.case_id) == ["CaseOpened", "MessageReceived"]
-    told = {"status": "completed", "decided": 1, "heard": [2]}
-    assert (await hands.close_case(replace(given, command_id="0.close.2", executor=told))).closed
+    told = replace(given, command_id="0.close.2", heard=Heard(decided=1, versions=(2,)))
+    assert (await hands.close_case(told)).closed
     assert await types(store, tenant, opened.case_id) == ["CaseOpened", "MessageReceived", "CaseClosed"]
     after = message(tenant, number=3, kind="authorization.update")
     assert (await store.open(opening(after, definition, opens=False))).outcome == "reopened"
@@ -92,3 +93,38 @@ async def test_a_case_that_failed_is_closed_in_any_case(store: CaseStore, tenant
     )
     assert (await activities(store).close_case(given)).closed
     assert (await store.load(tenant, opened.case_id)).status == "failed"
+
+
+async def test_a_review_of_who_has_not_seen_a_message_is_not_recorded(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    opened = await store.open(opening(message(tenant), definition))
+    hands = activities(store)
+    given = TaskInput(
+        case_id=opened.case_id, tenant=tenant, step_id="review", task_id="t1", role="clinician", command_id="0.review.1"
+    )
+    version = (await hands.open_task(given)).version
+    await store.open(opening(message(tenant, number=2, kind="authorization.update"), definition, opens=False))
+    review = Review(task_id="t1", reviewer="r1", action="A3", reasons=("0V",), note="criteria not met")
+    closing = replace(given, command_id="0.review.1.close", review=review, opened=version)
+    assert (await hands.close_task(closing)).outcome == "message"
+    assert (await hands.close_task(closing)).outcome == "message"
+    assert await types(store, tenant, opened.case_id) == ["CaseOpened", "TaskOpened", "MessageReceived", "TaskClosed"]
+    assert (await store.load(tenant, opened.case_id)).action == ""
+
+
+async def test_nothing_is_concluded_over_a_message(store: CaseStore, tenant: str, definition: Definition) -> None:
+    opened = await store.open(opening(message(tenant), definition))
+    await store.open(opening(message(tenant, number=2, kind="authorization.update"), definition, opens=False))
+    given = StepInput(
+        case_id=opened.case_id,
+        tenant=tenant,
+        step_id="close_unanswered",
+        command_id="0.close_unanswered.1",
+        executor={"action": "CT"},
+        heard=Heard(decided=1, versions=()),
+    )
+    assert (await activities(store).conclude(given)).outcome == "message"
+    assert await types(store, tenant, opened.case_id) == ["CaseOpened", "MessageReceived"]
+    heard = await activities(store).conclude(replace(given, heard=Heard(decided=1, versions=(2,))))
+    assert (heard.outcome, heard.closed) == ("CT", False)

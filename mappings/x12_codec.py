@@ -11,7 +11,7 @@ the answer. What has no mapping yet is parked, with its bytes: accepted, never l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
@@ -30,6 +30,10 @@ from mappings.x12_trace import KEPT, path_to
 
 WHOLE_TREES_UP_TO = 256 << 10
 """Bytes of a file up to which whole transaction sets are held while they are mapped; beyond it, unit by unit."""
+
+Withheld = Mapping[int, frozenset[int]]
+"""Units that are not to be mapped: byte offset of their ST → their numbers in the set."""
+NONE: Withheld = {}
 
 
 @dataclass(slots=True)
@@ -96,13 +100,15 @@ class X12Codec:
 
         return Reading(intakes=intakes, answer=answer, refused=not accepted, issues=tuple(issues))
 
-    def messages(self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]) -> Iterator[Intake]:
+    def messages(
+        self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport], withheld: Withheld = NONE
+    ) -> Iterator[Intake]:
         """The second pass: every message of the accepted transaction sets, in file order."""
-        for guide, message in self.units(data, reception, accepted):
+        for guide, message in self.units(data, reception, accepted, withheld):
             yield _mapped(guide, message)
 
     def units(
-        self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
+        self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport], withheld: Withheld = NONE
     ) -> Iterator[tuple[Guide, Message]]:
         """What `messages` maps, not yet mapped."""
         if len(data) <= WHOLE_TREES_UP_TO:
@@ -114,7 +120,7 @@ class X12Codec:
         for mode, wanted in passes:
             for event in read([data], self._options(mode)):
                 if isinstance(event, Unit | Transaction) and event.report.offset in wanted:
-                    yield from _messages_of(event, reception)
+                    yield from _messages_of(event, reception, withheld.get(event.report.offset, frozenset()))
 
     def _options(self, mode: Any) -> Options:
         return replace(self.options, mode=mode)
@@ -167,7 +173,9 @@ PERSON = {"270": "2000D", "271": "2000D"}
 """Loop below the unit that is a message of its own: the dependents of one subscriber are asked about separately."""
 
 
-def _messages_of(event: Unit | Transaction, reception: Reception) -> Iterator[tuple[Guide, Message]]:
+def _messages_of(
+    event: Unit | Transaction, reception: Reception, withheld: frozenset[int]
+) -> Iterator[tuple[Guide, Message]]:
     if isinstance(event, Unit):
         units = [event.loop]
     else:
@@ -175,6 +183,8 @@ def _messages_of(event: Unit | Transaction, reception: Reception) -> Iterator[tu
         units = units or [event.tree]
     first = event.ordinal if isinstance(event, Unit) else 1
     for ordinal, loop in enumerate(units, first):
+        if ordinal in withheld:
+            continue
         for part, (path, unit) in enumerate(_persons(loop, PERSON.get(event.guide.transaction, ""))):
             number = f"{ordinal}.{part}" if part else str(ordinal)
             transmission = _transmission(event.header, event.group, event.report, number)

@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 
 from adapters.x12.settings import PartnerProfile
 from adapters.x12.wire import (
+    Event,
     GroupReport,
     InterchangeHeader,
     InterchangeReport,
@@ -26,12 +28,16 @@ from adapters.x12.wire import (
     Unit,
     acknowledge,
     read,
+    split,
 )
 from adapters.x12.wire.acknowledge import groups_due, ta1_due
+from adapters.x12.wire.claim_acknowledge import Batch, acknowledge_claims, addresses, batches
 from adapters.x12.wire.duplicates import digests, repeats
 from adapters.x12.wire.ports import EnvelopeLedger, NumberAllocator
 from adapters.x12.wire.program import CodeSets
+from adapters.x12.wire.splitter import HEADER
 from adapters.x12.wire.walker import DEFAULT_EFFECTS
+from gateway.core.errors import InvalidMessage
 
 Source = Callable[[], Iterable[bytes]]
 """Opens the file's bytes anew, in chunks: it is read more than once."""
@@ -39,7 +45,7 @@ Source = Callable[[], Iterable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An acknowledgement interchange for one partner."""
+    """An acknowledgement interchange for one partner: TA1 and 999s, or 277CAs."""
 
     partner: str
     receiver: str
@@ -57,7 +63,7 @@ class Judged:
     repeated: bool = False
     """Received and settled before: nothing to publish."""
     stored: bytes | None = None
-    """The answer of then."""
+    """The answers of then, one interchange after the other."""
     first: Judged | None = None
     """The same interchange, earlier in the same file: it gets the same answer."""
 
@@ -68,18 +74,34 @@ class Judged:
                 if one.outcome != "rejected":
                     yield group, one
 
+    def claims(self) -> Iterator[TransactionReport]:
+        """The accepted 837s that a 277CA answers claim by claim."""
+        if self.partner is not None and self.partner.acknowledgements.claim:
+            yield from (one for _, one in self.accepted() if one.set_id == "837")
+
 
 @dataclass(slots=True)
 class Verdict:
     """What is to happen with a file."""
 
     tenant: str
+    received_at: datetime
     interchanges: list[Judged] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    unanswered: int = 0
+    """Interchanges whose 277CA could not be written: a person has to look."""
 
     def accepted_offsets(self) -> frozenset[int]:
         """Byte offsets of the ST segments to publish."""
         return frozenset(one.offset for judged in self.interchanges for _, one in judged.accepted())
+
+    def withheld(self) -> dict[int, frozenset[int]]:
+        """Claims that are refused one by one and not published: byte offset of the ST → their numbers in the set.
+
+        Only where a 277CA says so; a partner without one has its claims taken, as the 999 tells it.
+        """
+        accepted = (one for judged in self.interchanges for one in judged.claims())
+        return {one.offset: one.refused_units for one in accepted if one.refused_units}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +123,7 @@ class Desk:
 
     async def judge(self, source: Source, tenant: str, received_at: datetime) -> Verdict:
         """Read, check, and look for duplicates. Publishes nothing, answers nothing. Raises Unavailable."""
-        verdict = Verdict(tenant)
+        verdict = Verdict(tenant, received_at)
         reports: list[InterchangeReport] = []
         for event in read(source(), self._base(), self.options):
             if isinstance(event, Quarantined):
@@ -111,16 +133,16 @@ class Desk:
         found = digests(source(), reports)
         earlier = repeats(reports, lambda: found)
         for report, digest, first in zip(reports, found, earlier, strict=True):
-            judged = await self._judged(report, digest, verdict, received_at)
+            judged = await self._judged(report, digest, verdict)
             if first is not None and not report.faults:
                 judged.repeated, judged.first = True, verdict.interchanges[first]
             verdict.interchanges.append(judged)
         return verdict
 
-    async def settle(self, verdict: Verdict, now: datetime) -> list[Answer]:
+    async def settle(self, source: Source, verdict: Verdict, now: datetime) -> list[Answer]:
         """Call once everything accepted is durable: stores the answers and returns them. Raises Unavailable."""
-        answers = []
-        for judged in verdict.interchanges:
+        answers, claims = [], self._claims(source, verdict)
+        for at, judged in enumerate(verdict.interchanges):
             partner = judged.partner
             if partner is None:
                 continue
@@ -129,18 +151,24 @@ class Desk:
             elif judged.repeated:
                 data = judged.stored
             else:
-                data = judged.stored = await self._answer(verdict.tenant, judged, partner, now)
+                parts = [
+                    await self._answer(verdict.tenant, judged, partner, now),
+                    await self._claim_answer(verdict, judged, partner, claims.get(at, []), now),
+                ]
+                data = judged.stored = b"".join(filter(None, parts)) or None
                 if not judged.report.faults:
                     await self.ledger.finish(verdict.tenant, judged.report.header.key, judged.sha256, data)
-            if data is not None:
-                answers.append(Answer(partner.name, judged.report.header.sender, data))
+            sender = judged.report.header.sender
+            answers += [Answer(partner.name, sender, part) for part in interchanges(data or b"")]
         return answers
 
     def accepted_units(self, source: Source, verdict: Verdict) -> Iterator[Unit]:
         """The units (claims, events, subscribers) of accepted transaction sets, one by one, in constant memory."""
-        wanted = verdict.accepted_offsets()
-        for event in read(source(), self._base(), lambda header: replace(self.options(header), mode="units")):
-            if isinstance(event, Unit) and event.report.offset in wanted:
+        wanted, withheld = verdict.accepted_offsets(), verdict.withheld()
+        for event in self._units(source):
+            if not isinstance(event, Unit) or event.report.offset not in wanted:
+                continue
+            if event.ordinal not in withheld.get(event.report.offset, ()):
                 yield event
 
     def accepted_transactions(self, source: Source, verdict: Verdict) -> Iterator[Transaction]:
@@ -149,6 +177,14 @@ class Desk:
         for event in read(source(), self._base(), lambda header: replace(self.options(header), mode="trees")):
             if isinstance(event, Transaction) and event.report.offset in wanted:
                 yield event
+
+    def _units(self, source: Source) -> Iterator[Event]:
+        return read(source(), self._base(), lambda header: replace(self.options(header), mode="units"))
+
+    def _claims(self, source: Source, verdict: Verdict) -> dict[int, list[Batch]]:
+        """What is to be said of the claims of each interchange, in one more reading where there are any."""
+        owner = {one.offset: at for at, judged in enumerate(verdict.interchanges) for one in judged.claims()}
+        return batches(self._units(source), owner) if owner else {}
 
     def _base(self) -> Options:
         """Limits hold for the whole file, so the widest of all partners."""
@@ -163,7 +199,7 @@ class Desk:
         )
         return replace(base, limits=widest)
 
-    async def _judged(self, report: InterchangeReport, digest: str, verdict: Verdict, received_at: datetime) -> Judged:
+    async def _judged(self, report: InterchangeReport, digest: str, verdict: Verdict) -> Judged:
         header = report.header
         judged = Judged(report, digest, find_partner(self.partners, header))
         partner = judged.partner
@@ -175,7 +211,7 @@ class Desk:
         _served(report, partner)
         if not report.faults:
             known = await self.ledger.register(
-                verdict.tenant, header.key, digest, received_at, partner.duplicate_window_days
+                verdict.tenant, header.key, digest, verdict.received_at, partner.duplicate_window_days
             )
             if known.status == "conflict":
                 report.refuse("025", "ISA", 1, 13)
@@ -189,10 +225,25 @@ class Desk:
         groups = len(groups_due(report, policy))
         if not groups and not ta1_due(report, policy):
             return None
-        ours, theirs = report.header.receiver, report.header.sender
+        return acknowledge(report, policy, await self._numbers(tenant, report.header, groups), now)
+
+    async def _claim_answer(
+        self, verdict: Verdict, judged: Judged, partner: PartnerProfile, found: list[Batch], now: datetime
+    ) -> bytes | None:
+        if not found:
+            return None
+        numbers = await self._numbers(verdict.tenant, judged.report.header, len(addresses(found)))
+        try:
+            return acknowledge_claims(judged.report, found, partner.policy, numbers, now, verdict.received_at)
+        except InvalidMessage:
+            verdict.unanswered += 1
+            return None
+
+    async def _numbers(self, tenant: str, header: InterchangeHeader, groups: int) -> FixedNumbers:
+        ours, theirs = header.receiver, header.sender
         interchange = await self.numbers.allocate(tenant, ours, theirs, "interchange")
         group = await self.numbers.allocate(tenant, ours, theirs, "group", groups) if groups else 0
-        return acknowledge(report, policy, FixedNumbers(interchange, group), now)
+        return FixedNumbers(interchange, group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +260,12 @@ class FixedNumbers:
     def group(self, count: int) -> int:  # noqa: ARG002 - the port's signature
         """First GS06."""
         return self.first_group
+
+
+def interchanges(data: bytes) -> list[bytes]:
+    """The interchanges of what we wrote ourselves, apart."""
+    starts = [offset for kind, offset, _ in split([data]) if kind == HEADER]
+    return [data[start:stop] for start, stop in pairwise([*starts, len(data)])]
 
 
 def find_partner(partners: Sequence[PartnerProfile], header: InterchangeHeader) -> PartnerProfile | None:

@@ -52,7 +52,7 @@ class AcknowledgementSettings(_Closed):
         "requested", description="requested: when ISA14 is 1 and for refusals; refused: only for refusals"
     )
     implementation: bool = Field(True, description="send a 999 for each functional group")
-    claim: bool = Field(True, description="send a 277CA for each accepted 837")
+    claim: bool = Field(True, description="send a 277CA for each accepted 837, and do not take the claims it refuses")
     copy_values: bool = Field(False, description="IK404 repeats bad values, which may identify people")
     business_units: bool = Field(True, description="CTX names the claim or trace number of a fault")
 
@@ -90,7 +90,13 @@ class PartnerProfile(_Closed):
         """How interchanges from it are acknowledged."""
         own = self.acknowledgements
         return AckPolicy(
-            own.ta1, own.implementation, own.copy_values, own.business_units, self.separators.wire(), self.line_ends
+            own.ta1,
+            own.implementation,
+            own.claim,
+            own.copy_values,
+            own.business_units,
+            self.separators.wire(),
+            self.line_ends,
         )
 
     @property

@@ -35,6 +35,8 @@ from mappings.x12_codec import X12Codec
 
 GUIDES = {"278": "278_response", "271": "271"}
 """Guide by the transaction a request is answered with."""
+KINDS = {b"999": "999", b"277": "277CA"}
+"""What an answer file is called by its first transaction set."""
 AT_ONCE = 64
 """Produces in flight for one file: order per key is kept, the broker's round trips overlap."""
 CHUNK = 1 << 20
@@ -79,14 +81,17 @@ def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFi
 
         verdict = await own.judge(chunks, reception.tenant, reception.received_at)
         accepted = {one.offset: one for judged in verdict.interchanges for _, one in judged.accepted()}
-        messages = codec.messages(data, reception, accepted) if accepted else iter(())
+        withheld = verdict.withheld()
+        messages = codec.messages(data, reception, accepted, withheld) if accepted else iter(())
         while some := list(islice(messages, AT_ONCE)):
             await asyncio.gather(*(app.accept(intake, reception) for intake in some))
         if verdict.quarantined:
             issues = [Issue("quarantined", f"byte {one.offset}", one.reason) for one in verdict.quarantined]
             await refusals(raw, reception, issues)
             REFUSED.labels("sftp", "quarantined").inc()
-        answers = await own.settle(verdict, now())
+        answers = await own.settle(chunks, verdict, now())
+        REFUSED.labels("sftp", "claim").inc(sum(map(len, withheld.values())))
+        REFUSED.labels("sftp", "unanswered").inc(verdict.unanswered)
         return [_answer_file(answer.data) for answer in answers]
 
     return receive
@@ -96,7 +101,8 @@ def _answer_file(data: bytes) -> AnswerFile:
     """The same answer has the same name whenever it is left again: everything in it comes from its ISA."""
     parts = data[:106].split(data[3:4])
     written = datetime.strptime((parts[9] + parts[10]).decode("ascii"), "%y%m%d%H%M")  # noqa: DTZ007 - a name only
-    kind = "999" if b"ST" + data[3:4] + b"999" in data else "TA1"
+    first = re.search(re.escape(data[105:106]) + rb"\n?ST" + re.escape(data[3:4]) + rb"(\d+)", data)
+    kind = KINDS[first.group(1)] if first else "TA1"
     return AnswerFile(file_name(parts[6].decode("ascii"), kind, int(parts[13]), written), data)
 
 

@@ -28,6 +28,7 @@ from adapters.x12.wire import (
     acknowledge,
     read,
 )
+from adapters.x12.wire.claim_acknowledge import acknowledge_claims, answerable, batches
 from adapters.x12.wire.duplicates import digests, repeats
 from gateway.cli import x12_fhir
 from gateway.core.errors import MalformedMessage
@@ -182,13 +183,17 @@ def ack(
     usage: Usage = "",
     control_number: Annotated[int, typer.Option(min=1, max=999_999_999, help="First ISA13 and GS06 to use.")] = 1,
     copy_values: Annotated[bool, typer.Option(help="IK404 repeats bad values, which may identify people.")] = False,
+    claims: Annotated[
+        bool, typer.Option("--claims", help="The 277CAs of accepted 837s too, which tell of each claim.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the acknowledgement interchanges that would be sent (TA1, 999), one segment a line; nothing if none is due.
 
     One interchange answers one received interchange and names its sender only. Duplicates are not known here.
     """
-    options, policy = _options(utf8=utf8, usage=usage), AckPolicy(copy_values=copy_values, line_ends=True)
+    options = _options(utf8=utf8, usage=usage)
+    policy = AckPolicy(copy_values=copy_values, claims=claims, line_ends=True)
     numbers = _Counted(control_number)
     answers: list[dict[str, str]] = []
     for path in files:
@@ -202,14 +207,23 @@ def ack(
 def _answers(path: Path, options: Options, policy: AckPolicy, numbers: _Counted) -> list[dict[str, str]]:
     """The answers to one file; an interchange that repeats an earlier one of the file gets the same answer again."""
     reports, quarantined = _reports(path, options)
-    sent: list[bytes | None] = []
-    for report, first in zip(reports, repeats(reports, lambda: digests(_chunks(path), reports)), strict=True):
-        known = sent[first] if first is not None else acknowledge(report, policy, numbers, datetime.now(UTC))
-        sent.append(known)
+    owner = answerable(reports) if policy.claims else {}
+    told = batches(read(_chunks(path), replace(options, mode="units")), owner) if owner else {}
+    sent: list[list[bytes]] = []
+    for at, first in enumerate(repeats(reports, lambda: digests(_chunks(path), reports))):
+        report, now = reports[at], datetime.now(UTC)
+        answers = [] if first is not None else [
+            acknowledge(report, policy, numbers, now),
+            acknowledge_claims(report, told.get(at, []), policy, numbers, now, now),
+        ]  # fmt: skip
+        sent.append(sent[first] if first is not None else [one for one in answers if one])
     for left in quarantined:
         Console(stderr=True).print(f"{path}: {left.reason} at byte {left.offset}", markup=False)
-    found = zip(reports, sent, strict=True)
-    return [{"receiver": report.header.sender, "data": data.decode("latin-1")} for report, data in found if data]
+    return [
+        {"receiver": report.header.sender, "data": data.decode("latin-1")}
+        for report, answers in zip(reports, sent, strict=True)
+        for data in answers
+    ]
 
 
 @app.command(epilog="Example: gateway x12 explain answer.x12")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ import pytest
 from gateway import samples
 from gateway.cli.send import core_answer, mllp_exchange
 from gateway.infra.postgres import SYSTEM, Database
+from tests.adapters.x12.samples import claims
 from tests.e2e.running import ROOT, Gateway, wait_for
 
 PAS = "/fhir/pas/2.2.1/Claim/$submit"
@@ -102,6 +104,36 @@ def test_278_from_the_drop_gets_a_999_and_a_278_response(gateway: Gateway) -> No
     assert "HCR*A3" in response
     again = left_in_drop(gateway, sample.data, f"{sample.trace}-again.x12", 0)
     assert again == [], "the stored acknowledgement has the same name: nothing new appears"
+
+
+def dropped_claims(count: int) -> tuple[str, str]:
+    """(an 837P for the demonstration's clearinghouse, what its claim numbers begin with instead of `C`)."""
+    number, prefix = f"{uuid.uuid4().int % 999_999_999 + 1:09d}", "C" + uuid.uuid4().hex[:6].upper()
+    text = claims(count).replace("000000042", number).replace("CLM*C", f"CLM*{prefix}")
+    for old, new in (("CLINIC01", samples.SENDER), ("PLAN01", samples.RECEIVER)):
+        text = text.replace(f"{old:<15}", f"{new:<15}").replace(f"*{old}*", f"*{new}*")
+    return text, prefix
+
+
+def test_837_from_the_drop_gets_a_999_and_a_277ca_and_its_good_claims_are_taken(gateway: Gateway) -> None:
+    text, prefix = dropped_claims(3)
+    text = text.replace(f"{prefix}0000002*60*", f"{prefix}0000002*61*")
+    before = rows(gateway, COUNT_CLAIMS)[0]["n"]
+    answers = left_in_drop(gateway, text.encode(), f"{prefix}.x12", 2)
+    (implementation,) = (answer for answer in answers if "ST*999*" in answer)
+    (of_claims,) = (answer for answer in answers if "ST*277*" in answer)
+    assert "IK5*E*5" in implementation
+    verdicts = [line.split("*")[1] for line in of_claims.splitlines() if line.startswith("STC*A") and "A1" not in line]
+    assert verdicts == ["A2:20:PR", "A7:178", "A2:20:PR"]
+    (name,) = (path.name for path in (gateway.drop / "outbound").glob("*_277CA_*") if prefix in path.read_text())
+    assert prefix not in name
+    wait_for("two claims in the journal", 30, lambda: rows(gateway, COUNT_CLAIMS)[0]["n"] == before + 2)  # type: ignore[operator]
+    again = left_in_drop(gateway, text.encode(), f"{prefix}-again.x12", 0)
+    assert again == [], "the stored answers have the same names: nothing new appears"
+    assert rows(gateway, COUNT_CLAIMS)[0]["n"] == before + 2  # type: ignore[operator]
+
+
+COUNT_CLAIMS = "SELECT count(*) AS n FROM workflow.message_journal WHERE type = 'claim.submission'"
 
 
 def left_in_drop(gateway: Gateway, data: bytes, name: str, expected: int) -> list[str]:

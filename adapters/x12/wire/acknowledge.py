@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 from adapters.x12.wire.faults import Fault
 from adapters.x12.wire.header_checks import QUALIFIERS
-from adapters.x12.wire.reports import GroupReport, InterchangeReport, TransactionReport, addressable
+from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, TransactionReport, addressable
 from adapters.x12.wire.splitter import Separators
 from adapters.x12.wire.writer import Envelope, Group, join_set, wrap
 
@@ -34,6 +34,8 @@ class AckPolicy:
     """requested: when ISA14 is 1, and for every refusal; refused: only for refusals."""
     implementation: bool = True
     """Send 999s."""
+    claims: bool = True
+    """Send a 277CA for each accepted 837 (claim_acknowledge.py)."""
     copy_values: bool = False
     """IK404 repeats the bad value. Legal, but it carries data of people: off unless the partner insists."""
     business_units: bool = True
@@ -80,29 +82,40 @@ def acknowledge(report: InterchangeReport, policy: AckPolicy, numbers: Numbers, 
     by_address: dict[tuple[str, str], list[GroupReport]] = {}
     for group in groups:
         by_address.setdefault((group.receiver, group.sender), []).append(group)
-    separators = policy.separators
-    envelope = Envelope(
+    envelope = envelope_back(header, policy, numbers, len(by_address), now)
+    before = [ta1_segment(report, policy.separators)] if ta1 else []
+    answers = []
+    for address, members in by_address.items():
+        sets = [
+            join_set(list(_answer(group, policy)), "999", f"{at:04d}", VERSION, envelope)
+            for at, group in enumerate(members, 1)
+        ]
+        answers.append(Group("FA", VERSION, sets, *group_address(*address)))
+    return wrap(envelope, answers, before)
+
+
+def envelope_back(
+    header: InterchangeHeader, policy: AckPolicy, numbers: Numbers, groups: int, now: datetime
+) -> Envelope:
+    """The envelope of an answer to an interchange: its addresses turned round."""
+    return Envelope(
         sender=header.receiver,
         receiver=header.sender,
         sender_qualifier=_code(header.receiver_qualifier),
         receiver_qualifier=_code(header.sender_qualifier),
         time=now,
         interchange_number=numbers.interchange(),
-        group_number=numbers.group(len(by_address)) if by_address else 0,
+        group_number=numbers.group(groups) if groups else 0,
         usage=header.usage if header.usage in ("P", "T") else "P",
-        separators=separators,
+        separators=policy.separators,
         line_ends=policy.line_ends,
     )
-    before = [ta1_segment(report, separators)] if ta1 else []
-    answers = []
-    for (sender, receiver), members in by_address.items():
-        sets = [
-            join_set(list(_answer(group, policy)), "999", f"{at:04d}", VERSION, envelope)
-            for at, group in enumerate(members, 1)
-        ]
-        fits = all(len(name) >= 2 and addressable(name) for name in (sender, receiver))
-        answers.append(Group("FA", VERSION, sets, *((sender, receiver) if fits else ())))
-    return wrap(envelope, answers, before)
+
+
+def group_address(sender: str, receiver: str) -> tuple[str, str] | tuple[()]:
+    """GS02 and GS03 of an answer, or nothing where those of the question cannot be used: then ISA06 and ISA08 serve."""
+    fits = all(len(name) >= 2 and addressable(name) for name in (sender, receiver))
+    return (sender, receiver) if fits else ()
 
 
 def ta1_segment(report: InterchangeReport, separators: Separators) -> str:

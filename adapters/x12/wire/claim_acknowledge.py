@@ -1,22 +1,27 @@
-"""The 277CA that answers an accepted 837: every claim with its own verdict, from our own faults.
+"""The 277CA that answers the accepted 837s of an interchange: every claim with its own verdict, from our own faults.
 
 Standard: 005010X214. The 999 has accepted the transaction set; here each claim is accepted into adjudication (A2) or
-refused (A7), with counts and amounts per billing provider and in total. Category and status codes are those of
-external lists 507 and 508; the few used here are in `STATUS`, a partner's own table replaces them.
+refused (A7) for an error that left its set accepted, with counts and amounts per billing provider and in total.
+Category and status codes are those of external lists 507 and 508; the few used here are in `STATUS`.
+Memory grows by one small record per claim, not by the claims themselves.
 Not handled: service-line status (2220D); a refused line refuses its claim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from adapters.x12.wire.faults import Fault
-from adapters.x12.wire.reader import Unit
+from adapters.x12.wire.acknowledge import AckPolicy, Numbers, envelope_back, group_address
+from adapters.x12.wire.events import Event, Unit
+from adapters.x12.wire.registry import guide
+from adapters.x12.wire.reports import InterchangeReport, addressable
 from adapters.x12.wire.rules import number
 from adapters.x12.wire.tree import Loop
+from adapters.x12.wire.writer import Envelope, Group, wrap, write_set
+from gateway.core.errors import InvalidMessage
 
 Status = tuple[str, str, str]
 """(category, status, entity)."""
@@ -26,6 +31,12 @@ RECEIVED: Status = ("A1", "19", "PR")
 
 STATUS: dict[str, Status] = {"amount": ("A7", "178", ""), "identifier": ("A7", "562", "85"), "other": ("A7", "21", "")}
 """How a refusal is named: submitted charges, provider identifier, missing or invalid information."""
+
+UNKNOWN = "UNKNOWN"
+"""Where the 277CA wants an identifier that the 837 may leave out."""
+
+Address = tuple[str, str]
+"""GS02 and GS03 of an answer."""
 
 
 @dataclass(slots=True)
@@ -41,7 +52,7 @@ class Claim:
     """The clearinghouse's number (REF D9)."""
     bill_type: str = ""
     dates: str = ""
-    """CCYYMMDD or CCYYMMDD-CCYYMMDD."""
+    """CCYYMMDD or CCYYMMDD-CCYYMMDD; empty where the claim has none."""
 
     @property
     def accepted(self) -> bool:
@@ -60,66 +71,137 @@ class Provider:
     claims: list[Claim] = field(default_factory=list)
 
 
-def status_of(faults: Iterable[Fault], refusing: frozenset[int] = frozenset((3,))) -> tuple[Status, ...]:
-    """The verdict on a claim: accepted, or one status per kind of fault of the SNIP types that refuse a claim."""
+@dataclass(slots=True)
+class Batch:
+    """The claims of one accepted 837."""
+
+    offset: int
+    """Of its ST in the file."""
+    address: Address
+    """GS03 and GS02 of its group: whom the answer is from and for."""
+    submitter: tuple[str, str, str, str]
+    """NM102, NM103, NM104, NM109 of 1000A."""
+    payer: tuple[str, str]
+    """NM103 and NM109 of 1000B: what the 837 calls us."""
+    origin: str
+    """BHT03."""
+    providers: list[Provider] = field(default_factory=list)
+
+
+def status_of(unit: Unit) -> tuple[Status, ...]:
+    """The verdict on a claim: accepted, or one status per kind of error found in it or in what encloses it."""
+    if not unit.refused:
+        return (ACCEPTED,)
     found = []
-    for fault in faults:
-        if fault.snip in refusing:
+    for fault in unit.faults:
+        if fault.effect == "error":
             kind = "amount" if fault.data_element == "782" else "identifier" if fault.snip == 7 else "other"
             found.append(STATUS[kind])
-    return tuple(dict.fromkeys(found)) or (ACCEPTED,)
+    return tuple(dict.fromkeys(found)) or (STATUS["other"],)
 
 
-def acknowledge_claims(
-    units: Iterable[Unit],
-    *,
-    payer: tuple[str, str],
-    reference: str,
-    now: datetime,
-    received: datetime,
-    judge: Callable[[Unit], tuple[Status, ...]] = lambda unit: status_of(unit.faults),
-) -> Loop | None:
-    """The tree of a 277CA for the claims of one 837, for `write(guide("277CA"), …)`; None when there are no claims.
+def answerable(reports: Sequence[InterchangeReport]) -> dict[int, int]:
+    """The accepted 837s of a file: byte offset of the ST → number of its interchange."""
+    return {
+        one.offset: at
+        for at, report in enumerate(reports)
+        for _, one in report.transactions()
+        if one.set_id == "837" and one.outcome != "rejected"
+    }
 
-    `payer` is (name, identifier); `reference` our number of this acknowledgement. Memory grows by one small record
-    per claim, not by the claims themselves.
+
+def batches(events: Iterable[Event], wanted: Mapping[int, int]) -> dict[int, list[Batch]]:
+    """What 277CAs need of the claims of accepted 837s, one batch per transaction set.
+
+    `events` come from a reading in `units` mode; `wanted` is as from `answerable`.
     """
-    providers: list[Provider] = []
+    found: dict[int, list[Batch]] = {}
+    batch: Batch | None = None
     level: Loop | None = None
-    submitter, origin = ("2", "", "", ""), ""
-    for unit in units:
+    for unit in events:
+        if not isinstance(unit, Unit) or unit.report.offset not in wanted:
+            continue
         root, billing = unit.loop.up(unit.guide.transaction), unit.loop.up("2000A")
         if root is None or billing is None:
             continue
+        if batch is None or batch.offset != unit.report.offset:
+            batch, level = _batch(root, unit), None
+            found.setdefault(wanted[batch.offset], []).append(batch)
         if billing is not level:
             level = billing
-            providers.append(_provider(billing))
-            submitter, origin = _submitter(root), root.get("BHT", 3)
-        providers[-1].claims.append(_claim(unit, judge(unit)))
-    if not providers:
+            batch.providers.append(_provider(billing))
+        batch.providers[-1].claims.append(_claim(unit))
+    return found
+
+
+def addresses(found: Iterable[Batch]) -> list[Address]:
+    """The group addresses of batches: one functional group each, so that many GS06 are needed."""
+    return list(dict.fromkeys(batch.address for batch in found))
+
+
+def acknowledge_claims(
+    report: InterchangeReport,
+    found: Sequence[Batch],
+    policy: AckPolicy,
+    numbers: Numbers,
+    now: datetime,
+    received: datetime,
+) -> bytes | None:
+    """The one interchange of 277CAs that answers the accepted 837s of a received one, or None when it has none.
+
+    Raises InvalidMessage where a claim's data cannot stand in a 277CA, which takes a profile that accepts invalid
+    elements: a good 837 always has its answer.
+    """
+    header = report.header
+    if not found or not policy.claims or not addressable(header.sender) or not addressable(header.receiver):
         return None
-    return _tree(providers, submitter, origin, payer, reference, now, received)
+    plain = envelope_back(header, policy, numbers, len(addresses(found)), now)
+    try:
+        separators, groups = plain.separators, _groups(found, plain, received)
+    except InvalidMessage:  # a value may hold one of our separators; it cannot hold one of its sender's
+        separators = report.separators
+        groups = _groups(found, replace(plain, separators=separators), received)
+    return wrap(replace(plain, separators=separators), groups)
+
+
+def _groups(found: Sequence[Batch], envelope: Envelope, received: datetime) -> list[Group]:
+    own, groups = guide("277CA"), list[Group]()
+    for address in addresses(found):
+        members = [batch for batch in found if batch.address == address]
+        sets = []
+        for at, batch in enumerate(members, 1):
+            reference = f"{envelope.interchange_number:09d}{len(groups):02d}{at:04d}"
+            sets.append(write_set(own, _tree(batch, reference, envelope.time, received), at, envelope))
+        groups.append(Group(own.functional_group, own.id, sets, *group_address(*address)))
+    return groups
+
+
+def _batch(root: Loop, unit: Unit) -> Batch:
+    submitter, receiver = root.loop("1000A"), root.loop("1000B")
+    name = submitter.segment("NM1") if submitter is not None else None
+    ours = receiver.segment("NM1") if receiver is not None else None
+    return Batch(
+        unit.report.offset,
+        (unit.group.receiver, unit.group.sender),
+        (name.get(2), name.get(3), name.get(4), name.get(9)) if name else ("2", "", "", ""),
+        (ours.get(3), ours.get(9)) if ours else ("", ""),
+        root.get("BHT", 3),
+    )
 
 
 def _provider(level: Loop) -> Provider:
     loop = level.loop("2010AA")
     name = loop.segment("NM1") if loop is not None else None
     if loop is None or name is None:
-        return Provider(("2", "", ""), ("", ""))
+        return Provider(("2", UNKNOWN, ""), ("FI", UNKNOWN))
     identifier = (name.get(8), name.get(9))
     if not identifier[1]:
         tax = loop.segment("REF", "EI", "SY")
-        identifier = ("FI", tax.get(2) if tax else "")
+        identifier = ("FI", tax.get(2) if tax else UNKNOWN)
     return Provider((name.get(2), name.get(3), name.get(4)), identifier)
 
 
-def _submitter(root: Loop) -> tuple[str, str, str, str]:
-    loop = root.loop("1000A")
-    name = loop.segment("NM1") if loop is not None else None
-    return (name.get(2), name.get(3), name.get(4), name.get(9)) if name else ("2", "", "", "")
-
-
-def _claim(unit: Unit, status: tuple[Status, ...]) -> Claim:
+def _claim(unit: Unit) -> Claim:
     loop = unit.loop
     claim = loop.segment("CLM")
     trace = loop.segment("REF", "D9")
@@ -128,7 +210,7 @@ def _claim(unit: Unit, status: tuple[Status, ...]) -> Claim:
         claim.get(1) if claim else "",
         number(claim.get(2)) if claim else Decimal(0),
         _patient(loop),
-        status,
+        status_of(unit),
         trace.get(2) if trace else "",
         bill_type,
         _dates(loop),
@@ -157,35 +239,32 @@ def _dates(loop: Loop) -> str:
     return f"{min(found)}-{max(found)}" if found and min(found) != max(found) else (found[0] if found else "")
 
 
-def _tree(
-    providers: list[Provider], submitter: tuple[str, str, str, str], origin: str, payer: tuple[str, str],
-    reference: str, now: datetime, received: datetime,
-) -> Loop:  # fmt: skip
-    day = now.strftime("%Y%m%d")
+def _tree(batch: Batch, reference: str, now: datetime, received: datetime) -> Loop:
+    day, arrived = now.strftime("%Y%m%d"), received.strftime("%Y%m%d")
     tree = Loop("277")
     tree.add("BHT", "0085", "08", reference, day, now.strftime("%H%M"), "TH")
     source = tree.add_loop("2000A")
     source.add("HL", "20")
-    source.add_loop("2100A").add("NM1", "PR", "2", payer[0], "", "", "", "", "PI", payer[1])
+    source.add_loop("2100A").add("NM1", "PR", "2", batch.payer[0], "", "", "", "", "46", batch.payer[1])
     dates = source.add_loop("2200A")
     dates.add("TRN", "1", reference)
-    dates.add("DTP", "050", "D8", received.strftime("%Y%m%d"))
+    dates.add("DTP", "050", "D8", arrived)
     dates.add("DTP", "009", "D8", day)
     receiver = source.add_loop("2000B")
     receiver.add("HL", "21")
-    kind, last, first, identifier = submitter
+    kind, last, first, identifier = batch.submitter
     receiver.add_loop("2100B").add("NM1", "41", kind, last, first, "", "", "", "46", identifier)
-    everything = [claim for provider in providers for claim in provider.claims]
+    everything = [claim for provider in batch.providers for claim in provider.claims]
     totals = receiver.add_loop("2200B")
-    totals.add("TRN", "2", origin)
+    totals.add("TRN", "2", batch.origin)
     totals.add("STC", RECEIVED, day, "WQ", _amount(everything))
     _counts(totals, everything, "90", "AA")
-    for provider in providers:
-        _add_provider(receiver, provider, day)
+    for provider in batch.providers:
+        _add_provider(receiver, provider, day, arrived)
     return tree
 
 
-def _add_provider(receiver: Loop, provider: Provider, day: str) -> None:
+def _add_provider(receiver: Loop, provider: Provider, day: str, arrived: str) -> None:
     level = receiver.add_loop("2000C")
     level.add("HL", "19")
     kind, last, first = provider.name
@@ -198,7 +277,7 @@ def _add_provider(receiver: Loop, provider: Provider, day: str) -> None:
         patient = level.add_loop("2000D")
         patient.add("HL", "PT")
         name, given, member = claim.patient
-        patient.add_loop("2100D").add("NM1", "QC", "1", name, given, "", "", "", "MI", member)
+        patient.add_loop("2100D").add("NM1", "QC", "1", name, given, "", "", "", "MI", member or UNKNOWN)
         answer = patient.add_loop("2200D")
         answer.add("TRN", "2", claim.number)
         action = "WQ" if claim.accepted else "U"
@@ -208,7 +287,8 @@ def _add_provider(receiver: Loop, provider: Provider, day: str) -> None:
             answer.add("REF", "D9", claim.trace)
         if claim.bill_type:
             answer.add("REF", "BLT", claim.bill_type)
-        answer.add("DTP", "472", "RD8" if "-" in claim.dates else "D8", claim.dates)
+        # A claim without dates of service (a predetermination) is known by the day it came.
+        answer.add("DTP", "472", "RD8" if "-" in claim.dates else "D8", claim.dates or arrived)
 
 
 def _counts(loop: Loop, claims: list[Claim], accepted_unit: str, refused_unit: str) -> None:

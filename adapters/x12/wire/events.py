@@ -54,6 +54,8 @@ class Unit:
     """Its number in the transaction set, from 1."""
     faults: tuple[Fault, ...] = ()
     """What was found in it and in what introduces it."""
+    refused: bool = False
+    """It has errors that do not refuse its transaction set: a claim to be refused by a 277CA."""
 
 
 Event = InterchangeReport | Quarantined | Transaction | Unit

@@ -283,10 +283,9 @@ class _Reader:
     def _unit(self, loop: Loop) -> None:
         walker, report = self.walker, self.transaction
         if walker is not None and report is not None and self.group is not None and self.interchange is not None:
-            guide = walker.program.guide
-            self.ready.append(
-                Unit(loop, guide, self.interchange.header, self.group, report, walker.units, tuple(walker.recent))
-            )
+            guide, number = walker.program.guide, walker.units
+            place = (self.interchange.header, self.group, report)
+            self.ready.append(Unit(loop, guide, *place, number, tuple(walker.recent), number in walker.refused))
 
     def _se(self, offset: int, text: str) -> None:  # noqa: ARG002
         report = self.transaction
@@ -312,7 +311,7 @@ class _Reader:
         if walker is not None:
             walker.finish(self.position)
             report.faults = sorted(walker.faults, key=lambda fault: fault.segment_position)
-            report.units = walker.units
+            report.units, report.refused_units = walker.units, frozenset(walker.refused)
             if self.options.mode == "trees" and self.interchange is not None and self.group is not None:
                 self.ready.append(
                     Transaction(walker.tree, walker.program.guide, self.interchange.header, self.group, report)

@@ -76,6 +76,8 @@ class TransactionReport:
     faults: list[Fault] = field(default_factory=list)
     segments: int = 0
     units: int = 0
+    refused_units: frozenset[int] = frozenset()
+    """Units with errors in a set that is accepted with errors: claims that a 277CA refuses."""
     refused_above: bool = False
     """Its group or interchange is refused as a whole."""
 

@@ -42,6 +42,8 @@ class Frame:
     declared: str = ""
     """HL04 of this loop."""
     parents_child: bool = False
+    erring: bool = False
+    """Something in it has the effect `error`: what is below it is refused one by one."""
 
 
 @dataclass(slots=True)
@@ -81,6 +83,8 @@ class Walker:
         self.recent: list[Fault] = []
         """Faults since the last unit ended: those of the next one and of what introduces it."""
         self.units = 0
+        self.refused: set[int] = set()
+        """Numbers of units with an error of their own, or of what encloses them, that does not refuse the set."""
         self.tally: dict[str, Any] = {}
         """Sums that rules carry across units."""
         self.tree = Loop(guide.root.id)
@@ -192,9 +196,13 @@ class Walker:
                 self._found(finding, frame)
         if node.unit:
             self.units += 1
+            if frame.erring or any(above.erring for above in self.frames):
+                self.refused.add(self.units)
             if self.on_unit is not None:
                 self.on_unit(loop)
             self.recent.clear()
+        elif frame.erring and self.frames:
+            self.frames[-1].erring = True
         if node.transient and not self.keep and self.frames:
             above = self.frames[-1].loop
             above.items.pop()
@@ -281,6 +289,8 @@ class Walker:
         **rest: object,
     ) -> None:
         effect = effect or self.effects.get(snip, "reject")
+        if effect == "error":
+            self.frames[-1].erring = True
         kept = self.kept[effect] = self.kept.get(effect, 0) + 1
         if kept > MAX_FAULTS and len(self.recent) >= MAX_FAULTS:
             return

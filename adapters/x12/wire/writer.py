@@ -110,17 +110,19 @@ def write(guide: Guide, trees: Loop | Iterable[Loop], envelope: Envelope, *, val
     """
     if guide.read_only:
         raise UnsupportedMessage("this transaction set is read, not written", location=guide.id)
-    version = envelope.version or guide.id
-    sets = []
-    for at, tree in enumerate([trees] if isinstance(trees, Loop) else trees, 1):
-        number = f"{at:04d}"
-        st03 = "" if guide.root.first.elements[2].usage == "S" else version
-        segments = render(guide, tree, envelope.separators)
-        text = join_set(segments, guide.transaction, number, st03, envelope)
-        if validate:
-            _validate(guide, envelope.separators, number, st03, segments)
-        sets.append(text)
-    return wrap(envelope, [Group(guide.functional_group, version, sets)])
+    several = [trees] if isinstance(trees, Loop) else trees
+    sets = [write_set(guide, tree, at, envelope, validate=validate) for at, tree in enumerate(several, 1)]
+    return wrap(envelope, [Group(guide.functional_group, envelope.version or guide.id, sets)])
+
+
+def write_set(guide: Guide, tree: Loop, at: int, envelope: Envelope, *, validate: bool = True) -> str:
+    """The text of one transaction set, the `at`-th of its group, for `wrap`. Raises InvalidMessage as `write` does."""
+    number = f"{at:04d}"
+    version = "" if guide.root.first.elements[2].usage == "S" else envelope.version or guide.id
+    segments = render(guide, tree, envelope.separators)
+    if validate:
+        _validate(guide, envelope.separators, number, version, segments)
+    return join_set(segments, guide.transaction, number, version, envelope)
 
 
 def render(guide: Guide, tree: Loop, separators: Separators) -> list[str]:

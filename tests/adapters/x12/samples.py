@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from adapters.x12.wire import Envelope, Loop
+from adapters.x12.inbound import FixedNumbers
+from adapters.x12.wire import AckPolicy, Envelope, InterchangeReport, Loop, Options, read
+from adapters.x12.wire.claim_acknowledge import acknowledge_claims, answerable, batches
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 NPI = "1234567893"
@@ -43,11 +45,21 @@ DTP*472*D8*20260101~
 
 
 def claims(count: int = 2, *, head: str = CLAIM_HEAD) -> str:
-    """An 837P interchange of so many claims, one segment a line."""
+    """An 837P interchange of so many claims (C0000001 and on), one segment a line."""
     units = "".join(CLAIM_UNIT.format(level=at + 1, number=at) for at in range(1, count + 1))
     body = head + units
     segments = body[body.index("ST*") :].count("~") + 1
     return f"{body}SE*{segments}*0001~\nGE*1*42~\nIEA*1*000000042~\n"
+
+
+def claim_answers(data: bytes) -> list[bytes]:
+    """The 277CAs for all accepted 837s of a file."""
+    reports = [event for event in read([data], Options(mode="judge")) if isinstance(event, InterchangeReport)]
+    found = batches(read([data], Options(mode="units")), answerable(reports))
+    answers = (
+        acknowledge_claims(reports[at], own, AckPolicy(), FixedNumbers(1, 1), NOW, NOW) for at, own in found.items()
+    )
+    return [answer for answer in answers if answer is not None]
 
 
 def envelope(**changes: object) -> Envelope:

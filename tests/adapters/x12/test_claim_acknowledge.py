@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from adapters.x12.wire import Options, Transaction, Unit, guide, read, write
-from adapters.x12.wire.claim_acknowledge import acknowledge_claims, status_of
-from tests.adapters.x12.samples import NOW, claims, envelope
+from dataclasses import replace
+
+from adapters.x12.inbound import FixedNumbers
+from adapters.x12.wire import AckPolicy, InterchangeReport, Options, Separators, Transaction, read
+from adapters.x12.wire.claim_acknowledge import acknowledge_claims, answerable, batches
+from adapters.x12.wire.walker import DEFAULT_EFFECTS
+from tests.adapters.x12.samples import NOW, claims
+
+PLAIN, OPTIONS = AckPolicy(), Options(mode="judge")
 
 
-def answer(text: str) -> Transaction:
-    units = (event for event in read([text.encode()], Options(mode="units")) if isinstance(event, Unit))
-    tree = acknowledge_claims(units, payer=("TESTPLAN", "TP1"), reference="ACK1", now=NOW, received=NOW)
-    assert tree is not None
-    data = write(guide("277CA"), tree, envelope())
+def answer(text: str, policy: AckPolicy = PLAIN, options: Options = OPTIONS) -> Transaction:
+    """The 277CA for an interchange of one 837, read again."""
+    (report,) = (one for one in read([text.encode()], options) if isinstance(one, InterchangeReport))
+    found = batches(read([text.encode()], replace(options, mode="units")), answerable([report]))
+    data = acknowledge_claims(report, found[0], policy, FixedNumbers(7, 8), NOW, NOW)
+    assert data is not None
     (transaction,) = (event for event in read([data]) if isinstance(event, Transaction))
     assert transaction.report.outcome == "accepted"
+    assert (transaction.header.sender, transaction.header.receiver) == ("PLAN01", "CLINIC01")
+    assert (transaction.group.group, transaction.group.version) == ("HN", "005010X214")
     return transaction
 
 
@@ -53,12 +62,45 @@ def test_dates_span_the_lines_and_patients_are_named() -> None:
     assert claim.parent.loop("2100D").get("NM1", 3) == "ZZTEST1"
 
 
-def test_which_edits_refuse_a_claim_is_a_choice() -> None:
-    text = claims(1).replace("1234567893", "1234567890")
-    (unit,) = (event for event in read([text.encode()], Options(mode="units")) if isinstance(event, Unit))
-    assert status_of(unit.faults) == (("A2", "20", "PR"),)
-    assert status_of(unit.faults, frozenset({3, 7})) == (("A7", "562", "85"),)
+def test_which_edits_refuse_a_claim_is_the_partners_choice() -> None:
+    text = claims(2).replace("1234567893", "1234567890")
+    assert [status for _, status, _ in statuses(answer(text))] == ["A2", "A2"]
+    strict = replace(OPTIONS, effects={**DEFAULT_EFFECTS, 7: "error"})
+    found = answer(text, options=strict)
+    assert [status for _, status, _ in statuses(found)] == ["A7", "A7"], "the billing provider's fault is every claim's"
+    assert next(found.tree.descendants("2200D")).get("STC", 1, 2) == "562"
+    lenient = replace(OPTIONS, effects={**DEFAULT_EFFECTS, 3: "report"})
+    unbalanced = claims(1).replace("C0000001*60*", "C0000001*61*")
+    assert [status for _, status, _ in statuses(answer(unbalanced, options=lenient))] == ["A2"]
 
 
-def test_without_claims_there_is_nothing_to_answer() -> None:
-    assert acknowledge_claims([], payer=("P", "1"), reference="R", now=NOW, received=NOW) is None
+def test_every_billing_provider_has_its_own_counts() -> None:
+    text = claims(2)
+    start, second = text.index("HL*1*"), text.index("HL*3*1*22*0~")
+    third = text[start : text.index("HL*2*1*22")].replace("HL*1**20", "HL*3**20").replace("1234567893", "1992999999")
+    moved = text[second:].replace("HL*3*1*22*0~", "HL*4*3*22*0~", 1).replace("SE*41*", "SE*46*")
+    found = answer(text[:second] + third + moved)
+    providers = list(found.tree.descendants("2000C"))
+    assert [one.loop("2100C").get("NM1", 9) for one in providers] == ["1234567893", "1992999999"]
+    assert [next(one.descendants("2200C")).segment("QTY", "QA").get(2) for one in providers] == ["1", "1"]
+
+
+def test_what_an_837_may_leave_out_is_filled_in() -> None:
+    text = claims(1).replace("NM1*85*2*TESTCLINIC*****XX*1234567893~", "NM1*85*2*TESTCLINIC~")
+    provider = next(answer(text).tree.descendants("2100C"))
+    assert (provider.get("NM1", 8), provider.get("NM1", 9)) == ("FI", "123456780")
+
+
+def test_a_value_with_one_of_our_separators_makes_us_use_the_senders() -> None:
+    text = claims(1).replace("*M0000001~", "*M|00001~")
+    found = answer(text, AckPolicy(separators=Separators("|", ">", "^", "~")))
+    assert next(found.tree.descendants("2100D")).get("NM1", 9) == "M|00001"
+    plain = answer(claims(1), AckPolicy(separators=Separators("|", ">", "^", "~")))
+    assert next(plain.tree.walk())[1].separators.element == "|"
+
+
+def test_without_claims_or_by_policy_there_is_no_answer() -> None:
+    (report,) = (event for event in read([claims(1).encode()]) if isinstance(event, InterchangeReport))
+    found = batches(read([claims(1).encode()], Options(mode="units")), answerable([report]))[0]
+    assert acknowledge_claims(report, [], AckPolicy(), FixedNumbers(1, 1), NOW, NOW) is None
+    assert acknowledge_claims(report, found, AckPolicy(claims=False), FixedNumbers(1, 1), NOW, NOW) is None

@@ -72,6 +72,26 @@ def test_ack_writes_one_segment_a_line_and_only_what_is_due(good: Path, bad: Pat
     assert run("ack", own).stdout == ""
 
 
+def test_ack_tells_of_each_claim_where_asked(good: Path, tmp_path: Path) -> None:
+    whole = run("ack", "--claims", good).stdout
+    assert (
+        whole.splitlines()[: len(run("ack", good).stdout.splitlines())][3:] == run("ack", good).stdout.splitlines()[3:]
+    )
+    assert [line for line in whole.splitlines() if line.startswith("ST*")] == [
+        "ST*999*0001*005010X231A1~",
+        "ST*277*0001*005010X214~",
+    ]
+    bad = tmp_path / "unbalanced.x12"
+    bad.write_text(claims(2).replace("C0000002*60*", "C0000002*61*"))
+    lines = run("ack", "--claims", bad).stdout.splitlines()
+    assert sum(line.startswith("STC*A2:20:PR*") for line in lines) == 1
+    assert sum(line.startswith("STC*A7:178*") for line in lines) == 1
+    twice = tmp_path / "twice.x12"
+    twice.write_text(claims(1) + claims(1))
+    answers = run("ack", "--claims", twice).stdout
+    assert answers[: len(answers) // 2] == answers[len(answers) // 2 :]
+
+
 def test_one_number_twice_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "twice.x12"
     path.write_text(claims(1) + claims(1))

@@ -21,7 +21,7 @@ from adapters.x12.wire import (
     split,
     write,
 )
-from tests.adapters.x12.samples import NOW, envelope
+from tests.adapters.x12.samples import NOW, claim_answers, envelope
 
 OUTSIDE = os.environ.get("GATEWAY_OUTSIDE_DATA", "")
 ROOT = Path(OUTSIDE) / "x12"
@@ -87,6 +87,13 @@ def test_each_interchange_ends_in_exactly_one_way(path: Path) -> None:
                 assert acknowledge(own, AckPolicy(), FixedNumbers(1, 1), NOW) is None
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_each_accepted_837_has_its_277ca(path: Path) -> None:
+    for answer in claim_answers(path.read_bytes()):
+        (own,) = (one for one in read([answer]) if isinstance(one, InterchangeReport))
+        assert own.outcome == "accepted"
+
+
 def manifest() -> dict[str, list[dict[str, str]]]:
     return (
         json.loads((ROOT / "derived" / "MANIFEST.json").read_text()) if OUTSIDE else {"837P_mutations": [], "278": []}
@@ -97,6 +104,10 @@ def manifest() -> dict[str, list[dict[str, str]]]:
 def test_each_mutation_gets_its_acknowledgement(row: dict[str, str]) -> None:
     data = (ROOT / "derived" / row["file"]).read_bytes()
     (report,) = (event for event in read([data], Options(mode="judge")) if isinstance(event, InterchangeReport))
+    of_claims = b"".join(claim_answers(data)).decode()
+    assert bool(of_claims) == (report.outcome != "rejected")
+    if "m32" in row["file"]:
+        assert of_claims.count("~STC*A7:178*") == 1
     answer = (acknowledge(report, AckPolicy(), FixedNumbers(1, 1), NOW) or b"").decode().split("~")
     refusal, body = EXPECTED[row["file"][15:18]]
     if refusal:

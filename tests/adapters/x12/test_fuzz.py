@@ -19,7 +19,7 @@ from adapters.x12.wire import (
     read,
     write,
 )
-from tests.adapters.x12.samples import NOW, claims, envelope, remittance, review_request, review_response
+from tests.adapters.x12.samples import NOW, claim_answers, claims, envelope, remittance, review_request, review_response
 
 COUNT = int(os.environ.get("GATEWAY_FUZZ", "400"))
 SEEDS = [
@@ -79,6 +79,8 @@ def test_every_mutation_ends_in_exactly_one_way() -> None:
         for event in read([data]):
             if isinstance(event, Transaction) and event.report.outcome == "accepted":
                 assert write(event.guide, event.tree, envelope())
+        for answer in claim_answers(data):
+            assert judged(*(one for one in read([answer]) if isinstance(one, InterchangeReport))) == "accepted"
     assert set(ends) >= {"accepted", "TA1", "999", "quarantine"}
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.x12.wire import InterchangeReport, read
 from gateway.core.envelope import Raw
 from gateway.core.errors import MessageConflict, Unavailable
 from mappings import x12_codec
@@ -44,6 +45,17 @@ def test_both_ways_of_reading_give_the_same_messages(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(x12_codec, "WHOLE_TREES_UP_TO", limit)
         found.append([(one.natural_key, one.raw.sha256, one.reply, one.facts) for one in read_bytes(CLAIMS).intakes])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["units", "trees"])
+def test_claims_that_a_277ca_refuses_are_not_mapped(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(x12_codec, "WHOLE_TREES_UP_TO", limit)
+    data = many(4)
+    ((_, one),) = (
+        pair for event in read([data]) if isinstance(event, InterchangeReport) for pair in event.transactions()
+    )
+    kept = X12Codec().messages(data, RECEPTION, {one.offset: one}, {one.offset: frozenset((2, 4))})
+    assert [intake.facts["request.traceNumber"] for intake in kept] == ["N000000", "N000002"]
 
 
 def test_answers_by_what_happened() -> None:

@@ -23,6 +23,8 @@ MAX_NODES = 2_000
 MAX_RULES = 20_000
 MAX_VALUE_SET = 100_000
 """Codes in one value set: ICD-10-CM as a whole fits."""
+MAX_CONDITION_TEXT = 100_000
+"""Characters of one condition: MAX_NODES with a sentence each."""
 MAX_TEXT = 1_000_000
 """Characters of one rule file."""
 MAX_RECORDS = 10_000

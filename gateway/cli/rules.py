@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gateway.cli.rules_codes import app as codes_app
 from gateway.cli.rules_dmn import app as dmn_app
 from gateway.cli.rules_files import catalogue, folder_files, load, read_json, scenarios_of
 from gateway.cli.rules_publish import register as register_publish
@@ -28,6 +29,7 @@ from gateway.rules.proving.mutation import mutation_run, score
 from gateway.rules.proving.scenarios import run_all
 
 app = typer.Typer(no_args_is_help=True, help="Medical policy: check it, test it, explain it, release it.")
+app.add_typer(codes_app, name="codes")
 app.add_typer(dmn_app, name="dmn")
 register(app)
 register_publish(app)

@@ -366,7 +366,8 @@ def _under(scope: Scope, left: Operand, values: frozenset[Any]) -> Test:
     """Code hierarchy by prefix, with or without the dot (ICD-10-CM: E11 covers E11.9 and E119)."""
     assert isinstance(left, Fact)  # noqa: S101 - the check has looked
     raw, _ = raw_of(scope, left.path)
-    prefixes = tuple(str(value).replace(".", "") for value in sorted(values, key=str))
+    prefixes = frozenset(str(value).replace(".", "") for value in values)
+    lengths = sorted({len(prefix) for prefix in prefixes})
 
     def under(facts: Record, this: Record, record: Record) -> Truth:
         value = raw(facts, this, record)
@@ -374,6 +375,7 @@ def _under(scope: Scope, left: Operand, values: frozenset[Any]) -> Test:
         known_codes = [code for code in codes if code.__class__ is str]
         if not known_codes:
             return None
-        return any(code.replace(".", "").startswith(prefixes) for code in known_codes)
+        bare = [code.replace(".", "") for code in known_codes]
+        return any(code[:length] in prefixes for code in bare for length in lengths if length <= len(code))
 
     return under

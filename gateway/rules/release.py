@@ -55,6 +55,7 @@ def release(ruleset: RuleSet, catalogue: Catalogue) -> Release:
     document = write_ruleset(ruleset)
     lock = {f"rule {rule['id']} v{rule['version']}": digest(rule) for rule in document["rules"]}
     lock |= {f"valueSet {name} v{each['version']}": digest(each) for name, each in document["valueSets"].items()}
+    lock |= {f"origin of {name}": each.origin for name, each in ruleset.value_sets.items() if each.origin}
     lock["catalogue"] = digest(meaning_used(ruleset, extended))
     lock["engine"] = ENGINE
     scope = Scope(extended, ruleset.value_sets, ruleset.zone)

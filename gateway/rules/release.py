@@ -17,8 +17,9 @@ import orjson
 from gateway.rules.catalogue import Catalogue
 from gateway.rules.check import check_condition, check_ruleset, raise_issues
 from gateway.rules.combine import passes_on, strength
+from gateway.rules.direct import Record, Test
 from gateway.rules.documents import write_condition, write_ruleset
-from gateway.rules.leaves import Record, Scope, Test
+from gateway.rules.leaves import Scope
 from gateway.rules.model import Condition, RuleSet, Truth
 from gateway.rules.program import Program, compile_condition_tree, compile_rules
 

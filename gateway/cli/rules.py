@@ -19,6 +19,7 @@ from gateway.cli.rules_codes import app as codes_app
 from gateway.cli.rules_dmn import app as dmn_app
 from gateway.cli.rules_files import catalogue, folder_files, load, read_json, scenarios_of
 from gateway.cli.rules_publish import register as register_publish
+from gateway.cli.rules_recorded import register as register_recorded
 from gateway.cli.rules_release import register
 from gateway.core.errors import ConfigurationError
 from gateway.rules.engine import Reviewer, evaluate
@@ -33,6 +34,7 @@ app.add_typer(codes_app, name="codes")
 app.add_typer(dmn_app, name="dmn")
 register(app)
 register_publish(app)
+register_recorded(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 RuleSetArgument = Annotated[str, typer.Argument(help="A rule set folder, or the name of a shipped template.")]

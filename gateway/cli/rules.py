@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gateway.cli.rules_codes import app as codes_app
 from gateway.cli.rules_dmn import app as dmn_app
 from gateway.cli.rules_files import catalogue, folder_files, load, read_json, scenarios_of
 from gateway.cli.rules_publish import register as register_publish
+from gateway.cli.rules_recorded import register as register_recorded
 from gateway.cli.rules_release import register
 from gateway.core.errors import ConfigurationError
 from gateway.rules.engine import Reviewer, evaluate
@@ -28,9 +30,11 @@ from gateway.rules.proving.mutation import mutation_run, score
 from gateway.rules.proving.scenarios import run_all
 
 app = typer.Typer(no_args_is_help=True, help="Medical policy: check it, test it, explain it, release it.")
+app.add_typer(codes_app, name="codes")
 app.add_typer(dmn_app, name="dmn")
 register(app)
 register_publish(app)
+register_recorded(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 RuleSetArgument = Annotated[str, typer.Argument(help="A rule set folder, or the name of a shipped template.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gateway.cli.rules_files import catalogue, folder_files, load, read_bytes, read_json
+from gateway.cli.rules_recorded import STATE, State, Tenant, recorded_cases
 from gateway.core.errors import ConfigurationError
 from gateway.rules.diff import diff as diff_rulesets
 from gateway.rules.dmn.exchange import read_table_of, write_model
@@ -50,16 +51,29 @@ def shadow(
     before: Before,
     after: After,
     cases: Annotated[
-        Path, typer.Option("--cases", exists=True, help="A folder of fact files (JSON), or one JSON list.")
-    ],
+        Path | None, typer.Option("--cases", exists=True, help="A folder of fact files (JSON), or one JSON list.")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Take the decisions the running gateway has recorded of this rule set.")
+    ] = False,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Recorded since this day; 90 days when absent.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many, the newest.")] = 10_000,
+    tenant: Tenant = "demo",
+    state: State = STATE,
     as_json: Json = False,
 ) -> None:
     """What the candidate would have decided otherwise on recorded cases, with the reasons of both.
 
-    A case is a facts object, or {id, facts, asOf}. Example: gateway rules shadow imaging new-imaging --cases recorded/
+    Cases are files (each a facts object, or {id, facts, asOf}) or, with --recorded, what the running gateway decided.
+    Example: gateway rules shadow imaging new-imaging --cases recorded/
     """
     current, candidate = load(before), load(after)
-    found = list(_cases(cases))
+    if recorded is (cases is not None):
+        raise ConfigurationError("either --cases or --recorded says what to run on")
+    begin = since.date() if since else datetime.now(UTC).date() - timedelta(days=90)
+    found = list(_cases(cases)) if cases else recorded_cases(state, tenant, current.ruleset.id, begin, limit)
     count, differences = shadow_run(
         current, candidate, track(found, description="cases", console=Console(stderr=True), transient=True)
     )

@@ -76,6 +76,9 @@ def _value_sets(before: RuleSet, after: RuleSet) -> Iterator[Change]:
             for word, codes in (("without", gone), ("with", come))
             if codes
         )
+        origins = (old.origin if old else "", new.origin if new else "")
+        if origins[0] != origins[1]:
+            text = f"{text}; from {words(*origins)}".removeprefix("; ")
         yield Change(f"value set {name}", how, text or "its description")
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from gateway.core.errors import InvalidMessage, LimitExceeded
 from gateway.rules.calendar import day_in_zone, day_of, shift
 from gateway.rules.combine import OPEN, Combined, combine
+from gateway.rules.direct import Record
 from gateway.rules.documents.writing import write_number
-from gateway.rules.leaves import Record
 from gateway.rules.missing import Missing, missing_of_rule
 from gateway.rules.model import ADVERSE, Action, Duration, Rule, Truth
 from gateway.rules.program import Plan
@@ -212,10 +212,9 @@ def _changes(action: Action) -> dict[str, Any]:
 
 def _requested(release: Release, facts: Record, trace: LineTrace, joined: Combined) -> tuple[Missing, ...]:
     found: dict[tuple[str, str], Missing] = {}
-    position = {leaf: index for index, leaf in enumerate(trace.plan.leaves)} if joined.open_rules else {}
     for index in joined.open_rules:
         rule = trace.plan.rules[index]
-        for each in missing_of_rule(release.program.scope, rule, facts, trace.this, trace.results, position):
+        for each in missing_of_rule(release.program.scope, rule, facts, trace.this, trace.results, trace.plan.position):
             found.setdefault((each.fact, each.concept), each)
     if joined.winner is not None and joined.action.type == "request_info":
         for path in joined.action.request:

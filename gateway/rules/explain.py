@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from gateway.rules.direct import Record
 from gateway.rules.engine import LineTrace, Outcome
 from gateway.rules.kleene import negate
 from gateway.rules.language.printer import print_condition
-from gateway.rules.leaves import Record, Scope, getter_of, raw_of
+from gateway.rules.leaves import Scope, getter_of, raw_of
 from gateway.rules.model import (
     AllOf,
     AnyOf,
@@ -30,7 +31,7 @@ from gateway.rules.model import (
     Within,
     leaves,
 )
-from gateway.rules.program import compile_condition_tree, required_codes
+from gateway.rules.program import Program, required_codes
 from gateway.rules.quantified import records_of
 from gateway.rules.release import Release
 
@@ -85,16 +86,13 @@ def explain(release: Release, facts: Record, outcome: Outcome) -> list[RuleRepor
     """Every rule on every line, in the order of the strategy; pure, from the same facts the outcome was made of."""
     day = date.fromisoformat(outcome.record.as_of)
     return [
-        _report(release.program.scope, rule, facts, line, day)
-        for line in outcome.trace
-        for rule in release.program.rules
+        _report(release.program, rule, facts, line, day) for line in outcome.trace for rule in release.program.rules
     ]
 
 
-def _report(scope: Scope, rule: Rule, facts: Record, line: LineTrace, day: date) -> RuleReport:
-    results: dict[Leaf, Truth] = {}
-    for leaf in leaves(rule.condition):
-        results[leaf] = compile_condition_tree(scope, leaf)(facts, line.this, line.this)
+def _report(program: Program, rule: Rule, facts: Record, line: LineTrace, day: date) -> RuleReport:
+    scope = program.scope
+    results = {leaf: program.test(leaf)(facts, line.this, line.this) for leaf in leaves(rule.condition)}
     truth = value_of(rule.condition, results)
     status = STATUS[truth]
     if not rule.applies_on(day):

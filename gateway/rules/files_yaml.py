@@ -43,10 +43,12 @@ class _PlainLoader(yaml.SafeLoader):
         super().fetch_flow_collection_start(token_class)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [key.value for key, _ in node.value]
-        doubled = {key for key in keys if keys.count(key) > 1} if len(keys) < 10_000 else {}
-        if doubled:
-            raise ConfigurationError("the same key twice", location=_mark(node))
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name in seen:
+                raise ConfigurationError("the same key twice", location=_mark(key))
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway.rules import calendar, units
 from gateway.rules.catalogue import Catalogue, FactEntry
+from gateway.rules.direct import NUMBERS, TOP_NUMBER, Record, Test
 from gateway.rules.kleene import both, either, negate
 from gateway.rules.model import (
     Choice,
@@ -37,15 +38,12 @@ from gateway.rules.model import (
     Within,
 )
 
-Record = Mapping[str, Any]
-Test = Callable[[Record, Record, Record], Truth]
 Getter = Callable[[Record, Record, Record], Any]
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
 _ENDS: tuple[Comparison, Comparison] = ("ge", "le")
-NUMBERS = frozenset({int, float, Decimal})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +80,34 @@ def raw_of(scope: Scope, path: str) -> tuple[Getter, FactEntry]:
     return (lambda facts, this, record: record.get(key)), entry
 
 
-def typed(getter: Getter, kind: str, zone: str) -> Getter:
-    """The value when it has the catalogue's type, else None; dates and instants become days."""
-    if kind in ("date", "dateTime"):
+def typed(scope: Scope, path: str) -> tuple[Getter, str]:
+    """The value when it has the catalogue's type, else None, and the type; dates and instants become days."""
+    getter, entry = raw_of(scope, path)
+    key, zone, top = entry.key, scope.zone, not entry.list
+    if entry.type in ("date", "dateTime"):
+
+        def top_day(facts: Record, this: Record, record: Record) -> date | None:
+            value = facts.get(key)
+            return calendar.day_of(value, zone) if value.__class__ is str else None
 
         def day(facts: Record, this: Record, record: Record) -> date | None:
             value = getter(facts, this, record)
             return calendar.day_of(value, zone) if value.__class__ is str else None
 
-        return day
-    classes = NUMBERS if kind == "number" else frozenset({bool if kind == "boolean" else str})
+        return top_day if top else day, entry.type
+    classes = NUMBERS if entry.type == "number" else frozenset({bool if entry.type == "boolean" else str})
 
     def checked(facts: Record, this: Record, record: Record) -> Any:
         value = getter(facts, this, record)
         return value if value.__class__ in classes else None
 
-    return checked
+    return checked, entry.type
 
 
 def getter_of(scope: Scope, operand: Operand) -> tuple[Getter, str]:
     """The value of any operand and its type (number, string, boolean, date, dateTime)."""
     if isinstance(operand, Fact):
-        raw, entry = raw_of(scope, operand.path)
-        return typed(raw, entry.type, scope.zone), entry.type
+        return typed(scope, operand.path)
     if isinstance(operand, Literal):
         value = plain(operand.value) if isinstance(operand.value, Decimal) else operand.value
         return (lambda facts, this, record: value), operand.type
@@ -199,12 +202,24 @@ def compare(scope: Scope, leaf: Compare) -> Test:
             return _one_of(scope, leaf.left, frozenset({leaf.right.value}), leaf.operator == "eq")
         if entry.type == "number":
             return _number(scope, leaf, entry)
+        if entry.type == "boolean" and leaf.operator in ("eq", "ne"):
+            return _flag(scope, leaf.left.path, (leaf.right.value is True) is (leaf.operator == "eq"))
     if _kind(scope, leaf.left) == _kind(scope, leaf.right) == "dateTime":
         return _ordered(_instant(scope, leaf.left), _instant(scope, leaf.right), _ORDER[leaf.operator])
     left, right = getter_of(scope, leaf.left)[0], getter_of(scope, leaf.right)[0]
     if isinstance(leaf.left, Total | Plus) or isinstance(leaf.right, Total | Plus):
         left, right = exactly(left), exactly(right)
     return _ordered(left, right, _ORDER[leaf.operator])
+
+
+def _flag(scope: Scope, path: str, wanted: bool) -> Test:
+    getter, entry = raw_of(scope, path)
+    key = entry.key
+    if not entry.list:
+        return lambda facts, this, record: value is wanted if (value := facts.get(key)).__class__ is bool else None
+    return lambda facts, this, record: (
+        value is wanted if (value := getter(facts, this, record)).__class__ is bool else None
+    )
 
 
 def _kind(scope: Scope, operand: Operand) -> str:
@@ -247,13 +262,7 @@ def _number(scope: Scope, leaf: Compare, entry: FactEntry) -> Test:
     limit = plain(number)
     getter, _ = raw_of(scope, leaf.left.path)
     if not entry.list:
-        key = entry.key
-
-        def fact(facts: Record, this: Record, record: Record) -> Truth:
-            value = facts.get(key)
-            return order(value, limit) if value.__class__ in NUMBERS else None
-
-        return fact
+        return TOP_NUMBER[leaf.operator](entry.key, limit)
 
     def field(facts: Record, this: Record, record: Record) -> Truth:
         value = getter(facts, this, record)
@@ -366,7 +375,8 @@ def _under(scope: Scope, left: Operand, values: frozenset[Any]) -> Test:
     """Code hierarchy by prefix, with or without the dot (ICD-10-CM: E11 covers E11.9 and E119)."""
     assert isinstance(left, Fact)  # noqa: S101 - the check has looked
     raw, _ = raw_of(scope, left.path)
-    prefixes = tuple(str(value).replace(".", "") for value in sorted(values, key=str))
+    prefixes = frozenset(str(value).replace(".", "") for value in values)
+    lengths = sorted({len(prefix) for prefix in prefixes})
 
     def under(facts: Record, this: Record, record: Record) -> Truth:
         value = raw(facts, this, record)
@@ -374,6 +384,7 @@ def _under(scope: Scope, left: Operand, values: frozenset[Any]) -> Test:
         known_codes = [code for code in codes if code.__class__ is str]
         if not known_codes:
             return None
-        return any(code.replace(".", "").startswith(prefixes) for code in known_codes)
+        bare = [code.replace(".", "") for code in known_codes]
+        return any(code[:length] in prefixes for code in bare for length in lengths if length <= len(code))
 
     return under

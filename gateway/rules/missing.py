@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.rules.catalogue import ListEntry
-from gateway.rules.leaves import Record, Scope, getter_of, raw_of
+from gateway.rules.direct import Record
+from gateway.rules.leaves import Scope, getter_of, raw_of
 from gateway.rules.model import (
     AllOf,
     AnyOf,

@@ -23,6 +23,8 @@ MAX_NODES = 2_000
 MAX_RULES = 20_000
 MAX_VALUE_SET = 100_000
 """Codes in one value set: ICD-10-CM as a whole fits."""
+MAX_CONDITION_TEXT = 100_000
+"""Characters of one condition: MAX_NODES with a sentence each."""
 MAX_TEXT = 1_000_000
 """Characters of one rule file."""
 MAX_RECORDS = 10_000
@@ -275,6 +277,19 @@ class ValueSet:
     question: str = ""
     loinc: str = ""
     source: str = ""
+    file_hash: str = ""
+    """Of the published file the codes were taken from: `sha256:…`."""
+    effective: date | None = None
+    expiration: date | None = None
+    """The days the publisher gives the list for; the end is exclusive."""
+
+    @property
+    def origin(self) -> str:
+        """Where a set that was taken from a file comes from, in one line; empty for one that was written."""
+        if not self.file_hash:
+            return ""
+        days = f"{self.effective or '…'} to {self.expiration or '…'}"
+        return f"{self.system} {self.version}, {days}, {self.file_hash}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from operator import itemgetter
 
+from gateway.rules.direct import Record, Test
 from gateway.rules.kleene import negate
-from gateway.rules.leaves import Record, Scope, Test, compare, known, within
+from gateway.rules.leaves import Scope, compare, known, within
 from gateway.rules.model import (
     AllOf,
     AnyOf,
@@ -106,6 +107,8 @@ class Plan:
     joined: tuple[Joined, ...]
     leaves: tuple[Leaf, ...]
     tests: tuple[Test, ...]
+    position: Mapping[Leaf, int]
+    """Where a leaf stands among the results."""
 
     def run(self, facts: Record, this: Record) -> tuple[list[Truth], list[Truth]]:
         """Every leaf result and every rule result."""
@@ -150,6 +153,7 @@ class Program:
             tuple(join(rule.condition, position) for rule in rules),
             found,
             tuple(self.test(leaf) for leaf in found),
+            position,
         )
 
     def test(self, leaf: Leaf) -> Test:

@@ -13,8 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.core.errors import LimitExceeded
+from gateway.rules.direct import NUMBERS, Record, Test
 from gateway.rules.kleene import both, either, negate
-from gateway.rules.leaves import NUMBERS, Record, Scope, Test, exact, getter_of, within
+from gateway.rules.leaves import Scope, exact, getter_of, within
 from gateway.rules.model import MAX_RECORDS, Fact, Quantified, Total, Truth, Window, Within
 
 Member = Callable[[Record, Record, Record], Truth]
@@ -27,7 +28,10 @@ def records_of(facts: Record, name: str) -> list[Record]:
         return []
     if len(found) > MAX_RECORDS:
         raise LimitExceeded(f"more than {MAX_RECORDS} records", location=name)
-    return [record for record in found if isinstance(record, dict)]
+    for record in found:
+        if not isinstance(record, dict):
+            return [record for record in found if isinstance(record, dict)]
+    return found
 
 
 def member_of(scope: Scope, list_name: str, concept: str, window: Window | None) -> Member:
@@ -55,6 +59,9 @@ def member_of(scope: Scope, list_name: str, concept: str, window: Window | None)
 
 def quantified(scope: Scope, leaf: Quantified, test: Test | None) -> Test:
     """The quantifier as one leaf. `test` is its compiled inner condition."""
+    if leaf.quantifier in ("any", "no"):
+        some = _of_concept(scope, leaf) or _some(scope, leaf, test)
+        return some if leaf.quantifier == "any" else lambda facts, this, record: negate(some(facts, this, record))
     name, other = leaf.list, leaf.other
     member = member_of(scope, name, leaf.concept, leaf.window)
     complete = scope.catalogue.lists[name].complete
@@ -77,14 +84,54 @@ def quantified(scope: Scope, leaf: Quantified, test: Test | None) -> Test:
     return quantify
 
 
+def _some(scope: Scope, leaf: Quantified, test: Test | None) -> Test:
+    """Whether any record in question passes: done at the first that certainly does."""
+    name, other = leaf.list, leaf.other
+    member = member_of(scope, name, leaf.concept, leaf.window)
+    complete = scope.catalogue.lists[name].complete
+
+    def some(facts: Record, this: Record, record: Record) -> Truth:
+        records = records_of(facts, name)
+        in_question = unknown = False
+        for each in records:
+            if other and each is this:
+                continue
+            belongs = member(facts, this, each)
+            if belongs is False:
+                continue
+            in_question = True
+            truth = True if test is None else test(facts, this, each)
+            if truth and belongs:
+                return True
+            unknown = unknown or truth is not False
+        return None if unknown or not (in_question or (complete and records)) else False
+
+    return some
+
+
+def _of_concept(scope: Scope, leaf: Quantified) -> Test | None:
+    """`any diagnosis "hypoxemia"`, the commonest quantifier: a look into a set for each; None for another shape."""
+    name, entry = leaf.list, scope.catalogue.lists[leaf.list]
+    if leaf.test is not None or leaf.window is not None or leaf.other or not leaf.concept:
+        return None
+    if entry.concept is None or entry.concept.type != "string":
+        return None
+    codes, key, complete = scope.codes(leaf.concept), entry.concept.key, entry.complete
+
+    def of_concept(facts: Record, this: Record, record: Record) -> Truth:
+        unknown, records = False, records_of(facts, name)
+        for each in records:
+            code = each.get(key)
+            if code.__class__ is not str:
+                unknown = True
+            elif code in codes:
+                return True
+        return None if unknown or not (complete and records) else False
+
+    return of_concept
+
+
 Found = list[tuple[Truth, Truth, Record]]
-
-
-def _any(found: Found, _count: int) -> Truth:
-    result: Truth = False
-    for belongs, truth, _ in found:
-        result = either(result, both(belongs, truth))
-    return result
 
 
 def _every(found: Found, _count: int) -> Truth:
@@ -113,9 +160,7 @@ def _exactly(found: Found, count: int) -> Truth:
 
 
 _DECIDERS: dict[str, Callable[[Found, int], Truth]] = {
-    "any": _any,
     "every": _every,
-    "no": lambda found, count: negate(_any(found, count)),
     "at least": _at_least,
     "at most": _at_most,
     "exactly": _exactly,

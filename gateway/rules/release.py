@@ -17,8 +17,9 @@ import orjson
 from gateway.rules.catalogue import Catalogue
 from gateway.rules.check import check_condition, check_ruleset, raise_issues
 from gateway.rules.combine import passes_on, strength
+from gateway.rules.direct import Record, Test
 from gateway.rules.documents import write_condition, write_ruleset
-from gateway.rules.leaves import Record, Scope, Test
+from gateway.rules.leaves import Scope
 from gateway.rules.model import Condition, RuleSet, Truth
 from gateway.rules.program import Program, compile_condition_tree, compile_rules
 
@@ -55,6 +56,7 @@ def release(ruleset: RuleSet, catalogue: Catalogue) -> Release:
     document = write_ruleset(ruleset)
     lock = {f"rule {rule['id']} v{rule['version']}": digest(rule) for rule in document["rules"]}
     lock |= {f"valueSet {name} v{each['version']}": digest(each) for name, each in document["valueSets"].items()}
+    lock |= {f"origin of {name}": each.origin for name, each in ruleset.value_sets.items() if each.origin}
     lock["catalogue"] = digest(meaning_used(ruleset, extended))
     lock["engine"] = ENGINE
     scope = Scope(extended, ruleset.value_sets, ruleset.zone)

@@ -46,6 +46,12 @@ class PostgresRules:
                 await _keep(connection, tenant, version, new=version.version not in known)
             return changed
 
+    async def of_release(self, tenant: str, release_hash: str) -> Version | None:
+        """The version with a release hash, retired or not; None when the store never had it."""
+        async with self.database.transaction(tenant) as connection:
+            row = await connection.fetchrow(SQL.by_release, tenant, release_hash)
+        return _version(row) if row is not None else None
+
     async def active(self, known: Iterable[str] = ()) -> Sequence[tuple[str, Version]]:
         """Every active version with its tenant; the content is empty where its hash is among `known`."""
         async with self.database.transaction(SYSTEM) as connection:

@@ -1,6 +1,6 @@
 """Boxed expressions as FEEL nodes.
 
-Standard: DMN 1.5, 8 (decision tables) and 10.2.2 (boxed expressions).
+Standard: DMN 1.5, 8 (decision tables) and 10.2.1 (boxed expressions).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Item definitions: what a value must be to bear a type, with allowed values. What does not conform is null.
 
-Standard: DMN 1.5, 7.3.2 and 10.3.2.9.4 (a list of one becomes its element where a single value is wanted).
+Standard: DMN 1.5, 7.3.3 (item definitions) and 10.3.2.9.4 (a list of one is its element where one value is wanted).
 """
 
 from __future__ import annotations

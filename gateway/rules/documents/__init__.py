@@ -16,7 +16,8 @@ of a fact; a right side that is not a plain value is one of these too. `read` an
 
 from __future__ import annotations
 
-from gateway.rules.documents.reading import read_condition, read_rule, read_ruleset, read_value_set
+from gateway.rules.documents.reading import read_condition, read_rule
+from gateway.rules.documents.rulesets import read_ruleset, read_value_set
 from gateway.rules.documents.writing import write_condition, write_rule, write_ruleset, write_value_set
 
 __all__ = [

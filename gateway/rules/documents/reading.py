@@ -29,12 +29,10 @@ from gateway.rules.model import (
     Plus,
     Quantified,
     Rule,
-    RuleSet,
     SetName,
     Shifted,
     Span,
     Total,
-    ValueSet,
     Window,
     Within,
 )
@@ -323,71 +321,19 @@ def read_rule(value: object, location: str = "rule") -> Rule:
         action=read_action(body.get("action"), f"{where}.action"),
         version=integer(body.get("version", 1), f"{where}.version"),
         priority=integer(body.get("priority", 0), f"{where}.priority"),
-        effective=_optional(body, "effectiveDate", day, where),
-        expiration=_optional(body, "expirationDate", day, where),
+        effective=optional(body, "effectiveDate", day, where),
+        expiration=optional(body, "expirationDate", day, where),
         author=text(body.get("author", ""), where, 100),
         source=text(body.get("source", ""), where, 300),
         notifications=tuple(_notification(each, f"{where}.notifications[{i}]") for i, each in enumerate(notices)),
     )
 
 
-def _optional(body: Mapping[str, Any], key: str, read: Callable[[object, str], date], location: str) -> date | None:
+def optional(body: Mapping[str, Any], key: str, read: Callable[[object, str], date], location: str) -> date | None:
+    """A date that may be absent."""
     return read(body[key], f"{location}.{key}") if body.get(key) is not None else None
 
 
 def _notification(value: object, location: str) -> Notification:
     body = mapping(value, location, frozenset({"to", "template"}))
     return Notification(identifier(body.get("to"), location), text(body.get("template"), location, 64))
-
-
-def read_value_set(name: str, value: object, location: str = "valueSets") -> ValueSet:
-    """A value set: a list of codes, or `{codes, version, title, system, unit, question, loinc, source}`."""
-    where = f"{location}.{name}"
-    body = mapping({"codes": value} if isinstance(value, list) else value, where, frozenset(
-        {"codes", "version", "title", "system", "unit", "question", "loinc", "source"}
-    ))  # fmt: skip
-    codes = sequence(body.get("codes"), where)
-    if len(codes) > model.MAX_VALUE_SET:
-        raise fail(f"more than {model.MAX_VALUE_SET} codes", where)
-    extra = {
-        key: text(str(body[key]), where, 500)
-        for key in ("version", "title", "system", "unit", "question", "loinc", "source")
-        if key in body
-    }
-    return ValueSet(
-        name=identifier(name, where), codes=frozenset(text(str(code), where, 64) for code in codes), **extra
-    )
-
-
-_RULESET = frozenset(
-    {"id", "version", "name", "combine", "order", "automaticDenials", "default", "asOf", "zone", "effectiveDate",
-     "expirationDate", "facts", "valueSets", "rules", "citation"}
-)  # fmt: skip
-
-
-def read_ruleset(value: object, location: str = "ruleset") -> RuleSet:
-    """A whole rule set document."""
-    body = mapping(value, location, _RULESET)
-    rules = sequence(body.get("rules", []), f"{location}.rules")
-    if len(rules) > model.MAX_RULES:
-        raise fail(f"more than {model.MAX_RULES} rules", f"{location}.rules")
-    sets = mapping(body.get("valueSets", {}), f"{location}.valueSets")
-    default = {"default": read_action(body["default"], f"{location}.default")} if "default" in body else {}
-    denials = sequence(body.get("automaticDenials", []), location)
-    return RuleSet(
-        id=identifier(body.get("id"), f"{location}.id"),
-        version=integer(body.get("version", 1), f"{location}.version"),
-        name=text(body.get("name", ""), f"{location}.name", 200),
-        combine=one_of(body.get("combine", "staged"), model.STRATEGIES, f"{location}.combine"),
-        order=tuple(identifier(each, f"{location}.order") for each in sequence(body.get("order", []), location)),
-        automatic_denials=tuple(one_of(each, model.CATEGORIES, f"{location}.automaticDenials") for each in denials),
-        as_of=text(body.get("asOf", "request.receivedAt"), location, 120),
-        zone=text(body.get("zone", "UTC"), location, 64),
-        value_sets={name: read_value_set(name, each) for name, each in sets.items()},
-        facts=mapping(body.get("facts", {}), f"{location}.facts"),
-        effective=_optional(body, "effectiveDate", day, location),
-        expiration=_optional(body, "expirationDate", day, location),
-        citation=text(body.get("citation", ""), location, 300),
-        rules=tuple(read_rule(each, f"{location}.rules[{index}]") for index, each in enumerate(rules)),
-        **default,
-    )

@@ -192,6 +192,12 @@ def write_value_set(value_set: ValueSet) -> Document:
     for name in ("title", "system", "unit", "question", "loinc", "source"):
         if getattr(value_set, name):
             document[name] = getattr(value_set, name)
+    if value_set.file_hash:
+        document["fileHash"] = value_set.file_hash
+    if value_set.effective is not None:
+        document["effectiveDate"] = value_set.effective.isoformat()
+    if value_set.expiration is not None:
+        document["expirationDate"] = value_set.expiration.isoformat()
     return document
 
 

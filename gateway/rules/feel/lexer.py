@@ -1,6 +1,6 @@
 """The words of FEEL, cut by one expression without nested repetition: linear in the text.
 
-Standard: DMN 1.5, 10.3.1.2 (lexical rules). Limits: 20,000 characters.
+Standard: DMN 1.5, 10.3.1.2 and 10.3.1.4 (tokens, names, white space). Limits: 20,000 characters.
 """
 
 from __future__ import annotations

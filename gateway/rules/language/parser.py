@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gateway.core.errors import ConfigurationError
 from gateway.rules.catalogue import Catalogue, ListEntry
 from gateway.rules.language.header import read_rule
 from gateway.rules.language.reader import DURATIONS, KEYWORDS, Reader
 from gateway.rules.model import (
+    MAX_CONDITION_TEXT,
     MAX_RULES,
     AllOf,
     AnyOf,
@@ -46,6 +48,8 @@ _COUNTED: tuple[Quantifier, ...] = ("at least", "at most", "exactly")
 
 def parse_condition(text: str, catalogue: Catalogue) -> Condition:
     """One condition. Raises ConfigurationError with line, column and a suggestion."""
+    if len(text) > MAX_CONDITION_TEXT:
+        raise ConfigurationError(f"more than {MAX_CONDITION_TEXT} characters", location="line 1 column 1")
     reader = Reader(text, catalogue)
     found = condition(reader)
     if reader.token.kind != "end":

@@ -15,6 +15,7 @@ import csv
 import io
 import re
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import openpyxl
@@ -146,20 +147,23 @@ def write_xlsx(table: Table) -> bytes:
 
 def read_xlsx(data: bytes) -> Table:
     """Inverse of `write_xlsx`, first sheet. Raises ConfigurationError for a formula or a bomb."""
+    rows = sheet_rows(data, rows=MAX_ROWS + 3, columns=MAX_COLUMNS + 20, unpacked=MAX_UNPACKED)
+    return from_grid([[unshield(cell) for cell in row] for row in rows])
+
+
+def sheet_rows(data: bytes, *, rows: int, columns: int, unpacked: int) -> Iterator[list[str]]:
+    """The first sheet's rows as texts. Raises ConfigurationError for a formula, a bomb, or what is no workbook."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
+            if sum(entry.file_size for entry in archive.infolist()) > unpacked:
                 raise ConfigurationError("the workbook unpacks to too much")
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True)
-        sheet = book.worksheets[0]
-        grid: Grid = []
-        for row in sheet.iter_rows(max_row=MAX_ROWS + 3, max_col=MAX_COLUMNS + 20):
+        for number, row in enumerate(book.worksheets[0].iter_rows(max_row=rows, max_col=columns), 1):
             if any(cell.data_type == "f" for cell in row):
-                raise ConfigurationError("a formula in a cell", location=f"row {len(grid) + 1}")
-            grid.append([unshield(_plain(cell.value)) for cell in row])
+                raise ConfigurationError("a formula in a cell", location=f"row {number}")
+            yield [_plain(cell.value) for cell in row]
     except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError) as error:
         raise ConfigurationError("not an XLSX workbook") from error
-    return from_grid(grid)
 
 
 def _plain(value: Any) -> str:

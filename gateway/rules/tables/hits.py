@@ -1,7 +1,7 @@
 """Hit policies: from the outputs of the rows that match to the answer of the table.
 
-Standard: DMN 1.5, 8.2.8. U one row at most; A any of equal outputs; P the output that stands first in the output's list
-of values; F the first row; R all in row order; O all in the order of the output values; C all, or their sum (C+),
+Standard: DMN 1.5, 8.2.10. U one row at most; A any of equal outputs; P the output that stands first in the output's
+list of values; F the first row; R all in row order; O all in the order of the output values; C all, or their sum (C+),
 minimum (C<), maximum (C>) or number (C#). What the standard calls an error is null.
 """
 

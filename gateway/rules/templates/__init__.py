@@ -2,6 +2,7 @@
 
 `load("demo", catalogue)` gives a release. Templates are starting points: a payer copies one, sets its own codes and
 dates, and releases it as its own. Codes under licence (CPT) are never here: such sets hold made-up codes to replace.
+What no public source gives (a reason of list 886, the plan's own document) says "to be set by the policy owner".
 """
 
 from __future__ import annotations

@@ -30,3 +30,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
 SELECT tenant, ruleset, version, CASE WHEN hash = ANY ($1::text[]) THEN '' ELSE content END AS content, hash, release_hash, state,
        author, approver, effective, expiration, activated_at, retired_at, earlier
   FROM workflow.rule_releases WHERE state = 'active' ORDER BY tenant, ruleset, version;
+
+-- name: by_release
+-- The version whose release has a hash, whatever its state.
+SELECT * FROM workflow.rule_releases WHERE tenant = $1 AND release_hash = $2 ORDER BY ruleset, version LIMIT 1;

@@ -6,6 +6,8 @@ import builtins
 import os
 import socket
 import subprocess
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -22,6 +24,22 @@ from gateway.rules.release import release
 from tests.gateway.rules.synthetic import policy, request
 
 DEEP = 10_000
+SECONDS = 0.1
+"""Of one core, for a refusal."""
+
+
+def refused(work: Callable[[], object]) -> ConfigurationError:
+    """The error of a refusal that came in time; the fastest of three attempts counts: the machine may be busy."""
+    fastest = float("inf")
+    for _ in range(3):
+        start = time.process_time()
+        with pytest.raises(ConfigurationError) as caught:
+            work()
+        fastest = min(fastest, time.process_time() - start)
+        if fastest < SECONDS:
+            break
+    assert fastest < SECONDS
+    return caught.value
 
 
 def nested(depth):
@@ -36,6 +54,7 @@ HOSTILE_TEXTS = {
     "deep not": "not " * DEEP + "age is 1",
     "many parts": " and ".join(["age is 1"] * 5000),
     "a megabyte": "age is 1 and " * 100_000 + "age is 1",
+    "all that a rule file may hold": "age is 1 and " * 76_000 + "age is 1",
     "dunder": "age.__class__ is 1",
     "call": "__import__ is 1",
     "unfinished string": 'age is "' + "\\" * 100_000,
@@ -47,10 +66,9 @@ HOSTILE_TEXTS = {
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS.keys())
 def test_hostile_text_is_refused_with_its_place(catalogue, text):
-    with pytest.raises(ConfigurationError) as caught:
-        compile_condition(text, catalogue)
-    assert caught.value.location
-    assert len(str(caught.value)) < 500
+    error = refused(lambda: compile_condition(text, catalogue))
+    assert error.location
+    assert len(str(error)) < 500
 
 
 HOSTILE_DOCUMENTS = {
@@ -73,8 +91,7 @@ def test_hostile_documents_are_refused(catalogue, document):
     def save():
         return release(read_ruleset({"id": "hostile", "rules": rules}), catalogue)
 
-    with pytest.raises(ConfigurationError):
-        save()
+    refused(save)
 
 
 def test_the_check_itself_does_not_recurse(catalogue):
@@ -92,14 +109,21 @@ HOSTILE_YAML = {
     "object": b"!!python/object/apply:os.system ['true']",
     "depth": b"[" * DEEP,
     "doubled key": b"a: 1\na: 2\n",
+    "doubled key among many": b"".join(b"k%d: 1\n" % number for number in (*range(500), 0)),
     "not utf-8": b"\xff\xfe\x00",
 }
 
 
 @pytest.mark.parametrize("data", HOSTILE_YAML.values(), ids=HOSTILE_YAML.keys())
 def test_hostile_yaml_is_refused(data):
-    with pytest.raises(ConfigurationError):
-        read_yaml(data)
+    refused(lambda: read_yaml(data))
+
+
+def test_no_number_of_keys_hides_a_doubled_one():
+    """Ten thousand keys were once too many to compare."""
+    keys = b"".join(b"k%d: 1\n" % number for number in (*range(11_000), 0))
+    with pytest.raises(ConfigurationError, match="same key twice"):
+        read_yaml(keys)
 
 
 HOSTILE_XML = {
@@ -116,8 +140,7 @@ HOSTILE_XML = {
 
 @pytest.mark.parametrize("data", HOSTILE_XML.values(), ids=HOSTILE_XML.keys())
 def test_hostile_models_are_refused(data):
-    with pytest.raises(ConfigurationError):
-        read_model(data)
+    refused(lambda: read_model(data))
 
 
 RUNAWAY = {

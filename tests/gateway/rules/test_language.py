@@ -80,6 +80,7 @@ def test_wrong_units_types_and_sets_are_refused_at_save(catalogue, text, expecte
     with pytest.raises(ConfigurationError) as caught:
         compile_condition(text, catalogue)
     assert any(expected in issue.text for issue in caught.value.issues), [each.text for each in caught.value.issues]
+    assert all(issue.location for issue in caught.value.issues)
 
 
 def test_conditions_of_workflows_and_routes_are_three_valued(catalogue):

@@ -1,0 +1,89 @@
+"""Decisions of rules as they were recorded: the record, and the facts of the case as they stood at that moment.
+
+The facts come from the events before the decision. Which of a case's messages they joined, and how, is told by the
+record: only facts with its hash are given out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gateway.core.errors import ConfigurationError
+from gateway.core.ports import Cipher
+from gateway.infra.postgres import Connection, Database, Queries
+from gateway.rules.record import facts_hash
+from gateway.store import events
+from gateway.store.cases import joined_context
+
+SQL = Queries(Path(__file__).parent / "sql" / "recorded.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedDecision:
+    """One decision of rules. `facts` are as protected as the case."""
+
+    case_id: str
+    version: int
+    record: dict[str, Any]
+    facts: dict[str, Any]
+
+
+async def of_case(database: Database, cipher: Cipher, tenant: str, case_id: str) -> list[RecordedDecision]:
+    """The decisions of one case that rules made, oldest first. Raises LookupError when there is no such case."""
+    async with database.transaction(tenant) as connection:
+        return await _of_case(connection, cipher, case_id)
+
+
+async def since(
+    database: Database, cipher: Cipher, tenant: str, ruleset: str, moment: datetime, limit: int
+) -> list[RecordedDecision]:
+    """The newest `limit` decisions of a rule set (by its id) since a moment, oldest first."""
+    found: list[RecordedDecision] = []
+    async with database.transaction(tenant) as connection:
+        for row in await connection.fetch(SQL.decided_since, tenant, moment):
+            decisions = await _of_case(connection, cipher, str(row["workflow_id"]))
+            found.extend(each for each in reversed(decisions) if each.record["ruleset"] == ruleset)
+            if len(found) >= limit:
+                break
+    return sorted(found[:limit], key=lambda each: str(each.record["decidedAt"]))
+
+
+async def _of_case(connection: Connection, cipher: Cipher, case_id: str) -> list[RecordedDecision]:
+    stream = await events.stream(connection, cipher, str(uuid.UUID(case_id)))
+    if not stream:
+        raise LookupError(case_id)
+    found = []
+    for event in stream:
+        record = event.sealed["decision"].get("record") if event.type == "DecisionMade" and event.sealed else None
+        if record:
+            facts = _facts(stream, event.version, record["factsHash"])
+            found.append(RecordedDecision(case_id=case_id, version=event.version, record=record, facts=facts))
+    return found
+
+
+def _facts(stream: Sequence[events.StoredEvent], version: int, wanted: str) -> dict[str, Any]:
+    for facts in _readings([event for event in stream if event.version < version]):
+        if facts_hash(facts) == wanted:
+            return facts
+    raise ConfigurationError("the stored events do not give the facts of this decision", location=f"version {version}")
+
+
+def _readings(before: Sequence[events.StoredEvent]) -> Iterator[dict[str, Any]]:
+    """The facts as the messages give them: laid over one another in turn, or joined as the case joins them."""
+    opened = next((event for event in before if event.type == "CaseOpened"), None)
+    if opened is None or opened.sealed is None:
+        return
+    context = {"type": opened.data["type"], "facts": opened.sealed["facts"]}
+    received = [event.sealed for event in before if event.type == "MessageReceived" and event.sealed]
+    for message in received:
+        context = joined_context(context, message)
+    laid = dict(context["facts"])
+    for message in received:
+        laid |= message["facts"]
+    yield laid
+    yield context["facts"]

@@ -6,7 +6,7 @@ execution did.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from gateway.infra.postgres import Connection
 from gateway.infra.telemetry import DECISIONS, span
 from gateway.stages.decide import APPROVED, PENDED, Policy, Verdict, as_json, decide, from_json
 from gateway.stages.deliver import DeliverStage, Letter
+from gateway.stages.revise import Told, refusal
 from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
 from workflows.inputs import DeliveryInput, StepInput, StepOutcome, TaskInput
@@ -50,8 +51,9 @@ class CaseActivities:
             if known is not None:
                 return _outcome(case, known)
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
-                facts = await self._facts(connection, case)
-                verdict = self.policy(
+                stream = await self._stream(connection, case)
+                facts = _facts(case, stream)
+                verdict = refusal(_told(stream), facts) or self.policy(
                     facts,
                     ruleset=given.executor["ruleset"],
                     tenant=case.tenant,
@@ -66,7 +68,7 @@ class CaseActivities:
         async with self._command(given) as (connection, case, known):
             if known is not None:
                 return _outcome(case, known)
-            facts = await self._facts(connection, case)
+            facts = _facts(case, await self._stream(connection, case))
             verdict = Verdict(items=_same_for_all(facts, given.executor["action"]))
             return await self._record(connection, case, verdict, facts, given)
 
@@ -113,7 +115,7 @@ class CaseActivities:
                 command_id=given.command_id,
                 closing=given.closing,
             )
-            facts = await self._facts(connection, case)
+            facts = _facts(case, await self._stream(connection, case))
             review = given.review
             verdict = Verdict(
                 items=_same_for_all(facts, review.action, tuple(review.reasons), review.note),
@@ -177,14 +179,9 @@ class CaseActivities:
                 await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id),
             )
 
-    async def _facts(self, connection: Connection, case: Case) -> dict[str, Any]:
-        """The facts of the opening message, overlaid by those of every later one."""
-        facts: dict[str, Any] = dict(case.context["facts"])
-        if case.version > 1:
-            for event in await events.stream(connection, self.cases.cipher, case.id):
-                if event.type == "MessageReceived" and event.sealed:
-                    facts |= event.sealed["facts"]
-        return facts
+    async def _stream(self, connection: Connection, case: Case) -> Sequence[events.StoredEvent]:
+        """What happened to the case since it was opened; a new one is spared the question."""
+        return await events.stream(connection, self.cases.cipher, case.id) if case.version > 1 else ()
 
     async def _record(
         self,
@@ -231,6 +228,26 @@ class CaseActivities:
         return StepOutcome(
             outcome=outcome, version=decision.version, decision=as_json(decision), endpoints=endpoints, closed=closed
         )
+
+
+def _facts(case: Case, stream: Sequence[events.StoredEvent]) -> dict[str, Any]:
+    """The facts of the opening message, overlaid by those of every later one."""
+    facts: dict[str, Any] = dict(case.context["facts"])
+    for event in stream:
+        if event.type == "MessageReceived" and event.sealed:
+            facts |= event.sealed["facts"]
+    return facts
+
+
+def _told(stream: Sequence[events.StoredEvent]) -> list[Told]:
+    """The messages and decisions of a case, oldest first."""
+    told = []
+    for event in stream:
+        if event.type in ("CaseOpened", "MessageReceived"):
+            told.append(Told(message=event.data["type"]))
+        elif event.type == "DecisionMade" and event.sealed:
+            told.append(Told(decision=from_json(event.sealed["decision"])))
+    return told
 
 
 def _outcome(case: Case, known: events.StoredEvent) -> StepOutcome:

@@ -39,8 +39,13 @@ def _own_numbers(item: Element, identity: str) -> None:
             row["valueString"] += identity[:8]
 
 
-def update(before: Element, scheme: str, *, cancel: int = 0, add: str = "", certification: str = "") -> Element:
-    """The next version: all items as they were, one of them withdrawn, one added; the prior Claim is included."""
+def update(
+    before: Element, scheme: str, *, cancel: int = 0, add: str = "", certification: str = "", number: str = ""
+) -> Element:
+    """The next version: all items as they were, one of them withdrawn, one added; the prior Claim is included.
+
+    `certification` stands on the whole Claim (UM02), and so does the `number` of an authorization (REF*BB).
+    """
     bundle = copy.deepcopy(before)
     bundle["entry"] = [e for e in bundle["entry"] if e["resource"]["resourceType"] != "Claim"]
     bundle["identifier"]["value"] = f"U{uuid.uuid4().hex}"
@@ -66,6 +71,8 @@ def update(before: Element, scheme: str, *, cancel: int = 0, add: str = "", cert
     if certification:
         code = {"url": terms.CERTIFICATION_TYPE, "valueCodeableConcept": samples.x12("1322", certification)}
         claim["extension"].append(code)
+    if number:
+        claim["extension"].append({"url": terms.AUTHORIZATION_NUMBER, "valueString": number})
     full_url = f"urn:uuid:{identity}" if scheme == "urn" else f"{samples.BASES['http']}Claim/{identity}"
     bundle["entry"] = [{"fullUrl": full_url, "resource": claim}, prior, *bundle["entry"]]
     return bundle

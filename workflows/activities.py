@@ -24,6 +24,7 @@ from gateway.stages.deliver import DeliverStage, Letter
 from gateway.stages.revise import Told, refusal
 from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
+from mappings.pas_metrics import decided_lines
 from workflows.inputs import DeliveryInput, StepInput, StepOutcome, TaskInput
 
 WaysBack = Callable[[Connection, Case, str], Awaitable[tuple[str, ...]]]
@@ -200,7 +201,7 @@ class CaseActivities:
             type="DecisionMade",
             data={
                 "action": decision.action,
-                "items": [{"sequence": item.sequence, "action": item.action} for item in decision.items],
+                "items": decided_lines(facts, decision),
                 "errors": [error.get("code", "") for error in decision.errors],
                 "release": decision.record.get("release", ""),
                 "humanReviewed": decision.human_reviewed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from adapters.fhir import wire
 from tests.conformance import traversal
 from tests.e2e.pas import inquire, request, response, submit, update
 from tests.e2e.running import Gateway
-from tests.e2e.test_protocols import DECISIONS
+from tests.e2e.test_protocols import DECISIONS, command
 from tests.mappings.fhir.test_response import actions_of, found_paths
 
 Element = dict[str, Any]
@@ -70,3 +72,17 @@ def test_an_inquiry_gives_the_answer_as_it_stands(gateway: Gateway) -> None:
     assert actions_of(response(found)["item"]) == ["A1"]
     sent, got = (traversal.read(wire.serialize(bundle)) for bundle in (asked, found))
     assert list(traversal.problems(sent, got)) == []
+
+
+@pytest.mark.usefixtures("session")
+def test_the_public_metrics_count_the_session(gateway: Gateway) -> None:
+    shown = command(gateway, "metrics", "pas", "--year", str(datetime.now(UTC).year), "--json")
+    assert shown.returncode == 0, shown.stderr
+    (found,) = json.loads(shown.stdout)
+    assert found["tenant"] == "demo"
+    counts = found["counts"]
+    # Four actions that determine, on two lines each, by both address styles; urgent all of them (UM06 U).
+    assert counts["expedited_approved"] >= 12
+    assert counts["expedited_denied"] >= 4
+    assert {"X1001", "X1002", "X1003", "X1004"} <= set(found["services"])
+    assert found["figures"]["expedited-mean-hours"] < 1

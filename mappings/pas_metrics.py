@@ -1,76 +1,33 @@
-"""Per-item event facts for the CMS-0057-F public metrics and the guide's PASMetricData (informative).
+"""What the event log keeps of each decided line for the public metrics of CMS-0057-F. Codes only: no PHI.
 
-The nine CMS metrics need, per decided item: standard or expedited, approved or denied, whether on appeal, whether the
-time was extended, and the hours from our receipt to the determination. AAA rejections, cancelled and not-required
-items, and contact-payer answers are no determinations.
+Standard or expedited, and when it was received, the case's first event says; the time of the decision is the event's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from gateway.core.ports import Decision
-from mappings.review_actions import ACTIONS
 
 APPEALS = frozenset({"1", "2"})
 """UM02: appeal, immediate and standard."""
-DETERMINATIONS = {"A1": "approved", "A2": "approved", "A6": "approved", "A3": "denied"}
-"""Review actions that are determinations in the public metrics' sense (partial and modified count as approved)."""
+DRUG_SYSTEMS = frozenset({"http://hl7.org/fhir/sid/ndc", "http://www.nlm.nih.gov/research/umls/rxnorm"})
+DRUG_LETTER = "J"
+"""HCPCS level II: drugs other than oral ones. The metrics exclude drugs of any kind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemEvent:
-    """One state of one item: a row of the per-item event log. Codes, times and ids only: no PHI."""
-
-    case_id: str
-    item: int
-    version: int
-    state: str
-    """State word of review_actions.py: approved, denied, pended …; `unknown` for codes outside its table."""
-    determination: str
-    """`approved`, `denied` or "" (not a determination)."""
-    action: str
-    reasons: tuple[str, ...]
-    priority: str
-    priority_rule: str
-    appeal: bool
-    extended: bool
-    human_reviewed: bool
-    service_code: str
-    received_at: datetime
-    decided_at: datetime
-    hours: float
-    """From receipt to this event."""
-
-
-def item_events(
-    facts: dict[str, Any], decision: Decision, received_at: datetime, *, extended: bool = False
-) -> tuple[ItemEvent, ...]:
-    """The event rows of one decision; none for a business rejection (it is not a decision)."""
-    if decision.errors and not decision.items:
-        return ()
+def decided_lines(facts: dict[str, Any], decision: Decision) -> list[dict[str, Any]]:
+    """A row for each decided line: sequence, action, service code; `appeal` and `drug` where they are so."""
     services = {row.get("sequence"): row for row in facts.get("services", [])}
-    certification = str(facts.get("request.certificationType", ""))
-    return tuple(
-        ItemEvent(
-            case_id=decision.case_id,
-            item=item.sequence,
-            version=decision.version,
-            state=ACTIONS[item.action].state if item.action in ACTIONS else "unknown",
-            determination=DETERMINATIONS.get(item.action, ""),
-            action=item.action,
-            reasons=tuple(item.reasons),
-            priority=str(facts.get("request.priority", "standard")),
-            priority_rule=str(facts.get("request.priorityRule", "")),
-            appeal=str(services.get(item.sequence, {}).get("certificationType", certification)) in APPEALS,
-            extended=extended,
-            human_reviewed=decision.human_reviewed,
-            service_code=str(services.get(item.sequence, {}).get("code", "")),
-            received_at=received_at,
-            decided_at=decision.decided_at,
-            hours=(decision.decided_at - received_at).total_seconds() / 3600,
-        )
-        for item in decision.items
-    )
+    whole = str(facts.get("request.certificationType", ""))
+    return [_line(item.sequence, item.action, services.get(item.sequence, {}), whole) for item in decision.items]
+
+
+def _line(sequence: int, action: str, service: dict[str, Any], whole: str) -> dict[str, Any]:
+    code = str(service.get("code", ""))
+    row: dict[str, Any] = {"sequence": sequence, "action": action, "service": code}
+    if str(service.get("certificationType") or whole) in APPEALS or whole in APPEALS:
+        row["appeal"] = True
+    if service.get("system") in DRUG_SYSTEMS or (len(code) == 5 and code.startswith(DRUG_LETTER)):
+        row["drug"] = True
+    return row

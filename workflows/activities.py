@@ -6,7 +6,7 @@ execution did.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,8 +21,10 @@ from gateway.infra.postgres import Connection
 from gateway.infra.telemetry import DECISIONS, span
 from gateway.stages.decide import APPROVED, PENDED, Policy, Verdict, as_json, decide, from_json
 from gateway.stages.deliver import DeliverStage, Letter
+from gateway.stages.revise import Told, refusal
 from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
+from mappings.pas_metrics import decided_lines
 from workflows.inputs import DeliveryInput, StepInput, StepOutcome, TaskInput
 
 MESSAGE = "message"
@@ -53,8 +55,9 @@ class CaseActivities:
             if known is not None:
                 return _outcome(case, known)
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
-                facts = await self._facts(connection, case)
-                verdict = self.policy(
+                stream = await self._stream(connection, case)
+                facts = _facts(case, stream)
+                verdict = refusal(_told(stream), facts) or self.policy(
                     facts,
                     ruleset=given.executor["ruleset"],
                     tenant=case.tenant,
@@ -71,7 +74,7 @@ class CaseActivities:
                 return _outcome(case, known)
             if await self._missed(connection, given):
                 return StepOutcome(outcome=MESSAGE, version=case.version)
-            facts = await self._facts(connection, case)
+            facts = _facts(case, await self._stream(connection, case))
             verdict = Verdict(items=_same_for_all(facts, given.executor["action"]))
             return await self._record(connection, case, verdict, facts, given)
 
@@ -124,7 +127,7 @@ class CaseActivities:
                 command_id=given.command_id,
                 closing=given.closing,
             )
-            facts = await self._facts(connection, case)
+            facts = _facts(case, await self._stream(connection, case))
             review = given.review
             verdict = Verdict(
                 items=_same_for_all(facts, review.action, tuple(review.reasons), review.note),
@@ -196,14 +199,9 @@ class CaseActivities:
         joined = await events.messages_after(connection, given.case_id, given.heard.decided)
         return not joined <= set(given.heard.versions)
 
-    async def _facts(self, connection: Connection, case: Case) -> dict[str, Any]:
-        """The facts of the opening message, overlaid by those of every later one."""
-        facts: dict[str, Any] = dict(case.context["facts"])
-        if case.version > 1:
-            for event in await events.stream(connection, self.cases.cipher, case.id):
-                if event.type == "MessageReceived" and event.sealed:
-                    facts |= event.sealed["facts"]
-        return facts
+    async def _stream(self, connection: Connection, case: Case) -> Sequence[events.StoredEvent]:
+        """What happened to the case since it was opened; a new one is spared the question."""
+        return await events.stream(connection, self.cases.cipher, case.id) if case.version > 1 else ()
 
     async def _record(
         self,
@@ -222,7 +220,7 @@ class CaseActivities:
             type="DecisionMade",
             data={
                 "action": decision.action,
-                "items": [{"sequence": item.sequence, "action": item.action} for item in decision.items],
+                "items": decided_lines(facts, decision),
                 "errors": [error.get("code", "") for error in decision.errors],
                 "release": decision.record.get("release", ""),
                 "humanReviewed": decision.human_reviewed,
@@ -250,6 +248,26 @@ class CaseActivities:
         return StepOutcome(
             outcome=outcome, version=decision.version, decision=as_json(decision), endpoints=endpoints, closed=closed
         )
+
+
+def _facts(case: Case, stream: Sequence[events.StoredEvent]) -> dict[str, Any]:
+    """The facts of the opening message, overlaid by those of every later one."""
+    facts: dict[str, Any] = dict(case.context["facts"])
+    for event in stream:
+        if event.type == "MessageReceived" and event.sealed:
+            facts |= event.sealed["facts"]
+    return facts
+
+
+def _told(stream: Sequence[events.StoredEvent]) -> list[Told]:
+    """The messages and decisions of a case, oldest first."""
+    told = []
+    for event in stream:
+        if event.type in ("CaseOpened", "MessageReceived"):
+            told.append(Told(message=event.data["type"]))
+        elif event.type == "DecisionMade" and event.sealed:
+            told.append(Told(decision=from_json(event.sealed["decision"])))
+    return told
 
 
 def _outcome(case: Case, known: events.StoredEvent) -> StepOutcome:

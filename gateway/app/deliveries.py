@@ -6,6 +6,7 @@ import base64
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -88,15 +89,25 @@ class Notifications:
     async def handshake(self, tenant: str, identity: str) -> Outbound:
         """The handshake of a subscription."""
         subscription = await self._subscription(tenant, f"{NOTIFY}.{identity}")
-        base = base_url(self.app, subscription.pas_version)
+        return self._alive("handshake", subscription, subscription.updated)
+
+    async def heartbeat(self, tenant: str, identity: str, version: int) -> Outbound | None:
+        """A heartbeat of one version of a subscription; None when that is active no more."""
+        subscription = await self.subscriptions.find(tenant, identity)
+        if subscription is None or subscription.version != version or subscription.status != "active":
+            return None
+        return self._alive("heartbeat", subscription, now())
+
+    def _alive(self, kind: subscription_notification.Kind, subscription: Subscription, at: datetime) -> Outbound:
+        """A notification without an event."""
         bundle = subscription_notification.render(
-            "handshake",
+            kind,
             subscription.resource,
-            now=subscription.updated,
-            base_url=base,
+            now=at,
+            base_url=base_url(self.app, subscription.pas_version),
             events_since_start=subscription.events,
         )
-        return self._outbound(f"{NOTIFY}.{identity}", bundle, subscription)
+        return self._outbound(f"{NOTIFY}.{subscription.id}", bundle, subscription)
 
     def _outbound(self, endpoint: str, bundle: dict[str, Any], subscription: Subscription) -> Outbound:
         media_type = str(subscription.resource["channel"].get("payload") or FHIR_JSON)

@@ -10,6 +10,7 @@ from temporalio.client import Client
 
 from adapters.fhir.inbound import TOKEN_PATH, Advice, FhirServices, Subscription
 from adapters.fhir.settings import FhirSettings
+from adapters.fhir.wire.subscription_rules import heartbeat_period
 from gateway.app.core import App, now
 from gateway.app.deliveries import guarded_client
 from gateway.core.envelope import Reception
@@ -47,7 +48,8 @@ class TemporalNotifier:
 
     async def handshake(self, subscription: Subscription) -> None:
         """Enqueue the handshake. Raises Unavailable."""
-        await start_notification(self.client, subscription.tenant, subscription.id, subscription.version)
+        period = heartbeat_period(subscription.resource)
+        await start_notification(self.client, subscription.tenant, subscription.id, subscription.version, period)
 
 
 @dataclass(frozen=True, slots=True)

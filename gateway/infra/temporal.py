@@ -182,12 +182,15 @@ class TemporalStarter:
                 raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
 
-async def start_notification(client: Client, tenant: str, subscription: str, version: int) -> None:
-    """Start the handshake of one version of a subscription; again is a no-op. Raises Unavailable."""
+async def start_notification(client: Client, tenant: str, subscription: str, version: int, heartbeat: int) -> None:
+    """Start the handshake of one version of a subscription; again is a no-op. Raises Unavailable.
+
+    `heartbeat`: seconds between heartbeats once it is active, or 0.
+    """
     try:
         await client.start_workflow(
             "Handshake",
-            {"tenant": tenant, "subscription": subscription},
+            {"tenant": tenant, "subscription": subscription, "version": version, "heartbeat": heartbeat},
             id=f"handshake:{subscription}:{version}",
             task_queue=CASE_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,

@@ -17,7 +17,7 @@ from gateway.store.deliveries import Deliveries
 from gateway.store.fhir_edge import PostgresSubscriptions
 from mappings.information_request import information_keys
 from workflows.activities import CaseActivities
-from workflows.handshake import Handshake, HandshakeActivities
+from workflows.handshake import Handshake, HandshakeActivities, Heartbeat
 from workflows.interpreter import Case as CaseWorkflow
 
 log = logger("worker")
@@ -45,7 +45,10 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             clock=now,
         )
         shaking = HandshakeActivities(
-            render=notifications.handshake, sender=deliver.senders[deliveries.NOTIFY], mark=subscriptions.mark
+            render=notifications.handshake,
+            render_heartbeat=notifications.heartbeat,
+            sender=deliver.senders[deliveries.NOTIFY],
+            mark=subscriptions.mark,
         )
         local: list[Callable[..., Any]] = [
             cases.decide,
@@ -55,11 +58,11 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             cases.close_case,
             shaking.mark_subscription,
         ]
-        workers = [temporal.case_worker(client, workflows=[CaseWorkflow, Handshake], activities=local)]
+        workers = [temporal.case_worker(client, workflows=[CaseWorkflow, Handshake, Heartbeat], activities=local)]
         for endpoint, rate in deliveries.rates(app).items():
             sending: list[Callable[..., Any]] = [cases.deliver]
             if endpoint == deliveries.NOTIFY:
-                sending.append(shaking.handshake)
+                sending += [shaking.handshake, shaking.heartbeat]
             workers.append(temporal.delivery_worker(client, endpoint, sending, per_second=rate))
         for one in workers:
             await stack.enter_async_context(one)

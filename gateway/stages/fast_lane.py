@@ -74,9 +74,12 @@ class FastLane:
             await self.start.starter.notify(opened, opening.envelope.type)
             return await self._newer(tenant, opened, seconds)
         if opened.outcome == "known":
-            known = await self.known.newest_decision(tenant, opened.case_id, after=0)
+            # A resend of an update is not answered with what was decided before the update came.
+            known = await self.known.newest_decision(tenant, opened.case_id, after=opened.version)
             if known is not None:
                 return known
+            if opened.version > max(opened.run, 1):
+                return await self._newer(tenant, opened, seconds)
         return await self.temporal.decide(case_start(opening, opened), max(seconds, 0.1))
 
     async def _newer(self, tenant: str, opened: Opened, seconds: float) -> dict[str, Any] | None:

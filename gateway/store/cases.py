@@ -23,7 +23,10 @@ SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
 ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
 """Formats whose answer repeats segments of the request as they were received."""
 ENDED = frozenset({"completed", "cancelled", "failed"})
-
+REJECTED = "AA"
+"""The column `action` of a case whose newest message was rejected as business (AAA, cut to its two characters)."""
+STANDING = ("facts", "resource", "reply")
+"""What of a decided request is needed to tell of its decision again."""
 
 ADDING = (".attachment",)
 """Endings of message types that add to a request instead of stating it anew."""
@@ -64,14 +67,17 @@ def context_of(envelope: Envelope) -> dict[str, Any]:
     }
 
 
-def joined_context(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def joined_context(before: dict[str, Any], after: dict[str, Any], action: str = "") -> dict[str, Any]:
     """What a case keeps once a further message has joined it.
 
     An update states the whole request anew and takes its place. An attachment only adds: its documents join the facts,
-    while the request itself, and the way its answer goes back, stay as they were.
+    while the request itself, and the way its answer goes back, stay as they were. An update may be refused: the request
+    that was decided (with `action`) is kept beside it.
     """
     if not str(after["type"]).endswith(ADDING):
-        return after
+        if action == REJECTED:
+            return after | {name: before[name] for name in ("standing",) if name in before}
+        return after | {"standing": {name: before[name] for name in STANDING}} if action else after
     facts = dict(before["facts"])
     for name, value in after["facts"].items():
         if name in ADDED_LISTS:
@@ -145,11 +151,12 @@ class CaseStore:
         case = await connection.fetchrow(SQL.lock, uuid.UUID(found))
         if case is None:
             return Opened(outcome="orphan", case_id=found, subject=envelope.subject)
-        opened = Opened(outcome="known", case_id=found, subject=case["workflow_key"], run=case["run"])
-        if row["event_id"] == uuid.UUID(envelope.id):  # the very record again: was its workflow told before the crash?
-            event = await events.by_command(connection, self.cipher, found, envelope.id)
-            if event is not None and event.type == "MessageReceived" and event.version > case["run"]:
-                return replace(opened, outcome="joined", version=event.version)
+        event = await events.by_command(connection, self.cipher, found, str(row["event_id"]))
+        version = event.version if event is not None else 0
+        opened = Opened(outcome="known", case_id=found, version=version, subject=case["workflow_key"], run=case["run"])
+        same = row["event_id"] == uuid.UUID(envelope.id)  # the very record: was its workflow told before the crash?
+        if same and event is not None and event.type == "MessageReceived" and version > case["run"]:
+            return replace(opened, outcome="joined")
         return opened
 
     async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
@@ -232,7 +239,9 @@ class CaseStore:
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
         before = loads(self.cipher.decrypt(envelope.tenant, case["context"]))
-        context = self.cipher.encrypt(envelope.tenant, dumps(joined_context(before, context_of(envelope))))
+        context = self.cipher.encrypt(
+            envelope.tenant, dumps(joined_context(before, context_of(envelope), case["action"]))
+        )
         await connection.execute(
             SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
         )

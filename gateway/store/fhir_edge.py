@@ -22,6 +22,7 @@ from gateway.core.exact_json import dumps, loads
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
 from gateway.stages.decide import from_json
+from gateway.stages.revise import standing
 from gateway.store import events
 from gateway.store.cases import CaseStore
 from mappings.inquire import FoundCase
@@ -231,8 +232,10 @@ class PostgresCaseSearch:
         decisions = [
             from_json(event.sealed["decision"]) for event in stream if event.type == "DecisionMade" and event.sealed
         ]
-        request = case.context["resource"] if case.context["reply"].get("rail") == "fhir-pas" else None
-        current = decisions[-1] if decisions else self.pended(identity, 0, request or {}, case.received_at)
+        current = standing(decisions) or (decisions[-1] if decisions else None)
+        refused = current is not None and current is not decisions[-1]
+        context = case.context.get("standing", case.context) if refused else case.context
+        request = context["resource"] if context["reply"].get("rail") == "fhir-pas" else None
         numbers = dict.fromkeys(
             number
             for decision in decisions
@@ -240,9 +243,9 @@ class PostgresCaseSearch:
             if number
         )
         return FoundCase(
-            facts=case.context["facts"],
-            decision=current,
-            npis=tuple(case.context["reply"].get("npis", ())),
+            facts=context["facts"],
+            decision=current or self.pended(identity, 0, request or {}, case.received_at),
+            npis=tuple(context["reply"].get("npis", ())),
             request_bundle=request,
             numbers=tuple(numbers),
         )

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -83,12 +84,36 @@ def wait_for(what: str, seconds: float, check: object) -> None:
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
+def free_addresses(count: int) -> list[str]:
+    """Addresses of our own: gateways of other tests on this machine all like the same well-known ports."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+
 @contextlib.contextmanager
 def running(state: Path) -> Iterator[Gateway]:
     """Start a gateway in the demo profile; end it politely, and make sure that it is gone."""
+    http, mllp = free_addresses(2)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "run", "--profile", "demo", "--state", str(state), "--json"],
+        [
+            sys.executable,
+            "-m",
+            "gateway",
+            "run",
+            "--profile",
+            "demo",
+            "--state",
+            str(state),
+            "--http",
+            http,
+            "--mllp",
+            mllp,
+            "--json",
+        ],
         cwd=ROOT,
         env=clean | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

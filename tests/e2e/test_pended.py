@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +18,7 @@ from gateway import samples
 from gateway.security.tokens import Tokens
 from tests.e2e.running import Gateway, wait_for
 from tests.e2e.test_protocols import action, command, rows, submit
+from tests.mappings.fhir import samples as samples_of
 
 TOPIC = "http://hl7.org/fhir/us/davinci-pas/SubscriptionTopic/PASSubscriptionTopic"
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
@@ -50,10 +53,16 @@ class Receiver:
         """Types of the notifications received."""
         return [_parameter(bundle, "type") for _, bundle in self.received]
 
+    def counts(self, kind: str) -> list[str]:
+        """How many events the notifications of a type told of, in their order."""
+        wanted = [bundle for _, bundle in self.received if _parameter(bundle, "type") == kind]
+        return [_parameter(bundle, "events-since-subscription-start") for bundle in wanted]
+
 
 def _parameter(bundle: dict[str, Any], name: str) -> str:
     status = bundle["entry"][0]["resource"]
-    return next(str(row.get("valueCode")) for row in status["parameter"] if row["name"] == name)
+    row = next(row for row in status["parameter"] if row["name"] == name)
+    return str(row.get("valueCode") or row.get("valueString"))
 
 
 @pytest.fixture
@@ -64,7 +73,8 @@ def receiver() -> Iterator[Receiver]:
     made.server.server_close()
 
 
-def subscription(url: str) -> dict[str, Any]:
+def subscription(url: str, heartbeat: int = 0) -> dict[str, Any]:
+    beat = [{"url": f"{BACKPORT}/backport-heartbeat-period", "valueUnsignedInt": heartbeat}]
     return {
         "resourceType": "Subscription",
         "status": "requested",
@@ -74,6 +84,7 @@ def subscription(url: str) -> dict[str, Any]:
             "extension": [{"url": f"{BACKPORT}/backport-filter-criteria", "valueString": "org-identifier=PROVIDERID"}]
         },
         "channel": {
+            **({"extension": beat} if heartbeat else {}),
             "type": "rest-hook",
             "endpoint": url,
             "payload": "application/fhir+json",
@@ -81,6 +92,27 @@ def subscription(url: str) -> dict[str, Any]:
             "header": ["Authorization: Bearer receiver-token"],
         },
     }
+
+
+@contextlib.contextmanager
+def subscribed(gateway: Gateway, receiver: Receiver, heartbeat: int = 0) -> Iterator[str]:
+    """An active subscription; its address."""
+    base = f"{gateway.http}/fhir/pas/2.2.1"
+    wanted = subscription(receiver.url, heartbeat)
+    made = httpx.post(f"{base}/Subscription", json=wanted, headers=gateway.headers, timeout=30)
+    assert made.status_code == 201, made.text
+    assert made.json()["status"] == "requested"
+    where = f"{base}/Subscription/{made.json()['id']}"
+    try:
+        wait_for(
+            "the subscription is active",
+            60,
+            lambda: httpx.get(where, headers=gateway.headers).json()["status"] == "active",
+        )
+        assert receiver.kinds() == ["handshake"]
+        yield where
+    finally:
+        assert httpx.delete(where, headers=gateway.headers).status_code == 204
 
 
 def tasks_of(gateway: Gateway, trace: str) -> list[str]:
@@ -94,18 +126,7 @@ def tasks_of(gateway: Gateway, trace: str) -> list[str]:
 
 
 def test_a_clinicians_decision_reaches_the_subscriber_once(gateway: Gateway, receiver: Receiver) -> None:
-    base = f"{gateway.http}/fhir/pas/2.2.1"
-    made = httpx.post(f"{base}/Subscription", json=subscription(receiver.url), headers=gateway.headers, timeout=30)
-    assert made.status_code == 201, made.text
-    assert made.json()["status"] == "requested"
-    where = f"{base}/Subscription/{made.json()['id']}"
-    wait_for(
-        "the subscription is active",
-        60,
-        lambda: httpx.get(where, headers=gateway.headers).json()["status"] == "active",
-    )
-    assert receiver.kinds() == ["handshake"]
-    try:
+    with subscribed(gateway, receiver):
         sample = samples.pas_submit("X1005", datetime.now(UTC))
         assert action(submit(gateway, sample.data)) == "A4"
         wait_for("a task for a clinician", 30, lambda: tasks_of(gateway, sample.trace))
@@ -127,5 +148,60 @@ def test_a_clinicians_decision_reaches_the_subscriber_once(gateway: Gateway, rec
         again = command(gateway, "tasks", "decide", task, "--action", "A1", "--reviewer", "dr-7")
         assert again.returncode == 1
         assert receiver.kinds().count("event-notification") == 1
-    finally:
-        assert httpx.delete(where, headers=gateway.headers).status_code == 204
+
+
+def attachment(tracking: str, member: str, *, final: bool) -> dict[str, Any]:
+    """A CDex `$submit-attachment` with the operative report that X1009 asks for."""
+    document = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "type": samples_of.concept("http://loinc.org", "11504-8"),
+        "content": [{"attachment": {"contentType": "text/plain", "data": "cmVwb3J0"}}],
+    }
+    return {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "TrackingId", "valueIdentifier": {"value": tracking}},
+            {"name": "AttachTo", "valueCode": "preauthorization"},
+            {"name": "PayerId", "valueIdentifier": {"value": "PAYER1"}},
+            {"name": "OrganizationId", "valueIdentifier": {"value": "1111111112"}},
+            {"name": "ProviderId", "valueIdentifier": {"value": "2222222228"}},
+            {"name": "MemberId", "valueIdentifier": {"value": member}},
+            {
+                "name": "Attachment",
+                "part": [
+                    {"name": "LineItem", "valueString": "1"},
+                    {"name": "Code", "valueCodeableConcept": samples_of.concept("http://loinc.org", "11504-8")},
+                    {"name": "Content", "resource": document},
+                ],
+            },
+            {"name": "Final", "valueBoolean": final},
+        ],
+    }
+
+
+def test_a_report_that_was_asked_for_brings_the_decision_and_heartbeats_count_it(
+    gateway: Gateway, receiver: Receiver
+) -> None:
+    with subscribed(gateway, receiver, heartbeat=5) as where:
+        wait_for("a heartbeat", 60, lambda: receiver.counts("heartbeat") == ["0"])
+        answer = submit(gateway, samples.pas_submit("X1009", datetime.now(UTC)).data).json()
+        asked = [e["resource"] for e in answer["entry"] if e["resource"]["resourceType"] == "CommunicationRequest"]
+        (tracking,) = [row["identifier"][0]["value"] for row in asked]
+        path = f"{gateway.http}/fhir/pas/2.2.1/$submit-attachment"
+        unknown = httpx.post(path, json=attachment("NOBODY", "MEMBER77", final=True), headers=gateway.headers)
+        assert unknown.status_code == 422
+        sent = httpx.post(path, json=attachment(tracking, "MEMBER77", final=True), headers=gateway.headers, timeout=30)
+        assert sent.status_code == 200, sent.text
+        wait_for("the decision", 60, lambda: receiver.kinds().count("event-notification") == 1)
+        told = next(b for _, b in receiver.received if _parameter(b, "type") == "event-notification")
+        assert '"A1"' in json.dumps(told["entry"][1]["resource"]["entry"][0]["resource"])
+        wait_for("a heartbeat that counts it", 60, lambda: "1" in receiver.counts("heartbeat"))
+        assert receiver.counts("heartbeat") == sorted(receiver.counts("heartbeat"))
+        assert receiver.counts("event-notification") == ["1"]
+        status = httpx.get(f"{where}/$status", headers=gateway.headers).json()
+        assert _parameter(status, "events-since-subscription-start") == "1"
+        assert _parameter(status, "status") == "active"
+    beats = len(receiver.counts("heartbeat"))
+    time.sleep(7)
+    assert len(receiver.counts("heartbeat")) == beats

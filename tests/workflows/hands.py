@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from gateway.infra import temporal
 from workflows import definitions
-from workflows.handshake import Handshake
+from workflows.handshake import Handshake, Heartbeat
 from workflows.inputs import CaseInput, CaseResult, DeliveryInput, Message, Review, StepInput, StepOutcome, TaskInput
 from workflows.interpreter import Case
 
@@ -119,6 +119,12 @@ class Hands:
     async def handshake(self, given: dict[str, Any]) -> None:
         await self.deliver(DeliveryInput(case_id="", tenant=given["tenant"], endpoint="hook", version=0))
 
+    @activity.defn(name="heartbeat")
+    async def heartbeat(self, given: dict[str, Any]) -> str:
+        return await self.deliver(
+            DeliveryInput(case_id="", tenant=given["tenant"], endpoint="beat", version=given["version"])
+        )
+
     @activity.defn(name="mark_subscription")
     async def mark_subscription(self, given: dict[str, Any]) -> None:
         await self.note("mark", given["subscription"], given["status"])
@@ -136,9 +142,9 @@ async def working(hands: Hands, kind: type = Case) -> AsyncIterator[Hands]:
     ]  # fmt: skip
     client = hands.environment.client
     async with (
-        temporal.case_worker(client, workflows=[kind, Handshake], activities=local),
+        temporal.case_worker(client, workflows=[kind, Handshake, Heartbeat], activities=local),
         temporal.delivery_worker(client, ENDPOINT, [hands.deliver], per_second=1000),
-        temporal.delivery_worker(client, "fhir-notify", [hands.handshake], per_second=1000),
+        temporal.delivery_worker(client, "fhir-notify", [hands.handshake, hands.heartbeat], per_second=1000),
     ):
         yield hands
 

@@ -319,3 +319,28 @@ async def test_handshake(environment: WorkflowEnvironment, answers: list[str], s
         assert await ended(handle, f"handshake_{status}") == status
     assert len(hands.seen("deliver")) == tries
     assert hands.seen("mark") == [("mark", status)]
+
+
+async def test_heartbeats_go_on_each_period_until_the_subscription_ends(environment: WorkflowEnvironment) -> None:
+    """The first delivery is the handshake; a beat that nobody takes is left out, and the next one comes."""
+    answers = ["delivered", "sent", *["unavailable"] * 4, "sent", "ended"]
+    given = {"tenant": "acme", "subscription": "s2", "version": 3, "heartbeat": 600}
+    async with working(Hands(environment, [""], deliveries=list(answers))) as hands:
+        hands.start = await environment.get_current_time()
+        handle = await environment.client.start_workflow(
+            "Handshake", given, id="handshake:beats", task_queue=temporal.CASE_QUEUE, result_type=str
+        )
+        assert await ended(handle) == "ended"
+    beats = [call for call in hands.calls if call.command == "beat@3"]
+    assert [call.detail for call in beats] == answers[1:]
+    assert timedelta(minutes=40) <= beats[-1].after <= timedelta(minutes=43)
+
+
+async def test_no_heartbeat_is_sent_that_nobody_asked_for(environment: WorkflowEnvironment) -> None:
+    given = {"tenant": "acme", "subscription": "s3", "version": 1, "heartbeat": 0}
+    async with working(Hands(environment, [""], deliveries=["delivered"])) as hands:
+        handle = await environment.client.start_workflow(
+            "Handshake", given, id="handshake:quiet", task_queue=temporal.CASE_QUEUE, result_type=str
+        )
+        assert await ended(handle) == "active"
+    assert len(hands.seen("deliver")) == 1

@@ -8,11 +8,11 @@ from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError, Sa
 
 from gateway.infra.temporal import runner
 from tests.workflows.impure import Impure
-from workflows.handshake import Handshake
+from workflows.handshake import Handshake, Heartbeat
 from workflows.interpreter import Case
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Case, "Case"), (Handshake, "Handshake")])
+@pytest.mark.parametrize(("kind", "name"), [(Case, "Case"), (Handshake, "Handshake"), (Heartbeat, "Heartbeat")])
 async def test_prepares(kind: type, name: str) -> None:
     """`_Definition` is the SDK's private name; there is no public one."""
     definition = workflow._Definition.must_from_class(kind)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from adapters.fhir.wire.structure import structure_issues
-from adapters.fhir.wire.terms import FILTER_CRITERIA, PAYLOAD_CONTENT, SUBSCRIPTION_TOPIC
+from adapters.fhir.wire.terms import FILTER_CRITERIA, HEARTBEAT_PERIOD, PAYLOAD_CONTENT, SUBSCRIPTION_TOPIC
 from gateway.core.errors import Issue
 
 FILTER_NAMES = {
@@ -19,6 +19,8 @@ FILTER_NAMES = {
     "2.0.1": frozenset({"org-identifier", "orgIdentifier", "identifier"}),
 }
 CONTENTS = {"2.2.1": frozenset({"full-resource"}), "2.0.1": frozenset({"id-only", "full-resource"})}
+LEAST_HEARTBEAT = 5
+"""Seconds: all subscriptions share one rate of notifications, so none may ask for a beat more often."""
 HEADER_FORBIDDEN = ("\r", "\n", "\x00")
 
 
@@ -38,6 +40,12 @@ def payload_content(subscription: dict[str, Any]) -> str:
     """The wanted content of notifications: `full-resource`, `id-only`, `empty`; "" when not said."""
     extensions = ((subscription.get("channel") or {}).get("_payload") or {}).get("extension", [])
     return next((str(e.get("valueCode", "")) for e in extensions if e.get("url") == PAYLOAD_CONTENT), "")
+
+
+def heartbeat_period(subscription: dict[str, Any]) -> int:
+    """Seconds between heartbeats; 0 when none are wanted."""
+    extensions = (subscription.get("channel") or {}).get("extension", [])
+    return next((int(e.get("valueUnsignedInt", 0)) for e in extensions if e.get("url") == HEARTBEAT_PERIOD), 0)
 
 
 def validate_subscription(
@@ -84,6 +92,9 @@ def _channel_issues(subscription: dict[str, Any], version: str, allow_http: bool
     if payload_content(subscription) not in CONTENTS[version]:
         wanted = " or ".join(sorted(CONTENTS[version]))
         issues.append(Issue("unsupported", "Subscription.channel.payload.extension", f"{wanted} content expected"))
+    if 0 < heartbeat_period(subscription) < LEAST_HEARTBEAT:
+        where = "Subscription.channel.extension"
+        issues.append(Issue("value", where, f"a heartbeat every {LEAST_HEARTBEAT} seconds at most"))
     for number, header in enumerate(channel.get("header", [])):
         name, colon, _ = str(header).partition(":")
         if not colon or not name.strip() or any(mark in header for mark in HEADER_FORBIDDEN):

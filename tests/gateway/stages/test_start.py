@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -120,10 +121,10 @@ class Time:
 
 
 def lane(
-    outcome: str, known: Known, temporal: Temporal, failure: Unavailable | None = None
+    outcome: str, known: Known, temporal: Temporal, failure: Unavailable | None = None, version: int = 5
 ) -> tuple[FastLane, RecordingStarter, list[str]]:
     cases, starter, seen, time = (
-        ScriptedCases(opened(outcome), failure=failure),
+        ScriptedCases(replace(opened(outcome), version=version), failure=failure),
         RecordingStarter(),
         list[str](),
         Time(),
@@ -162,14 +163,23 @@ async def test_a_store_away_is_pended_too() -> None:
 
 async def test_a_resend_of_a_decided_case_gets_the_stored_decision() -> None:
     temporal = Temporal(None)
-    decide, _, _ = lane("known", Known(2), temporal)
+    decide, _, _ = lane("known", Known(2), temporal, version=1)
     assert await decide(envelope(), timeout=12) == DECIDED
     assert temporal.waits == []
 
 
 async def test_a_resend_of_an_open_case_waits_like_the_first() -> None:
-    decide, _, _ = lane("known", Known(), Temporal(as_json(DECIDED)))
+    decide, _, _ = lane("known", Known(), Temporal(as_json(DECIDED)), version=1)
     assert await decide(envelope(), timeout=12) == DECIDED
+
+
+async def test_a_resent_update_is_not_answered_with_what_was_decided_before_it() -> None:
+    known, temporal = Known(2), Temporal(as_json(DECIDED))
+    decide, starter, _ = lane("known", known, temporal)
+    assert await decide(envelope("authorization.update"), timeout=1) is None
+    known.versions.append(6)
+    assert await decide(envelope("authorization.update"), timeout=1) == DECIDED
+    assert (temporal.waits, starter.notified) == ([], [])
 
 
 async def test_a_conflict_is_told_to_the_caller() -> None:

@@ -33,3 +33,15 @@ def test_the_same_attachment_twice_counts_once() -> None:
     once = joined_context(REQUEST, attachment)
     assert joined_context(once, attachment) == once
     assert REQUEST["facts"]["documents"] == [{"type": "PY"}]
+
+
+def test_the_request_that_was_decided_is_kept_until_another_is() -> None:
+    def update(number: int) -> dict[str, Any]:
+        return context("authorization.update", services=[{"sequence": number}])
+
+    refused = joined_context(REQUEST, update(2), "A3")
+    decided = {"facts": REQUEST["facts"], "resource": REQUEST["resource"], "reply": REQUEST["reply"]}
+    assert refused == update(2) | {"standing": decided}
+    assert joined_context(refused, update(3), "AA") == update(3) | {"standing": decided}
+    assert joined_context(refused, update(3), "A1")["standing"]["facts"] == update(2)["facts"]
+    assert joined_context(REQUEST, update(2), "AA") == update(2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from mappings.decision_to_claimresponse import render
 from mappings.fhir_pas import read_request
 from mappings.fhir_r4 import facts_of_bundle
 from mappings.information_request import control_number, information_keys
-from mappings.pas_metrics import item_events
+from mappings.pas_metrics import decided_lines
 from tests.mappings.fhir import samples
 
 DATA = Path(os.environ.get("GATEWAY_OUTSIDE_DATA", "/nonexistent")) / "pas"
@@ -75,42 +74,18 @@ def test_an_attachment_finds_the_case_that_asked_for_it() -> None:
     assert information_keys(later) == information_keys(decision)
 
 
-def test_item_events_tell_what_the_public_metrics_ask() -> None:
-    request = samples.request()
+def test_the_event_of_a_decision_tells_what_the_public_metrics_ask() -> None:
+    request = samples.request(items=(samples.item(1, "http"), samples.item(2, "http", "J1100", certification="2")))
     facts = read_request(request, samples.reception())[0]
-    decided = samples.RECEIVED + timedelta(hours=30)
-    expected = {
-        "A1": "approved",
-        "A2": "approved",
-        "A6": "approved",
-        "A3": "denied",
-        "A4": "",
-        "C": "",
-        "CT": "",
-        "NA": "",
-    }
-    for action, determination in expected.items():
-        decision = samples.decide(action, request, decided_at=decided)
-        events = item_events(facts, decision, samples.RECEIVED, extended=True)
-        assert [event.item for event in events] == [1, 2]
-        assert {event.determination for event in events} == {determination}
-        assert events[0].hours == 30.0
-        assert events[0].priority == "expedited"
-        assert events[0].priority_rule == "level of service U (urgent)"
-        assert events[0].extended
-        assert not events[0].appeal
+    assert decided_lines(facts, samples.decide("A3", request)) == [
+        {"sequence": 1, "action": "A3", "service": "G0154"},
+        {"sequence": 2, "action": "A3", "service": "J1100", "appeal": True, "drug": True},
+    ]
 
 
 def test_a_rejection_is_no_determination() -> None:
     request = samples.request()
-    decision = samples.decide("A3", request, items=(), errors=({"code": "42"},))
-    assert item_events({}, decision, samples.RECEIVED) == ()
-
-
-def test_appeals_are_marked() -> None:
-    request = samples.request(items=(samples.item(1, "http", certification="2"),))
-    facts = read_request(request, samples.reception())[0]
-    assert item_events(facts, samples.decide("A1", request), samples.RECEIVED)[0].appeal
+    assert decided_lines({}, samples.decide("A3", request, items=(), errors=({"code": "42"},))) == []
 
 
 @pytest.mark.parametrize(("level", "claim_priority", "priority"), [

@@ -18,7 +18,7 @@ from mappings.claimresponse_to_decision import read_decision
 from mappings.decision_to_claimresponse import render
 from mappings.fhir_codec import FhirCodec
 from mappings.inquire import match_query, matches, render_inquiry_response
-from mappings.pas_metrics import item_events
+from mappings.pas_metrics import decided_lines
 from mappings.subscription_notification import render as notify
 from tests.mappings.fhir import samples
 from tests.mappings.fhir.test_inquire import case
@@ -118,8 +118,8 @@ def test_conf_12_and_14_optional_elements_may_be_left_out(name: str) -> None:
 
 def test_metric_2_each_item_has_its_event() -> None:
     request = samples.request()
-    events = item_events(submit(request).facts, samples.decide("A3", request), samples.RECEIVED)
-    assert [(row.item, row.state, row.reasons) for row in events] == [(1, "denied", ("0V",)), (2, "denied", ("0V",))]
+    rows = decided_lines(submit(request).facts, samples.decide("A3", request))
+    assert [(row["sequence"], row["action"]) for row in rows] == [(1, "A3"), (2, "A3")]
 
 
 def test_prof_1_timings_are_looked_at() -> None:

@@ -80,6 +80,11 @@ BAD: dict[str, tuple[Callable[[Element], Any], str, str]] = {
     "no endpoint": (lambda s: s["channel"].pop("endpoint"), "value", "Subscription.channel.endpoint"),
     "payload": (lambda s: s["channel"].update(payload="text/plain"), "unsupported", "Subscription.channel.payload"),
     "header": (lambda s: s["channel"].update(header=["a: b\r\nc: d"]), "value", "Subscription.channel.header[0]"),
+    "heartbeat": (
+        lambda s: s["channel"].update(extension=[{"url": terms.HEARTBEAT_PERIOD, "valueUnsignedInt": 1}]),
+        "value",
+        "Subscription.channel.extension",
+    ),
     "no filter": (lambda s: s.pop("_criteria"), "required", "Subscription.criteria.extension"),
     "other filter": (
         lambda s: s.update(_criteria=subscription(criteria="patient=1")["_criteria"]),

@@ -1,0 +1,143 @@
+"""One authorization whatever rail speaks of it: asked on one, asked about, revised and answered on another."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway import samples as messages
+from gateway.cli.send import mllp_exchange
+from tests.e2e.pas import inquire, request, response, submit, update
+from tests.e2e.running import Gateway, wait_for
+from tests.e2e.test_protocols import left_in_drop
+from tests.e2e.test_updates import cases, rejection
+from tests.mappings.fhir.test_response import actions_of
+
+X12_PEOPLE = {"MEMBER77": "M12345678", "1111111112": "1234567893"}
+"""Member and requester of the sample 278, for an inquiry."""
+RQA = "\r".join(
+    (
+        r"MSH|^~\&|EHR|CLINIC|GW|PAYER|{stamp}-0500||RQA^{event}^RQA_I08|{control}|P|2.5.1|||{ack}|AL||UNICODE UTF-8",
+        r"RF1|P^Pending^HL70283|R^Routine^HL70280|MED||O|{referral}^EHR|20260301",
+        r"PRD|RP^Referring^HL70286|LOPEZ^EVA^M^^DR|||||1234567893^NPI",
+        r"PID|1||7^^^CLINIC^MR||DOE^JANE||19700101|F",
+        r"IN1|1|PPO|ACME|Acme||||||||||||||||||||||||||||||||H{referral}",
+        r"PR1|1||X1001^Demonstration^L||20260305",
+        r"AUT|PPO^Plan^L|ACME^Acme^L|Acme|20260305|20260405|{number}||2",
+        "",
+    )
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def answers_278(gateway: Gateway, sample: messages.Sample, data: bytes) -> str:
+    """The 278 response the clearinghouse finds in its folder."""
+    found = left_in_drop(gateway, data, f"{sample.trace}.x12", 2)
+    return next(text for text in found if "ST*278*" in text)
+
+
+def naming(data: bytes, certification: str, number: str) -> bytes:
+    """The sample 278 as a revision (S) or cancellation (3) of an authorization."""
+    event = data.replace(b"UM*HS*I*", f"UM*HS*{certification}*".encode())
+    event = event.replace(b"HI*ABK:I10~", f"REF*BB*{number}~\nHI*ABK:I10~".encode())
+    return event.replace(b"SE*17*", b"SE*18*")
+
+
+def rqa(event: str, referral: str, number: str = "") -> bytes:
+    control = f"C{now():%H%M%S%f}"
+    text = RQA.format(
+        stamp=f"{now():%Y%m%d%H%M%S}", event=event, control=control, referral=referral, number=number, ack="NE"
+    )
+    return text.encode()
+
+
+def test_what_x12_asked_for_is_found_by_fhir(gateway: Gateway) -> None:
+    sample = messages.request_278("X1001", now())
+    told = answers_278(gateway, sample, sample.data)
+    number = next(line for line in told.split("~") if line.strip().startswith("HCR*A1*")).split("*")[2].strip()
+    (found,) = inquire(gateway, number, **X12_PEOPLE)
+    assert actions_of(response(found)["item"]) == ["A1"]
+    assert response(found)["preAuthRef"] == number
+    assert response(found)["request"]["extension"][0]["valueCode"] == "unsupported"
+    assert response(found)["identifier"][0]["value"] == sample.trace
+    everything = inquire(gateway, "", **X12_PEOPLE)
+    assert number in {response(bundle).get("preAuthRef") for bundle in everything}
+    assert inquire(gateway, number) == []
+
+
+def test_what_hl7_asked_for_is_found_by_fhir(gateway: Gateway) -> None:
+    referral = f"R{now():%H%M%S%f}"
+    answer = asyncio.run(mllp_exchange(gateway.mllp, rqa("I08", referral)))
+    assert "MSA|AA" in answer
+    people = {"MEMBER77": f"H{referral}", "1111111112": "1234567893"}
+
+    def decided() -> bool:
+        return [actions_of(response(bundle)["item"]) for bundle in inquire(gateway, "", **people)] == [["A1"]]
+
+    wait_for("the decision in an inquiry", 30, decided)
+
+
+def test_what_fhir_asked_for_is_revised_and_answered_by_x12(gateway: Gateway) -> None:
+    asked = request("http", "X1001")
+    number = response(submit(gateway, asked))["preAuthRef"]
+    before = cases(gateway)
+    sample = messages.request_278("X1002", now())
+    told = answers_278(gateway, sample, naming(sample.data, "S", number))
+    assert f"TRN*2*{sample.trace}*" in told
+    assert f"HCR*A6*{number}" in told
+    assert cases(gateway) == before
+    (found,) = inquire(gateway, number, **X12_PEOPLE)
+    assert actions_of(response(found)["item"]) == ["A6"]
+
+
+def test_what_fhir_asked_for_is_cancelled_by_x12_and_then_closed_to_fhir(gateway: Gateway) -> None:
+    asked = request("http", "X1001")
+    number = response(submit(gateway, asked))["preAuthRef"]
+    sample = messages.request_278("X1001", now())
+    told = answers_278(gateway, sample, naming(sample.data, "3", number))
+    assert "HCR*C" in told
+    assert rejection(submit(gateway, update(asked, "http", add="X1002")))[0] == "33"
+
+
+def test_a_denial_on_fhir_is_not_revised_by_x12_either(gateway: Gateway) -> None:
+    asked = request("http", "X1001", "X1004")
+    number = response(submit(gateway, asked))["preAuthRef"]
+    denied = update(asked, "http", cancel=1)
+    assert actions_of(response(submit(gateway, denied))["item"]) == ["C", "A3"]
+    sample = messages.request_278("X1001", now())
+    told = answers_278(gateway, sample, naming(sample.data, "S", number))
+    assert "AAA*N**33*N" in told
+    assert "HCR*" not in told
+
+
+@pytest.mark.parametrize(("event", "action"), [("I10", "A1"), ("I11", "C")])
+def test_what_fhir_asked_for_is_revised_or_cancelled_by_hl7(gateway: Gateway, event: str, action: str) -> None:
+    number = response(submit(gateway, request("http", "X1001")))["preAuthRef"]
+    before, referral = cases(gateway), f"R{now():%H%M%S%f}"
+    answer = asyncio.run(mllp_exchange(gateway.mllp, rqa(event, referral, number)))
+    assert f"RPA^{event}" in answer
+    people = {"MEMBER77": f"H{referral}", "1111111112": "1234567893"}
+
+    def told() -> list[list[str]]:
+        return [actions_of(response(bundle)["item"]) for bundle in inquire(gateway, number, **people)]
+
+    wait_for("the decision in an inquiry", 30, lambda: told() == [[action]])
+    assert cases(gateway) == before
+
+
+def test_what_x12_asked_for_is_revised_and_answered_by_fhir(gateway: Gateway) -> None:
+    sample = messages.request_278("X1001", now())
+    told = answers_278(gateway, sample, sample.data)
+    number = next(line for line in told.split("~") if line.strip().startswith("HCR*A1*")).split("*")[2].strip()
+    before = cases(gateway)
+    asked = request("http", "X1002")
+    change = update(asked, "http", number=number)
+    answer = response(submit(gateway, change))
+    assert actions_of(answer["item"]) == ["A6"]
+    assert answer["preAuthRef"] == number
+    assert cases(gateway) == before

@@ -29,6 +29,7 @@ from mappings.fhir_to_hl7 import render_answer
 from mappings.hl7_to_fhir import Conversion, Program, build, convert, default_program
 from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
+from mappings.patients import patient_keys
 
 FORMAT = "hl7v2"
 REQUESTS = frozenset({"RQA", "REF"})
@@ -126,8 +127,10 @@ class Hl7Codec:
         if kind.startswith("authorization.") and kind != "authorization.request":
             names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
             reply["parents"] = [[name, str(facts[fact])] for name, fact in names if facts.get(fact)]
-        elif kind.startswith("clinical."):
+        elif kind.startswith("clinical.") and _tells(message):
             reply["parents"] = _patient_keys(conversion)
+        if kind == "authorization.request":
+            reply["aliases"] = _patient_keys(conversion)
         return Intake(
             type=kind,
             format=FORMAT,
@@ -196,18 +199,18 @@ def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
     return ("patient", facility, patient["id"])
 
 
+def _tells(message: Message) -> bool:
+    """Whether the open cases of the patient hear of this message."""
+    events = routing()["tells"].get(message.code, ())
+    return message.trigger in events or "*" in events
+
+
 def _patient_keys(conversion: Conversion) -> list[list[str]]:
-    """The lookup keys under which open cases of the patient are found: member numbers first, then all others."""
-    patient = conversion.job.patient if conversion.job else None
-    keys: list[list[str]] = []
-    for held in (patient or {}).get("identifier", ())[:20]:
-        kinds = {coding.get("code") for coding in held.get("type", {}).get("coding", ())}
-        value = str(held.get("value", ""))
-        if value and not kinds & {"SS", "DL"}:
-            keys.append(["patient", value])
-            if "MB" in kinds:
-                keys.insert(0, ["member", value])
-    return keys
+    """The lookup keys of the message's patient."""
+    job = conversion.job
+    if job is None or job.patient is None:
+        return []
+    return [list(key) for key in patient_keys(job.patient, [old for _, old in job.made.get("MRG", ())])]
 
 
 def _control_id(raw: Raw, number: int) -> str:

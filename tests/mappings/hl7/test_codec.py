@@ -157,9 +157,20 @@ def test_merges_use_the_coarser_key() -> None:
     assert merge.type == "clinical.adt"
 
 
-def test_clinical_messages_name_the_patient_whose_cases_they_concern() -> None:
-    text = adt("A03").replace("7^^^CLINIC^MR", "7^^^CLINIC^MR~M7^^^ACME^MB~123456789^^^^SS")
-    assert read(text).intakes[0].reply["parents"] == [["member", "M7"], ["patient", "7"], ["patient", "M7"]]
+def test_clinical_messages_that_tell_name_the_patient_whose_cases_they_concern() -> None:
+    text = adt("A03").replace(
+        "7^^^CLINIC^MR||DOE^JANE", "7^^^CLINIC^MR~M7^^^ACME^MB~123456789^^^^SS||DOE^JANE||19700101"
+    )
+    named = [["person", "7", "1970-01-01"], ["person", "M7", "1970-01-01"]]
+    assert read(text).intakes[0].reply["parents"] == named
+    assert "parents" not in read(text.replace("ADT^A03", "ADT^A08")).intakes[0].reply
+    assert read(text.replace("19700101", "1970")).intakes[0].reply["parents"] == []
+    merge = read(text.replace("ADT^A03", "ADT^A40") + "MRG|6^^^CLINIC^MR\n").intakes[0].reply["parents"]
+    assert merge == [*named, ["person", "6", "1970-01-01"]]
+
+
+def test_a_request_is_found_by_its_patient() -> None:
+    assert read(REQUEST).intakes[0].reply["aliases"] == [["person", "7", "1970-01-01"]]
 
 
 def test_a_batch_is_answered_message_by_message() -> None:

@@ -74,7 +74,8 @@ class FastLane:
             await self.start.starter.notify(opened, opening.envelope.type)
             return await self._newer(tenant, opened, seconds)
         if opened.outcome == "known":
-            known = await self.known.newest_decision(tenant, opened.case_id, after=0)
+            # Only of this run: where the starter was faster with an update, an older decision is not its answer.
+            known = await self.known.newest_decision(tenant, opened.case_id, after=opened.run)
             if known is not None:
                 return known
         return await self.temporal.decide(case_start(opening, opened), max(seconds, 0.1))

@@ -120,10 +120,10 @@ class Time:
 
 
 def lane(
-    outcome: str, known: Known, temporal: Temporal, failure: Unavailable | None = None
+    outcome: str, known: Known, temporal: Temporal, failure: Unavailable | None = None, run: int = 0
 ) -> tuple[FastLane, RecordingStarter, list[str]]:
     cases, starter, seen, time = (
-        ScriptedCases(opened(outcome), failure=failure),
+        ScriptedCases(opened(outcome, run), failure=failure),
         RecordingStarter(),
         list[str](),
         Time(),
@@ -170,6 +170,14 @@ async def test_a_resend_of_a_decided_case_gets_the_stored_decision() -> None:
 async def test_a_resend_of_an_open_case_waits_like_the_first() -> None:
     decide, _, _ = lane("known", Known(), Temporal(as_json(DECIDED)))
     assert await decide(envelope(), timeout=12) == DECIDED
+
+
+async def test_an_update_the_starter_saw_first_is_not_answered_with_the_decision_before_it() -> None:
+    temporal = Temporal(as_json(DECIDED))
+    known = Known(2)
+    decide, _, _ = lane("known", known, temporal, run=5)
+    assert await decide(envelope("authorization.update"), timeout=12) == DECIDED
+    assert (known.asked, len(temporal.waits)) == ([5], 1)
 
 
 async def test_a_conflict_is_told_to_the_caller() -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from adapters.hl7.wire import Message, Segment, parse, read_header
@@ -26,7 +25,7 @@ from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import GatewayError, Issue, Unmappable
 from gateway.core.ports import Decision, Reading
 from mappings.fhir_to_hl7 import render_answer
-from mappings.hl7_to_fhir import Conversion, Program, build, convert, default_program
+from mappings.hl7_to_fhir import Conversion, Program, convert, default_program
 from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
 from mappings.patients import patient_keys
@@ -41,11 +40,6 @@ def routing() -> Mapping[str, Any]:
     """The routing table."""
     table: dict[str, Any] = load_yaml(TABLES / "routing.yaml")
     return table
-
-
-def load_partners(folder: Path) -> dict[str, Program]:
-    """Partner name → program, from the partner files (`<name>.yaml`) of a folder. Raises ConfigurationError."""
-    return {path.stem: build(load_yaml(path)) for path in sorted(folder.glob("*.yaml"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,4 +288,4 @@ def _issues(message: Message, conversion: Conversion) -> tuple[Issue, ...]:
     return (*notes, *(Issue("code-unknown", name, "code kept as sent", "information") for name in tables))
 
 
-__all__ = ["Hl7Codec", "load_partners", "routing"]
+__all__ = ["Hl7Codec", "routing"]

@@ -14,7 +14,7 @@ from gateway.core.errors import Unavailable
 from gateway.core.ports import Codec, Reading
 from gateway.rules.catalogue import Catalogue
 from mappings.facts import catalogue
-from mappings.hl7_codec import Hl7Codec, load_partners, routing
+from mappings.hl7_codec import Hl7Codec, routing
 from mappings.hl7_to_fhir import default_program
 from tests.mappings.hl7.corpus import lines, outside
 from tests.mappings.hl7.test_answers import REQUEST
@@ -203,14 +203,3 @@ def test_the_codec_never_raises() -> None:
             assert intake.natural_key
             assert intake.ordering_key
         reading.answer(None)
-
-
-def test_partners_come_from_files(tmp_path) -> None:
-    (tmp_path / "clinic.yaml").write_text("systems: {CLINIC: 'urn:oid:1.2.3'}\n", "utf-8")
-    codec = Hl7Codec(partners=load_partners(tmp_path), endpoints={"clinic": "mllp/clinic-answers"})
-    intake = read(REQUEST, codec).intakes[0]
-    assert intake.resource is not None
-    patient = next(row["resource"] for row in intake.resource["entry"] if row["resource"]["resourceType"] == "Patient")
-    assert patient["identifier"][0]["system"] == "urn:oid:1.2.3"
-    assert intake.reply["endpoint"] == "mllp/clinic-answers"
-    assert read(REQUEST).intakes[0].reply["endpoint"] == "mllp/clinic"

@@ -32,8 +32,9 @@ STARTED_TOPICS: Final = (
     "intake.claim.v1",
     "intake.claimstatus.v1",
     "intake.attachment.v1",
+    "intake.credentialing.v1",
 )
-JOURNALED_TOPICS: Final = (*STARTED_TOPICS, "intake.credentialing.v1", "intake.acknowledgement.v1", PARKED)
+JOURNALED_TOPICS: Final = (*STARTED_TOPICS, "intake.acknowledgement.v1", PARKED)
 
 DEFINITIONS: Final[Mapping[str, str]] = {
     "authorization": "prior_authorization",

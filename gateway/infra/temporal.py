@@ -35,6 +35,7 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from gateway.core.envelope import Envelope
 from gateway.core.errors import Unavailable
 from gateway.core.ids import workflow_id
 from gateway.core.ports import Cipher
@@ -184,11 +185,23 @@ class TemporalStarter:
 
 async def start_notification(client: Client, tenant: str, subscription: str, version: int) -> None:
     """Start the handshake of one version of a subscription; again is a no-op. Raises Unavailable."""
+    given = {"tenant": tenant, "subscription": subscription}
+    await _start_once(client, "Handshake", given, f"handshake:{subscription}:{version}")
+
+
+async def start_acknowledgement(client: Client, envelope: Envelope) -> None:
+    """Start sending the second phase of a message that has been processed; again is a no-op. Raises Unavailable."""
+    reply = envelope.reply
+    given = {"tenant": envelope.tenant, "endpoint": reply["endpoint"], "content": reply["application"]}
+    await _start_once(client, "Acknowledge", given, f"acknowledge:{envelope.tenant}:{envelope.dedupe_key}")
+
+
+async def _start_once(client: Client, kind: str, given: dict[str, str], identity: str) -> None:
     try:
         await client.start_workflow(
-            "Handshake",
-            {"tenant": tenant, "subscription": subscription},
-            id=f"handshake:{subscription}:{version}",
+            kind,
+            given,
+            id=identity,
             task_queue=CASE_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -56,11 +56,12 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         site.router.routes.extend(soap_inbound.routes(x12.soap_services(app, lane), soap_settings(app)))
         listener = Listener(
             mllp_settings(app),
-            codec=hl7.codec(app.partners),
+            codec=hl7.codec(app.partners, waits=app.settings.fast_lane_seconds),
             accept=app.accept,
             clock=now,
             identify=_control_id,
             observe=_observe,
+            respond=hl7.responder(lane, app.settings.fast_lane_seconds),
         )
         async with listener:
             http = http_settings(app)

@@ -9,7 +9,7 @@ from faststream.kafka import KafkaBroker
 
 from gateway import registry
 from gateway.app import App, needed
-from gateway.infra import consuming
+from gateway.infra import consuming, temporal
 from gateway.infra.kafka import KafkaPublisher
 from gateway.infra.telemetry import CASES, logger, span
 from gateway.roles.periodic import every
@@ -42,6 +42,8 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
                     told = (await stage(envelope),)
                 for opened in told:
                     CASES.labels(opened.outcome).inc()
+                if envelope.reply.get("application"):
+                    await temporal.start_acknowledgement(client, envelope)
 
         async def keep(record: consuming.Record) -> None:
             envelope = await opener(record.key, record.headers, record.value)

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 420.0
@@ -84,13 +85,13 @@ def wait_for(what: str, seconds: float, check: object) -> None:
 
 
 @contextlib.contextmanager
-def running(state: Path) -> Iterator[Gateway]:
+def running(state: Path, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Gateway]:
     """Start a gateway in the demo profile; end it politely, and make sure that it is gone."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "run", "--profile", "demo", "--state", str(state), "--json"],
         cwd=ROOT,
-        env=clean | {"PYTHONPATH": str(ROOT)},
+        env=clean | {"PYTHONPATH": str(ROOT)} | dict(environment),
         stdout=subprocess.PIPE,
         stderr=(state.parent / "gateway.stderr").open("w"),
         text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -119,6 +120,16 @@ def test_the_second_phase_may_go_its_own_way() -> None:
         parse(part).get("MSA-1")
         for part in split(read(adt(ask="|||AL|AL"), None, reception).answer(None) or b"").messages
     ] == ["CA"]
+
+
+def test_the_second_phase_travels_with_the_message() -> None:
+    reception = replace(RECEPTION, attributes={"application-answer": "own-connection"})
+    reply = read(adt(ask="|||AL|AL"), None, reception).intakes[0].reply
+    assert parse(base64.b64decode(reply["application"])).get("MSA-1") == "AA"
+    for ask in ("", "|||AL|NE", "|||AL|ER"):
+        assert "application" not in read(adt(ask=ask), None, reception).intakes[0].reply, ask
+    assert "application" not in read(adt(ask="|||AL|AL")).intakes[0].reply
+    assert "application" not in read(REQUEST, None, reception).intakes[0].reply, "its answer is the decision"
 
 
 def test_acknowledgements_are_never_acknowledged() -> None:

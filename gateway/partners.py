@@ -37,6 +37,9 @@ class Partner(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Name of the partner; part of endpoint names.")
     per_second: float = Field(5.0, gt=0, description="Messages we send to it per second at most.")
     hl7: PartnerSettings | None = Field(None, description="How it sends HL7 v2 to us over MLLP.")
+    hl7_mapping: Path | None = Field(
+        None, description="File of its own codes, systems and segments, laid over the tables; beside this profile."
+    )
     mllp: SenderSettings | None = Field(None, description="Where we send HL7 v2 to it.")
     sftp: SftpEndpoint | None = Field(None, description="Its SFTP drop.")
     x12: PartnerProfile | None = Field(None, description="Its X12 identities, separators and acknowledgement policy.")
@@ -74,7 +77,7 @@ class Partners:
 def read(path: Path) -> Partner:
     """One profile. Raises ConfigurationError that names each fault."""
     try:
-        return Partner.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        found = Partner.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigurationError("a partner profile cannot be read", location=path.name) from error
     except ValidationError as error:
@@ -82,6 +85,11 @@ def read(path: Path) -> Partner:
             Issue("partner", ".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()
         )
         raise ConfigurationError("a partner profile is not valid", location=path.name, issues=issues) from error
+    if found.hl7_mapping is None:
+        return found
+    if found.hl7 is None:
+        raise ConfigurationError("hl7_mapping without hl7: nothing it is for", location=path.name)
+    return found.model_copy(update={"hl7_mapping": path.parent / found.hl7_mapping})
 
 
 def load(folder: Path | None) -> Partners:

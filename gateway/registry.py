@@ -14,7 +14,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "claimstatus": "intake.claimstatus.v1",
     "attachment": "intake.attachment.v1",
     "acknowledgement": "intake.acknowledgement.v1",
-    "provider": "intake.clinical.v1",
+    "provider": "intake.credentialing.v1",
 }
 """Intake topic by message type, or by its first word."""
 
@@ -32,6 +32,7 @@ STARTED_TOPICS: Final = (
     "intake.claim.v1",
     "intake.claimstatus.v1",
     "intake.attachment.v1",
+    "intake.credentialing.v1",
 )
 JOURNALED_TOPICS: Final = (*STARTED_TOPICS, "intake.acknowledgement.v1", PARKED)
 

@@ -24,6 +24,7 @@ from mappings.claim_model import ClaimView
 from mappings.fhir_claim import member_id, party, view_claim
 from mappings.fhir_facts import facts_of
 from mappings.fhir_ledger import trace_leaves
+from mappings.patients import patient_keys
 
 MAPPING = "fhir_pas@1"
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -35,7 +36,7 @@ NARRATIVE = frozenset({"text", "meta"})
 
 LookupKey = tuple[str, ...]
 """(kind, value …): a number under which a case can be found. Kinds: trace, item-trace, authorization,
-administrative-reference, claim, claim-content. PHI: to be stored as tokens (promise 5)."""
+administrative-reference, claim, claim-content, person. PHI: to be stored as tokens (promise 5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,7 @@ def aliases_of(bundle: dict[str, Any], claim: dict[str, Any], view: ClaimView, c
     if view.trace[1]:
         keys.append(("trace", *view.trace))
     keys += [("item-trace", *trace) for line in view.lines for trace in line.traces]
+    keys += patient_keys(BundleIndex(bundle).resource(claim.get("patient")) or {})
     return tuple(keys) + number_keys(claim, view)
 
 

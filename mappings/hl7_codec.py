@@ -3,8 +3,9 @@
 Never raises on bad input: the answer is an acknowledgement. Which type a message has, and what orders it, is
 tables/hl7/routing.yaml. A request for authorization (RQA, REF) is answered by RPA or RRI, not by a plain ACK: where an
 accept acknowledgement is asked, that is all this connection gets and the decision follows by delivery; where it is
-not, the answer here is the pended RPA or RRI, and the edge renders the decision instead when one came in time
-(`mappings.fhir_to_hl7.render_answer` with the intake's raw bytes and `reply`).
+not, the answer here is the pended RPA or RRI, and the edge gives the decision instead when one came in time
+(`rendered`). Where a partner wants its application acknowledgements on our own connection, `reply.application` holds
+the one to deliver once the message has been processed.
 
 A message without a mapping is parked: accepted, its bytes kept, replayable. Acknowledgements are journaled, never
 answered. A continued message (DSC) is refused: its parts cannot be told apart from a message that lost its end.
@@ -12,25 +13,29 @@ answered. A continued message (DSC) is refused: its parts cannot be told apart f
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from adapters.hl7.wire import Message, Segment, parse, read_header
-from adapters.hl7.wire.acknowledgement import acknowledge, is_answer, plan, refuse, wanted
+from adapters.hl7.wire.acknowledgement import Answers, acknowledge, is_answer, plan, refuse, wanted
 from adapters.hl7.wire.batch import reply_batch, split
 from adapters.hl7.wire.check import check
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import GatewayError, Issue, Unmappable
 from gateway.core.ports import Decision, Reading
 from mappings.fhir_to_hl7 import render_answer
-from mappings.hl7_to_fhir import Conversion, Program, build, convert, default_program
+from mappings.hl7_to_fhir import Conversion, Program, convert, default_program
 from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
+from mappings.patients import patient_keys
 
 FORMAT = "hl7v2"
+LEAVING = timedelta(seconds=2)
+"""Before a line is given up: a decision recorded that late is delivered, too, in case nobody hears it any more."""
 REQUESTS = frozenset({"RQA", "REF"})
 Answer = Callable[[GatewayError | None], bytes | None]
 
@@ -42,11 +47,6 @@ def routing() -> Mapping[str, Any]:
     return table
 
 
-def load_partners(folder: Path) -> dict[str, Program]:
-    """Partner name → program, from the partner files (`<name>.yaml`) of a folder. Raises ConfigurationError."""
-    return {path.stem: build(load_yaml(path)) for path in sorted(folder.glob("*.yaml"))}
-
-
 @dataclass(frozen=True, slots=True)
 class Hl7Codec:
     """One listener's codec."""
@@ -55,6 +55,8 @@ class Hl7Codec:
     """Programs by partner id (`Reception.client`, or the part of `Reception.source` after the slash)."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Partner id → endpoint that answers are delivered to; default: `mllp/<partner>`."""
+    waits: float = 0
+    """Seconds the edge holds a request's line for its decision (design D6); 0: it answers "pended" at once."""
 
     def read(self, raw: Raw, reception: Reception) -> Reading:
         """Read one frame: a message or a batch of them."""
@@ -65,13 +67,13 @@ class Hl7Codec:
         except GatewayError as error:
             return _refused(data, error, reception, raw)
         if not stream.batched and len(stream.messages) == 1:
-            return self._message(stream.messages[0], raw, program, reception)
-        readings = [self._message(one, Raw.of(one, raw.media_type), program, reception) for one in stream.messages]
+            return self._message(stream.messages[0], raw, program, reception, self.waits)
+        readings = [self._message(one, Raw.of(one, raw.media_type), program, reception, 0) for one in stream.messages]
 
         def answer(error: GatewayError | None) -> bytes | None:
             parts = [part for reading in readings if (part := reading.answer(error))]
             return (
-                reply_batch(stream, parts, control_id=_control_id(raw, 0), at=reception.received_at) if parts else None
+                reply_batch(stream, parts, control_id=control_id(raw, 0), at=reception.received_at) if parts else None
             )
 
         intakes = [intake for reading in readings for intake in reading.intakes]
@@ -82,7 +84,7 @@ class Hl7Codec:
         partner = reception.source.partition("/")[2]
         return self.partners.get(reception.client) or self.partners.get(partner) or default_program()
 
-    def _message(self, data: bytes, raw: Raw, program: Program, reception: Reception) -> Reading:
+    def _message(self, data: bytes, raw: Raw, program: Program, reception: Reception, waits: float) -> Reading:
         try:
             message = parse(data, charset=_charset(program, reception))
             if (refusal := check(message)) is not None:
@@ -103,6 +105,9 @@ class Hl7Codec:
         except GatewayError as error:
             return _refused(data, error, reception, raw)
         intake = self._intake(message, raw, reception, kind, conversion)
+        if waits and intake.reply["immediate"]:
+            until = reception.received_at + timedelta(seconds=waits) - LEAVING
+            intake.reply.update(lane="fast", waitsUntil=until.isoformat())
         issues = _issues(message, conversion)
         return Reading(intakes=(intake,), answer=_answering(message, raw, reception, program, issues), issues=issues)
 
@@ -115,19 +120,21 @@ class Hl7Codec:
             case_key=(),
             ordering_key=("hl7", *_natural_key(message)[:2]),
             raw=raw,
-            reply=self._reply(message, reception),
+            reply=self._reply(message, raw, reception),
             parked=parked,
         )
 
     def _intake(self, message: Message, raw: Raw, reception: Reception, kind: str, conversion: Conversion) -> Intake:
         case = _case_key(message) if kind.startswith("authorization.") else ()
         facts = facts_of(conversion, reception.received_at, routing())
-        reply = self._reply(message, reception)
+        reply = self._reply(message, raw, reception)
         if kind.startswith("authorization.") and kind != "authorization.request":
             names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
             reply["parents"] = [[name, str(facts[fact])] for name, fact in names if facts.get(fact)]
-        elif kind.startswith("clinical."):
+        elif kind.startswith("clinical.") and _tells(message):
             reply["parents"] = _patient_keys(conversion)
+        if kind == "authorization.request":
+            reply["aliases"] = _patient_keys(conversion)
         return Intake(
             type=kind,
             format=FORMAT,
@@ -141,7 +148,7 @@ class Hl7Codec:
             reply=reply,
         )
 
-    def _reply(self, message: Message, reception: Reception) -> dict[str, Any]:
+    def _reply(self, message: Message, raw: Raw, reception: Reception) -> dict[str, Any]:
         """What the way back needs besides the request's bytes."""
         partner = reception.source.partition("/")[2]
         header = message.header
@@ -157,6 +164,8 @@ class Hl7Codec:
             "charset": message.syntax.encoding,
             "immediate": message.code in REQUESTS and _answers_here(header),
         }
+        if _own_connection(reception) and (later := _acknowledged(message, None, raw, reception, ()).application):
+            reply["application"] = base64.b64encode(later).decode("ascii")
         return reply
 
 
@@ -196,28 +205,28 @@ def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
     return ("patient", facility, patient["id"])
 
 
+def _tells(message: Message) -> bool:
+    """Whether the open cases of the patient hear of this message."""
+    events = routing()["tells"].get(message.code, ())
+    return message.trigger in events or "*" in events
+
+
 def _patient_keys(conversion: Conversion) -> list[list[str]]:
-    """The lookup keys under which open cases of the patient are found: member numbers first, then all others."""
-    patient = conversion.job.patient if conversion.job else None
-    keys: list[list[str]] = []
-    for held in (patient or {}).get("identifier", ())[:20]:
-        kinds = {coding.get("code") for coding in held.get("type", {}).get("coding", ())}
-        value = str(held.get("value", ""))
-        if value and not kinds & {"SS", "DL"}:
-            keys.append(["patient", value])
-            if "MB" in kinds:
-                keys.insert(0, ["member", value])
-    return keys
+    """The lookup keys of the message's patient."""
+    job = conversion.job
+    if job is None or job.patient is None:
+        return []
+    return [list(key) for key in patient_keys(job.patient, [old for _, old in job.made.get("MRG", ())])]
 
 
-def _control_id(raw: Raw, number: int) -> str:
+def control_id(raw: Raw, number: int) -> str:
     """Our MSH-10 for an answer: the same bytes are answered with the same id."""
     return f"G{raw.sha256[:17]}{number}"
 
 
 def _identifier(raw: Raw) -> Callable[[], str]:
     count = iter(range(1, 100))
-    return lambda: _control_id(raw, next(count))
+    return lambda: control_id(raw, next(count))
 
 
 def _silent(_error: GatewayError | None) -> bytes | None:
@@ -228,18 +237,28 @@ def _acknowledging(message: Message, raw: Raw, reception: Reception, warnings: S
     """Plain acknowledgements; the second phase stays away where the partner wants it on our own connection."""
 
     def answer(error: GatewayError | None) -> bytes | None:
-        answers = acknowledge(
-            message.header,
-            error,
-            identify=_identifier(raw),
-            at=reception.received_at,
-            answered=message.first("MSA"),
-            warnings=warnings,
-        )
-        own = reception.attributes.get("application-answer") == "own-connection"
-        return answers.immediate if own else answers.together()
+        answers = _acknowledged(message, error, raw, reception, warnings)
+        return answers.immediate if _own_connection(reception) else answers.together()
 
     return answer
+
+
+def _own_connection(reception: Reception) -> bool:
+    """Whether the partner wants the second phase on a connection that we open."""
+    return reception.attributes.get("application-answer") == "own-connection"
+
+
+def _acknowledged(
+    message: Message, error: GatewayError | None, raw: Raw, reception: Reception, warnings: Sequence[Issue]
+) -> Answers:
+    return acknowledge(
+        message.header,
+        error,
+        identify=_identifier(raw),
+        at=reception.received_at,
+        answered=message.first("MSA"),
+        warnings=warnings,
+    )
 
 
 def _answers_here(header: Segment) -> bool:
@@ -258,15 +277,16 @@ def _answering(message: Message, raw: Raw, reception: Reception, program: Progra
         if error is not None or not _answers_here(message.header):
             return answers.immediate
         waiting = Decision(case_id="", version=0, decided_at=reception.received_at, action="A4")
-        return render_answer(
-            waiting,
-            raw.data or b"",
-            control_id=_control_id(raw, 1),
-            at=reception.received_at,
-            charset=_charset(program, reception),
-        )
+        return rendered(waiting, raw, charset=_charset(program, reception))
 
     return answer
+
+
+def rendered(decision: Decision, raw: Raw, *, charset: str | None) -> bytes:
+    """The business answer (RPA, RRI) to a request on its own connection: the same decision gives the same bytes."""
+    return render_answer(
+        decision, raw.data or b"", control_id=control_id(raw, 1), at=decision.decided_at, charset=charset
+    )
 
 
 def _refused(data: bytes, error: GatewayError, reception: Reception, raw: Raw) -> Reading:
@@ -291,4 +311,4 @@ def _issues(message: Message, conversion: Conversion) -> tuple[Issue, ...]:
     return (*notes, *(Issue("code-unknown", name, "code kept as sent", "information") for name in tables))
 
 
-__all__ = ["Hl7Codec", "load_partners", "routing"]
+__all__ = ["Hl7Codec", "rendered", "routing"]

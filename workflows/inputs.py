@@ -123,3 +123,13 @@ class DeliveryInput:
     tenant: str
     endpoint: str
     version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """An application acknowledgement (HL7 enhanced mode) for our own connection."""
+
+    tenant: str
+    endpoint: str
+    content: str
+    """The message, base64."""

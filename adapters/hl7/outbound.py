@@ -12,13 +12,14 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import cast
 
 from adapters.hl7.settings import SenderSettings
 from adapters.hl7.wire import Segment, parse, read_header
-from adapters.hl7.wire.acknowledgement import acknowledge, plan
+from adapters.hl7.wire.acknowledgement import acknowledge, is_answer, plan
 from adapters.hl7.wire.mllp import (
     FS,
     POSITIVE,
@@ -149,6 +150,9 @@ class MllpSender:
     async def _exchange(self, link: _Link, header: Segment, data: bytes) -> Receipt:
         """Write, then wait for the phases the header asks for."""
         asked = plan(header)
+        if asked.enhanced and is_answer(header):
+            # The application does not answer an answer: its accept acknowledgement is the last word.
+            asked = replace(asked, application="NE")
         control_id = header.get(10)
         link.send(frame(data))
         if self.settings.release == 2:

@@ -3,6 +3,7 @@
 core        connections, keys, stages
 policies    the rule sets in force
 fhir        what the FHIR edge is given
+hl7         the codec of the MLLP edge
 deliveries  senders, renderers and ways back of decisions
 """
 

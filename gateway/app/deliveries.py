@@ -46,12 +46,14 @@ def base_url(app: App, version: str) -> str:
 async def ways_back(connection: Connection, case: Case, lane: str) -> tuple[str, ...]:
     """Who must hear of a decision, found in the transaction that records it.
 
-    Nobody when the caller waits for it (fast lane, a run's first decision).
+    Nobody when the caller waits for it (fast lane, a run's first decision); where the request says how long its sender
+    holds the line (`waitsUntil`), only until then.
     """
-    first = case.version == max(case.run, 1)
-    if lane == "fast" and first:
-        return ()
     reply = case.context["reply"]
+    first = case.version == max(case.run, 1)
+    until = reply.get("waitsUntil")
+    if lane == "fast" and first and (until is None or now() < datetime.fromisoformat(until)):
+        return ()
     if reply.get("rail") == "fhir-pas":
         found = await watching_client(connection, case.tenant, reply["client"], _organizations(case))
         return tuple(f"{NOTIFY}.{identity}" for identity in found)

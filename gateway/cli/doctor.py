@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.app import hl7
 from gateway.app.policies import policies
 from gateway.core.errors import GatewayError
 from gateway.core.settings import Settings
@@ -88,7 +89,7 @@ def configuration() -> list[Finding]:
     """Settings, partners, rules and topics can be read."""
     found = []
     checks: list[tuple[str, Callable[[Settings], object]]] = [
-        ("partners", lambda settings: load_partners(settings.partners)),
+        ("partners", lambda settings: hl7.codec(load_partners(settings.partners))),
         ("rule sets", policies),
         ("topics", lambda settings: parse(settings.topics.read_text(encoding="utf-8"))),
     ]

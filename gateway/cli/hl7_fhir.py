@@ -16,8 +16,7 @@ from rich.progress import track
 from adapters.hl7.wire import parse
 from adapters.hl7.wire.batch import split
 from gateway.core.errors import ConfigurationError, GatewayError
-from mappings.hl7_to_fhir import Conversion, Program, build, convert, default_program
-from mappings.hl7_to_fhir.vocabulary import load_yaml
+from mappings.hl7_to_fhir import Conversion, Program, convert, default_program, load_program
 
 EPILOG = """
 Examples:
@@ -51,7 +50,7 @@ def to_fhir(
     pretty: Annotated[bool, typer.Option(help="Indent the JSON.")] = False,
 ) -> None:
     """Write one FHIR R4 Bundle (JSON) for each message to standard output, one on each line."""
-    program = build(load_yaml(partner)) if partner else default_program()
+    program = load_program(partner) if partner else default_program()
     messages = split(_content(file), charset=program.charset).messages
     failed = 0
     rows: TextIO | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 
 _CASES = uuid.UUID("6f3a5f0e-8f0b-5d57-9a53-0c7c7a6a4a11")
@@ -28,3 +29,13 @@ def workflow_id(subject: str, run: int = 0) -> str:
     A message for a case whose workflow has ended begins another run of it: `run` is the stream version it joined at.
     """
     return f"case:{subject}.{run}" if run else f"case:{subject}"
+
+
+def person_keys(numbers: Iterable[str], birth_date: str) -> list[tuple[str, str, str]]:
+    """Lookup keys ("person", number, birth date) of a patient: a number alone is another hospital's patient, too.
+
+    None without a whole birth date: one identifier does not identify a person.
+    """
+    if len(birth_date) != len("1980-02-15"):
+        return []
+    return [("person", number, birth_date) for number in dict.fromkeys(numbers) if number]

@@ -35,6 +35,7 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from gateway.core.envelope import Envelope
 from gateway.core.errors import Unavailable
 from gateway.core.ids import workflow_id
 from gateway.core.ports import Cipher
@@ -187,11 +188,23 @@ async def start_notification(client: Client, tenant: str, subscription: str, ver
 
     `heartbeat`: seconds between heartbeats once it is active, or 0.
     """
+    given = {"tenant": tenant, "subscription": subscription, "version": version, "heartbeat": heartbeat}
+    await _start_once(client, "Handshake", given, f"handshake:{subscription}:{version}")
+
+
+async def start_acknowledgement(client: Client, envelope: Envelope) -> None:
+    """Start sending the second phase of a message that has been processed; again is a no-op. Raises Unavailable."""
+    reply = envelope.reply
+    given = {"tenant": envelope.tenant, "endpoint": reply["endpoint"], "content": reply["application"]}
+    await _start_once(client, "Acknowledge", given, f"acknowledge:{envelope.tenant}:{envelope.dedupe_key}")
+
+
+async def _start_once(client: Client, kind: str, given: dict[str, Any], identity: str) -> None:
     try:
         await client.start_workflow(
-            "Handshake",
-            {"tenant": tenant, "subscription": subscription, "version": version, "heartbeat": heartbeat},
-            id=f"handshake:{subscription}:{version}",
+            kind,
+            given,
+            id=identity,
             task_queue=CASE_QUEUE,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -10,12 +10,11 @@ from adapters.hl7.inbound import Listener
 from adapters.hl7.settings import ListenerSettings
 from adapters.soap import inbound as soap_inbound
 from adapters.soap.settings import SoapSettings
-from gateway.app import App, fhir, now, x12
+from gateway.app import App, fhir, hl7, now, x12
 from gateway.core.ids import new_id
 from gateway.core.settings import host_port
 from gateway.infra.http import HttpSettings, TlsSettings, serve
 from gateway.infra.telemetry import MLLP_EVENTS, logger
-from mappings.hl7_codec import Hl7Codec
 
 log = logger("edge")
 
@@ -57,11 +56,12 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         site.router.routes.extend(soap_inbound.routes(x12.soap_services(app, lane), soap_settings(app)))
         listener = Listener(
             mllp_settings(app),
-            codec=Hl7Codec(),
+            codec=hl7.codec(app.partners, waits=app.settings.fast_lane_seconds),
             accept=app.accept,
             clock=now,
             identify=_control_id,
             observe=_observe,
+            respond=hl7.responder(lane, app.settings.fast_lane_seconds),
         )
         async with listener:
             http = http_settings(app)

@@ -9,13 +9,15 @@ from faststream.kafka import KafkaBroker
 
 from gateway import registry
 from gateway.app import App, needed
-from gateway.infra import consuming
+from gateway.infra import consuming, temporal
 from gateway.infra.kafka import KafkaPublisher
 from gateway.infra.telemetry import CASES, logger, span
 from gateway.roles.periodic import every
 from gateway.stages.accept import Opener
 from gateway.stages.start import FAST_LANE_SECONDS, StartStage
+from gateway.stages.tell import TellStage
 from gateway.store.journal import Journal
+from gateway.store.patients import PatientCaseStore
 
 SWEEP_SECONDS = 5.0
 
@@ -27,6 +29,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     async with app.serving():
         client = await app.temporal()
         stage = await app.start_stage(client)
+        tell = TellStage(cases=PatientCaseStore(app.cases), starter=stage.starter, park=stage.park)
         opener = Opener(blobs=app.blobs, cipher=app.cipher)
         journal = Journal(app.database, app.cipher)
 
@@ -34,9 +37,13 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             envelope = await opener(record.key, record.headers, record.value)
             with span("start", envelope.trace_parent, topic=record.topic):
                 if registry.definition_of(envelope.type) is None:
-                    return
-                opened = await stage(envelope)
-                CASES.labels(opened.outcome).inc()
+                    told = await tell(envelope)
+                else:
+                    told = (await stage(envelope),)
+                for opened in told:
+                    CASES.labels(opened.outcome).inc()
+                if envelope.reply.get("application"):
+                    await temporal.start_acknowledgement(client, envelope)
 
         async def keep(record: consuming.Record) -> None:
             envelope = await opener(record.key, record.headers, record.value)

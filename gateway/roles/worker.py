@@ -16,6 +16,7 @@ from gateway.stages.deliver import DeliverStage
 from gateway.store.deliveries import Deliveries
 from gateway.store.fhir_edge import PostgresSubscriptions
 from mappings.information_request import information_keys
+from workflows.acknowledge import Acknowledge, AcknowledgeActivities
 from workflows.activities import CaseActivities
 from workflows.handshake import Handshake, HandshakeActivities, Heartbeat
 from workflows.interpreter import Case as CaseWorkflow
@@ -58,11 +59,15 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             cases.close_case,
             shaking.mark_subscription,
         ]
-        workers = [temporal.case_worker(client, workflows=[CaseWorkflow, Handshake, Heartbeat], activities=local)]
+        acknowledging = AcknowledgeActivities(send=deliver.send)
+        workflows = [CaseWorkflow, Handshake, Heartbeat, Acknowledge]
+        workers = [temporal.case_worker(client, workflows=workflows, activities=local)]
         for endpoint, rate in deliveries.rates(app).items():
             sending: list[Callable[..., Any]] = [cases.deliver]
             if endpoint == deliveries.NOTIFY:
                 sending += [shaking.handshake, shaking.heartbeat]
+            elif endpoint.startswith("mllp/"):
+                sending.append(acknowledging.acknowledge)
             workers.append(temporal.delivery_worker(client, endpoint, sending, per_second=rate))
         for one in workers:
             await stack.enter_async_context(one)

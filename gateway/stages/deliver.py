@@ -95,7 +95,7 @@ class DeliverStage:
         if intent.delivered:
             return Receipt(accepted=True)
         try:
-            receipt = await self._send(letter.tenant, letter.endpoint, intent.outbound)
+            receipt = await self.send(letter.tenant, letter.endpoint, intent.outbound)
         except EndpointRefused:
             await self.intents.settle(letter.tenant, key, Receipt(accepted=False))
             self.count(letter.endpoint, "refused")
@@ -118,7 +118,8 @@ class DeliverStage:
             attributes=outbound.attributes,
         )
 
-    async def _send(self, tenant: str, endpoint: str, outbound: Outbound) -> Receipt:
+    async def send(self, tenant: str, endpoint: str, outbound: Outbound) -> Receipt:
+        """One attempt through the endpoint's breaker. Raises EndpointUnavailable, EndpointRefused."""
         sender = self.senders.get(endpoint) or self.senders.get(endpoint.split(".", 1)[0])
         if sender is None:
             raise ConfigurationError(f"no endpoint {endpoint} is configured")

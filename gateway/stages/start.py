@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import ConfigurationError
+from gateway.core.ids import person_keys
 
 FAST_LANE_SECONDS = 15.0
 """How long an opened fast-lane case is left to its edge before the sweeper starts it: the edge waits 12 s (D6)."""
@@ -123,7 +124,9 @@ def keys_of(facts: Mapping[str, Any], aliases: Sequence[Sequence[str]] = ()) -> 
         "authorization": "request.authorizationNumber",
     }
     found = [(kind, (str(facts[name]),)) for kind, name in kinds.items() if facts.get(name)]
-    return tuple(dict.fromkeys([*found, *((kind, tuple(parts)) for kind, *parts in aliases)]))
+    numbers = [str(facts.get(name) or "") for name in ("coverage.memberId", "patient.id")]
+    persons = person_keys(numbers, str(facts.get("patient.birthDate") or ""))
+    return tuple(dict.fromkeys([*found, *((kind, tuple(parts)) for kind, *parts in (*persons, *aliases))]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,14 +78,19 @@ def joined_context(before: dict[str, Any], after: dict[str, Any], action: str = 
         if action == REJECTED:
             return after | {name: before[name] for name in ("standing",) if name in before}
         return after | {"standing": {name: before[name] for name in STANDING}} if action else after
-    facts = dict(before["facts"])
-    for name, value in after["facts"].items():
+    return before | {"facts": with_added(before["facts"], after["facts"])}
+
+
+def with_added(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Facts with what a message adds: lists grow, what was unknown becomes known, nothing is overwritten."""
+    facts = dict(before)
+    for name, value in after.items():
         if name in ADDED_LISTS:
             known = facts.get(name, [])
             facts[name] = known + [row for row in value if row not in known]
         else:
             facts.setdefault(name, value)
-    return before | {"facts": facts}
+    return facts
 
 
 def _text(raw: Raw) -> str:
@@ -201,7 +206,7 @@ class CaseStore:
             ],
             now=self.clock(),
             command_id=envelope.id,
-            metadata=_metadata(envelope),
+            metadata=event_metadata(envelope),
         )
         await self.add_keys(connection, envelope.tenant, identity, opening.keys)
         return True
@@ -234,7 +239,7 @@ class CaseStore:
             events=[received],
             now=self.clock(),
             command_id=envelope.id,
-            metadata=_metadata(envelope),
+            metadata=event_metadata(envelope),
         )
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
@@ -347,7 +352,7 @@ class CaseStore:
         return Definition(id=str(row["id"]), name=name, type=definition["type"], content=definition, hash=content_hash)
 
 
-def _metadata(envelope: Envelope) -> dict[str, Any]:
+def event_metadata(envelope: Envelope) -> dict[str, Any]:
     """What an event says openly of the message behind it: ids only."""
     return {
         "correlationId": envelope.correlation_id,

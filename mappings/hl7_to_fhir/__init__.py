@@ -6,6 +6,6 @@ The authorization family (REF, RRI, RQA, RPA), which the guide lacks, is ours: s
 """
 
 from .convert import Conversion, convert
-from .program import Program, build, default_program
+from .program import Program, build, default_program, load_program
 
-__all__ = ["Conversion", "Program", "build", "convert", "default_program"]
+__all__ = ["Conversion", "Program", "build", "convert", "default_program", "load_program"]

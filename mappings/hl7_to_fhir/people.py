@@ -106,6 +106,7 @@ def merge(cursor: Cursor, scope: Scope) -> None:
     """MRG → the patient that was merged away, linked both ways."""
     survivor = scope.patient
     old, new = scope.env.graph.resource("Patient", _patient_key(cursor, scope, (1, 4, 2)))
+    scope.job.note(cursor, old)
     if new:
         scope.apply(cursor, old)
     else:

@@ -1,6 +1,6 @@
 """All tables a conversion runs on, compiled once per partner: segment maps, what is ignored, structures, settings.
 
-A partner's file (data only; `tables/hl7/partners/<name>.yaml` or a mapping given by the registry):
+A partner's file (data only; its profile names it as `hl7_mapping`):
 
     zone: America/Chicago              zone of times that name none
     charset: cp1252                    where MSH-18 is empty
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from gateway.core.errors import ConfigurationError
@@ -84,6 +85,7 @@ def build(partner: Mapping[str, Any] | None = None) -> Program:
     for segment, reasons in partner.get("ignored", {}).items():
         ignored.setdefault(segment, {}).update(reasons)
     codes = partner.get("codes", {})
+    _check_codes(codes)
     compiled = {name: _compile(name, rows, codes) for name, rows in maps.items()}
     local: dict[str, tuple[str, ...]] = {}
     for name in partner.get("segments", {}):
@@ -99,6 +101,23 @@ def build(partner: Mapping[str, Any] | None = None) -> Program:
         systems=partner.get("systems", {}),
         charset=partner.get("charset"),
     )
+
+
+def load_program(path: Path) -> Program:
+    """The program of a partner's file. Raises ConfigurationError for one that is missing, broken or no mapping."""
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigurationError("a partner file is a mapping of keys", location=path.name)
+    return build(content)
+
+
+def _check_codes(codes: Mapping[str, Mapping[str, str]]) -> None:
+    """Codes are text: YAML reads 01 as a number and NO as a truth value, which no message would ever match."""
+    for name, own in codes.items():
+        if not isinstance(own, dict) or not all(isinstance(part, str) for pair in own.items() for part in pair):
+            raise ConfigurationError(
+                "codes are written in quotes where YAML takes them for another type", location=name
+            )
 
 
 @lru_cache(maxsize=1)

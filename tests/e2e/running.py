@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 420.0
@@ -94,7 +95,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(state: Path) -> Iterator[Gateway]:
+def running(state: Path, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Gateway]:
     """Start a gateway in the demo profile; end it politely, and make sure that it is gone."""
     http, mllp = free_addresses(2)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
@@ -115,7 +116,7 @@ def running(state: Path) -> Iterator[Gateway]:
             "--json",
         ],
         cwd=ROOT,
-        env=clean | {"PYTHONPATH": str(ROOT)},
+        env=clean | {"PYTHONPATH": str(ROOT)} | dict(environment),
         stdout=subprocess.PIPE,
         stderr=(state.parent / "gateway.stderr").open("w"),
         text=True,

@@ -2,14 +2,15 @@
 
 The order of checks: who sent it (certificate and network against MSH-3 and MSH-4 of every message in the payload),
 whether it is a resend, what it says (the injected codec), and whether it is durable (the injected accept). The
-positive answer is built only after the last of these has returned.
+positive answer is built only after the last of these has returned. A sender that waits for a business answer on its
+connection gets it where it comes in time (the injected `respond`), else what the codec says meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.hl7.settings import ListenerSettings, PartnerSettings
@@ -26,7 +27,7 @@ from gateway.core.errors import (
     UnauthorizedSender,
     Unavailable,
 )
-from gateway.core.ports import Accept, Clock, Codec, Reading
+from gateway.core.ports import Accept, Accepted, Clock, Codec, Reading
 
 from .duplicates import Key, Outcome, Window
 
@@ -42,6 +43,16 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 Observe = Callable[[str, Mapping[str, str | int]], None]
 """Told what happens, for logs, metrics and security events: a name such as `hl7.refused`, and codes and counts."""
+
+
+Respond = Callable[[Accepted], Awaitable[bytes | None]]
+"""The business answer to a message whose sender waits for it on this connection (design D6), when it comes in time;
+None otherwise, and for all other messages. Raises MessageConflict for a key that was used with another body."""
+
+
+async def never(_accepted: Accepted) -> bytes | None:
+    """No fast lane."""
+    return None
 
 
 @dataclass(slots=True)
@@ -70,6 +81,7 @@ class Exchange:
         clock: Clock,
         identify: Callable[[], str],
         observe: Observe,
+        respond: Respond,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.settings = settings
@@ -78,6 +90,7 @@ class Exchange:
         self._accept = accept
         self._clock = clock
         self._identify = identify
+        self._respond = respond
         self._window = Window(
             seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=self._loop.time
         )
@@ -193,13 +206,17 @@ class Exchange:
             return Outcome(reading.answer(None), good=False)
         try:
             async with asyncio.timeout(self.settings.accept_timeout):
-                for intake in reading.intakes:
-                    await self._accept_in_order(intake, reception)
+                accepted = [await self._accept_in_order(intake, reception) for intake in reading.intakes]
         except TimeoutError:
             return self._failed(reading, Unavailable("not stored in time"), partner)
         except GatewayError as error:
             return self._failed(reading, error, partner)
-        return Outcome(reading.answer(None), good=True)
+        if len(accepted) != 1:
+            return Outcome(reading.answer(None), good=True)
+        try:
+            return Outcome(await self._respond(accepted[0]) or reading.answer(None), good=True)
+        except MessageConflict as error:
+            return self._failed(reading, error, partner)
 
     def _failed(self, reading: Reading, error: GatewayError, partner: PartnerSettings | None) -> Outcome:
         self.observe("hl7.not-accepted", {"error": error.code, "partner": partner.name if partner else ""})
@@ -207,11 +224,10 @@ class Exchange:
             return Outcome(None, good=False, again=True)
         return Outcome(reading.answer(error), good=False, again=isinstance(error, OwnError))
 
-    async def _accept_in_order(self, intake: Intake, reception: Reception) -> None:
+    async def _accept_in_order(self, intake: Intake, reception: Reception) -> Accepted:
         """Publish after everything with the same ordering key that came before, on whatever connection."""
         if not intake.ordering_key:
-            await self._accept(intake, reception)
-            return
+            return await self._accept(intake, reception)
         key = (reception.tenant, *intake.ordering_key)
         before = self._order.get(key)
         mine: asyncio.Future[None] = self._loop.create_future()
@@ -219,7 +235,7 @@ class Exchange:
         try:
             if before is not None:
                 await asyncio.shield(before)
-            await self._accept(intake, reception)
+            return await self._accept(intake, reception)
         finally:
             if self._order.get(key) is mine:
                 del self._order[key]

@@ -55,6 +55,16 @@ INSERT INTO workflow.case_keys (tenant, kind, token, case_id) VALUES ($1, $2, $3
 SELECT k.case_id, i.status, i.action, i.created_at FROM workflow.case_keys k JOIN workflow.workflow_instances i ON i.id = k.case_id
  WHERE k.tenant = $1 AND k.kind = $2 AND k.token = $3 ORDER BY i.created_at DESC LIMIT $4;
 
+-- name: open_under
+-- Open cases that carry one of these tokens of a person, locked in one order for all who lock several.
+SELECT id, workflow_key, run, version, context FROM workflow.workflow_instances
+ WHERE id IN (SELECT case_id FROM workflow.case_keys WHERE tenant = $1 AND kind = 'person' AND token = ANY($2::text[]))
+   AND status NOT IN ('completed', 'cancelled', 'failed') ORDER BY id LIMIT $3 FOR UPDATE;
+
+-- name: told
+-- A clinical message of the case's patient: the facts as they stand now.
+UPDATE workflow.workflow_instances SET version = $2, context = $3, updated_at = now() WHERE id = $1;
+
 -- name: save_definition
 -- Register a definition version; the same content again changes nothing.
 INSERT INTO workflow.workflow_definitions (tenant, name, version, type, definition, content_hash)

@@ -139,6 +139,7 @@ async def listen(codec: WireCodec, seen: Seen) -> AsyncIterator[Listen]:
 
     async def start(accept: Accept, **settings: Any) -> Listener:
         used = settings.pop("codec", codec)
+        more = {"respond": settings.pop("respond")} if "respond" in settings else {}
         base: dict[str, Any] = {"name": "test", "tenant": "t1", "port": 0, "unknown_partners": True, "drain_timeout": 5}
         listener = Listener(
             ListenerSettings(**{**base, **settings}),
@@ -147,6 +148,7 @@ async def listen(codec: WireCodec, seen: Seen) -> AsyncIterator[Listen]:
             clock=FixedClock(),
             identify=codec.identify,
             observe=seen,
+            **more,
         )
         await listener.start()
         started.append(listener)

@@ -388,3 +388,14 @@ async def test_our_sender_and_our_listener_agree(listen: Any, sender: Any, adt: 
             await one.send(outbound(adt("BAD", patient="")))
     await asyncio.sleep(0.1)  # those that asked for no answer
     assert len(accept.accepted) == 10
+
+
+async def test_an_answer_of_ours_waits_for_its_accept_acknowledgement_only(endpoint: Any, sender: Any) -> None:
+    async def accepts(payload: bytes, writer: asyncio.StreamWriter) -> None:
+        await write(writer, ack(control_id(payload), "CA"))
+
+    server = await endpoint(accepts)
+    decision = "MSH|^~\\&|GW|PAYER|EHR|HOSP|20260301||RPA^I08^RPA_I08|P1|P|2.5.1|||AL|AL\rMSA|AA|R1\r"
+    receipt = await sender(server.port).send(outbound(decision.encode()))
+    assert receipt.accepted
+    assert len(server.received) == 1

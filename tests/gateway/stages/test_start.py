@@ -121,10 +121,16 @@ class Time:
 
 
 def lane(
-    outcome: str, known: Known, temporal: Temporal, failure: Unavailable | None = None, version: int = 5
+    outcome: str,
+    known: Known,
+    temporal: Temporal,
+    failure: Unavailable | None = None,
+    *,
+    version: int = 5,
+    run: int = 0,
 ) -> tuple[FastLane, RecordingStarter, list[str]]:
     cases, starter, seen, time = (
-        ScriptedCases(replace(opened(outcome), version=version), failure=failure),
+        ScriptedCases(replace(opened(outcome, run), version=version), failure=failure),
         RecordingStarter(),
         list[str](),
         Time(),
@@ -180,6 +186,14 @@ async def test_a_resent_update_is_not_answered_with_what_was_decided_before_it()
     known.versions.append(6)
     assert await decide(envelope("authorization.update"), timeout=1) == DECIDED
     assert (temporal.waits, starter.notified) == ([], [])
+
+
+async def test_an_update_the_starter_saw_first_is_not_answered_with_the_decision_before_it() -> None:
+    temporal = Temporal(as_json(DECIDED))
+    known = Known(2)
+    decide, _, _ = lane("known", known, temporal, run=5)
+    assert await decide(envelope("authorization.update"), timeout=12) == DECIDED
+    assert (known.asked, len(temporal.waits)) == ([5], 1)
 
 
 async def test_a_conflict_is_told_to_the_caller() -> None:

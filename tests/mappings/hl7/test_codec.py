@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from gateway.core.errors import Unavailable
 from gateway.core.ports import Codec, Reading
 from gateway.rules.catalogue import Catalogue
 from mappings.facts import catalogue
-from mappings.hl7_codec import Hl7Codec, load_partners, routing
+from mappings.hl7_codec import Hl7Codec, routing
 from mappings.hl7_to_fhir import default_program
 from tests.mappings.hl7.corpus import lines, outside
 from tests.mappings.hl7.test_answers import REQUEST
@@ -121,6 +122,16 @@ def test_the_second_phase_may_go_its_own_way() -> None:
     ] == ["CA"]
 
 
+def test_the_second_phase_travels_with_the_message() -> None:
+    reception = replace(RECEPTION, attributes={"application-answer": "own-connection"})
+    reply = read(adt(ask="|||AL|AL"), None, reception).intakes[0].reply
+    assert parse(base64.b64decode(reply["application"])).get("MSA-1") == "AA"
+    for ask in ("", "|||AL|NE", "|||AL|ER"):
+        assert "application" not in read(adt(ask=ask), None, reception).intakes[0].reply, ask
+    assert "application" not in read(adt(ask="|||AL|AL")).intakes[0].reply
+    assert "application" not in read(REQUEST, None, reception).intakes[0].reply, "its answer is the decision"
+
+
 def test_acknowledgements_are_never_acknowledged() -> None:
     reading = read("MSH|^~\\&|EHR|CLINIC|GW|PAYER|20260301||ACK^I08^ACK|9|P|2.5.1\nMSA|AA|R1\n")
     assert reading.answer(None) is None
@@ -157,9 +168,20 @@ def test_merges_use_the_coarser_key() -> None:
     assert merge.type == "clinical.adt"
 
 
-def test_clinical_messages_name_the_patient_whose_cases_they_concern() -> None:
-    text = adt("A03").replace("7^^^CLINIC^MR", "7^^^CLINIC^MR~M7^^^ACME^MB~123456789^^^^SS")
-    assert read(text).intakes[0].reply["parents"] == [["member", "M7"], ["patient", "7"], ["patient", "M7"]]
+def test_clinical_messages_that_tell_name_the_patient_whose_cases_they_concern() -> None:
+    text = adt("A03").replace(
+        "7^^^CLINIC^MR||DOE^JANE", "7^^^CLINIC^MR~M7^^^ACME^MB~123456789^^^^SS||DOE^JANE||19700101"
+    )
+    named = [["person", "7", "1970-01-01"], ["person", "M7", "1970-01-01"]]
+    assert read(text).intakes[0].reply["parents"] == named
+    assert "parents" not in read(text.replace("ADT^A03", "ADT^A08")).intakes[0].reply
+    assert read(text.replace("19700101", "1970")).intakes[0].reply["parents"] == []
+    merge = read(text.replace("ADT^A03", "ADT^A40") + "MRG|6^^^CLINIC^MR\n").intakes[0].reply["parents"]
+    assert merge == [*named, ["person", "6", "1970-01-01"]]
+
+
+def test_a_request_is_found_by_its_patient() -> None:
+    assert read(REQUEST).intakes[0].reply["aliases"] == [["person", "7", "1970-01-01"]]
 
 
 def test_a_batch_is_answered_message_by_message() -> None:
@@ -192,14 +214,3 @@ def test_the_codec_never_raises() -> None:
             assert intake.natural_key
             assert intake.ordering_key
         reading.answer(None)
-
-
-def test_partners_come_from_files(tmp_path) -> None:
-    (tmp_path / "clinic.yaml").write_text("systems: {CLINIC: 'urn:oid:1.2.3'}\n", "utf-8")
-    codec = Hl7Codec(partners=load_partners(tmp_path), endpoints={"clinic": "mllp/clinic-answers"})
-    intake = read(REQUEST, codec).intakes[0]
-    assert intake.resource is not None
-    patient = next(row["resource"] for row in intake.resource["entry"] if row["resource"]["resourceType"] == "Patient")
-    assert patient["identifier"][0]["system"] == "urn:oid:1.2.3"
-    assert intake.reply["endpoint"] == "mllp/clinic-answers"
-    assert read(REQUEST).intakes[0].reply["endpoint"] == "mllp/clinic"

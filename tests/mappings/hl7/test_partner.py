@@ -69,6 +69,8 @@ def test_without_the_file_nothing_of_it_is_lost_silently() -> None:
         {"segments": {"PID-Patient": {3: "identifier+ NOPE"}}},
         {"segments": {"PID-Patient": {3: {"to": "identifier+", "as": "CX", "when": {"field": 2}}}}},
         {"segments": {"PID-Patient": {"three": "identifier+ CX"}}},
+        {"codes": {"AdministrativeSex": {1: "M"}}},
+        {"codes": {"AdministrativeSex": {"X": False}}},
         {"segments": {"PID-Patient": {8: "gender code NoSuchMap"}}},
         {"codes": {"NoSuchMap": {"A": "B"}}, "segments": {"PID-Patient": {8: "gender code NoSuchMap"}}},
     ],

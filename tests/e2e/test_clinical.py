@@ -1,0 +1,95 @@
+"""Clinical messages over MLLP reach the open cases of their patient: facts change, the decision is taken again."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+
+from gateway import samples
+from gateway.cli.send import mllp_exchange
+from gateway.security.tokens import Tokens
+from tests.e2e.running import Gateway, wait_for
+from tests.e2e.test_protocols import action, rows, submit
+
+BORN = "1980-02-29"
+
+
+def pended(gateway: Gateway, code: str, patient: str) -> str:
+    """A pended request for this patient; the id of its case."""
+    sample = samples.pas_submit(code, datetime.now(UTC))
+    assert action(submit(gateway, sample.data.replace(b'"P-9"', f'"{patient}"'.encode()))) == "A4"
+    token = Tokens.load(f"file:{gateway.state / 'secrets' / 'token.key'}")("demo", "person", (patient, BORN))
+    (found,) = rows(gateway, "SELECT case_id FROM workflow.case_keys WHERE kind = 'person' AND token = $1", token)
+    return str(found["case_id"])
+
+
+def told(gateway: Gateway, event: str, patient: str, *segments: str, born: str = BORN) -> None:
+    """Send a clinical message of this patient; it must be accepted."""
+    control = uuid.uuid4().hex[:16]
+    head = f"MSH|^~\\&|LAB|HOSP|GW|PAYER|{datetime.now(UTC):%Y%m%d%H%M%S}||{event}|{control}|P|2.5.1"
+    person = f"PID|1||{patient}^^^HOSP^MR||SAMPLE^PERSON||{born.replace('-', '')}|F"
+    text = "\r".join([head, person, *segments, ""])
+    assert f"MSA|AA|{control}" in asyncio.run(mllp_exchange(gateway.mllp, text.encode()))
+
+
+def events(gateway: Gateway, case: str) -> list[str]:
+    """Types of a case's events, in order; a message with its own type."""
+    statement = (
+        "SELECT event_type, event_data->>'type' AS t FROM workflow.workflow_events "
+        "WHERE workflow_id = $1 ORDER BY version"
+    )
+    found = [(row["event_type"], row["t"]) for row in rows(gateway, statement, uuid.UUID(case))]
+    return [f"{event}:{kind}" if event == "MessageReceived" else str(event) for event, kind in found]
+
+
+def test_a_document_the_policy_asked_for_settles_the_case(gateway: Gateway) -> None:
+    patient = f"P{uuid.uuid4().hex[:10]}"
+    case = pended(gateway, "X1009", patient)
+    document = "TXA|1|11504-8^Operative report^LN|TX|20260301093000||||||||DOC77^EHR|||||AU||AV"
+    told(gateway, "MDM^T02^MDM_T02", patient, "PV1|1|O", document, "OBX|1|TX|11504-8^Operative report^LN||Done||||||F")
+    state = "SELECT status, action FROM workflow.workflow_instances WHERE id = $1"
+    wait_for(
+        "the approval",
+        60,
+        lambda: rows(gateway, state, uuid.UUID(case)) == [{"status": "completed", "action": "A1"}],
+    )
+    heard = events(gateway, case)
+    assert heard.index("MessageReceived:clinical.document") > heard.index("DecisionMade")
+    assert heard.count("DecisionMade") == 2
+
+
+def test_a_result_is_looked_at_and_a_namesakes_result_is_not(gateway: Gateway) -> None:
+    patient = f"P{uuid.uuid4().hex[:10]}"
+    case = pended(gateway, "X1005", patient)
+    result = ("OBR|1|||2345-7^Glucose^LN|||20260301093000", "OBX|1|NM|2345-7^Glucose^LN||180|mg/dL|||||F")
+    told(gateway, "ORU^R01^ORU_R01", patient, *result, born="1999-09-09")
+    told(gateway, "ADT^A08^ADT_A01", patient, "PV1|1|I")
+    told(gateway, "ORU^R01^ORU_R01", patient, *result)
+    wait_for("the decision is taken again", 60, lambda: events(gateway, case).count("DecisionMade") == 2)
+    heard = [event for event in events(gateway, case) if event.startswith("MessageReceived")]
+    assert heard == ["MessageReceived:clinical.observation"]
+
+
+def test_a_discharge_after_a_merge_finds_the_case(gateway: Gateway) -> None:
+    old, new = (f"P{uuid.uuid4().hex[:10]}" for _ in range(2))
+    case = pended(gateway, "X1005", old)
+    told(gateway, "ADT^A40^ADT_A39", new, f"MRG|{old}^^^HOSP^MR")
+    wait_for("the merge", 60, lambda: "MessageReceived:clinical.adt" in events(gateway, case))
+    told(gateway, "ADT^A03^ADT_A03", new, f"PV1|1|I{'|' * 42}20260301|20260304")
+    wait_for("the discharge", 60, lambda: events(gateway, case).count("MessageReceived:clinical.adt") == 2)
+
+
+def test_provider_changes_go_to_credentialing(gateway: Gateway) -> None:
+    statement = "SELECT count(*) AS n FROM workflow.message_journal WHERE topic = 'intake.credentialing.v1'"
+    before = rows(gateway, statement)[0]["n"]
+    control = uuid.uuid4().hex[:16]
+    segments = (
+        f"MSH|^~\\&|HR|HOSP|GW|PAYER|20260301101500||MFN^M02^MFN_M02|{control}|P|2.5.1",
+        "MFI|PRA^Practitioner^HL70175||UPD|||NE",
+        "MFE|MUP|1||1234567893|CE",
+        "STF|1234567893|1234567893^^^NPI|REYES^MARIA",
+    )
+    text = "".join(f"{segment}\r" for segment in segments)
+    assert f"MSA|AA|{control}" in asyncio.run(mllp_exchange(gateway.mllp, text.encode()))
+    wait_for("the journal", 60, lambda: rows(gateway, statement)[0]["n"] == before + 1)  # type: ignore[operator]

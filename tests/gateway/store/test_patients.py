@@ -1,0 +1,125 @@
+"""Clinical messages in the store: one event in each open case of the patient, once; other people's stay untouched."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from gateway.core.envelope import Envelope
+from gateway.core.errors import MessageConflict
+from gateway.infra.postgres import Database
+from gateway.security.tokens import Tokens
+from gateway.stages.start import Definition, Keys, keys_of
+from gateway.store.cases import CaseStore
+from gateway.store.patients import PatientCaseStore, told_facts
+from gateway.testing import FixedClock
+from tests.gateway.stages.fakes import MARKER, NOW, envelope
+from tests.gateway.store.test_cases import CIPHER, CONTENT, close, opening, types
+from workflows import definitions
+
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
+
+BORN = "1970-01-01"
+JANE: Keys = (("person", (MARKER, BORN)),)
+
+
+@pytest.fixture
+def store(database: Database) -> CaseStore:
+    return CaseStore(database, CIPHER, Tokens(b"t" * 32), FixedClock(NOW))
+
+
+@pytest.fixture
+async def definition(store: CaseStore, tenant: str) -> Definition:
+    return await store.register(tenant, CONTENT, definitions.content_hash(CONTENT))
+
+
+async def opened(store: CaseStore, tenant: str, definition: Definition, name: str, person: str = MARKER) -> str:
+    facts = {"patient.id": person, "patient.birthDate": BORN, "documents": [{"type": "A"}]}
+    given = envelope(
+        id=str(uuid.uuid4()), tenant=tenant, subject=f"{tenant}-{name}", dedupe_key=f"{tenant}-{name}", facts=facts
+    )
+    return (await store.open(opening(given, definition, keys=keys_of(facts)))).case_id
+
+
+def clinical(tenant: str, number: int = 1, **given: Any) -> Envelope:
+    facts = {"documents": [{"type": "B"}], "diagnoses": [{"code": "Z"}], "encounter.dischargeDate": "2026-01-14"}
+    values: dict[str, Any] = {"id": str(uuid.uuid4()), "tenant": tenant, "facts": facts, "format": "hl7v2"}
+    return envelope("clinical.adt", **values | {"dedupe_key": f"{tenant}-clinical-{number}"} | given)
+
+
+async def facts(store: CaseStore, tenant: str, case_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = (await store.load(tenant, case_id)).context["facts"]
+    return found
+
+
+async def test_it_joins_all_open_cases_of_the_patient_only(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    mine = {await opened(store, tenant, definition, name) for name in ("one", "two")}
+    ended, other = await opened(store, tenant, definition, "ended"), await opened(store, tenant, definition, "o", "8")
+    await close(store, tenant, ended)
+    told = await PatientCaseStore(store).tell(clinical(tenant), JANE)
+    assert {(found.case_id, found.outcome, found.version) for found in told} == {(case, "joined", 2) for case in mine}
+    for case in mine:
+        assert await types(store, tenant, case) == ["CaseOpened", "MessageReceived"]
+        now = await facts(store, tenant, case)
+        assert now["documents"] == [{"type": "A"}, {"type": "B"}]
+        assert now["encounter.dischargeDate"] == "2026-01-14"
+        assert "diagnoses" not in now
+    assert await types(store, tenant, other) == ["CaseOpened"]
+    assert await types(store, tenant, ended) == ["CaseOpened", "CaseClosed"]
+
+
+async def test_again_changes_nothing_but_the_workflow_is_told_again(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    case = await opened(store, tenant, definition, "one")
+    patients = PatientCaseStore(store)
+    await patients.tell(clinical(tenant), JANE)
+    again = await patients.tell(clinical(tenant), JANE)
+    assert [(found.case_id, found.outcome, found.version) for found in again] == [(case, "known", 2)]
+    with pytest.raises(MessageConflict):
+        await patients.tell(clinical(tenant, body_sha256="cd" * 32), JANE)
+    assert await types(store, tenant, case) == ["CaseOpened", "MessageReceived"]
+
+
+async def test_nobody_is_told_and_nothing_is_kept_without_an_open_case(store: CaseStore, tenant: str) -> None:
+    patients = PatientCaseStore(store)
+    assert await patients.tell(clinical(tenant), JANE) == ()
+    assert await patients.tell(clinical(tenant, body_sha256="cd" * 32), JANE) == ()
+
+
+async def test_after_a_merge_either_number_finds_the_case(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    case = await opened(store, tenant, definition, "one")
+    patients = PatientCaseStore(store)
+    survivor: Keys = (("person", ("new", BORN)),)
+    assert await patients.tell(clinical(tenant, 1), survivor) == ()
+    assert [found.case_id for found in await patients.tell(clinical(tenant, 2), (*survivor, *JANE))] == [case]
+    assert [found.case_id for found in await patients.tell(clinical(tenant, 3), survivor)] == [case]
+
+
+@pytest.mark.parametrize(
+    ("case", "message", "discharged"),
+    [
+        ({}, {"encounter.admitDate": "2026-01-10", "encounter.dischargeDate": "2026-01-14"}, True),
+        (
+            {"encounter.admitDate": "2026-01-10"},
+            {"encounter.admitDate": "2026-01-10", "encounter.dischargeDate": "2026-01-14"},
+            True,
+        ),
+        (
+            {"encounter.admitDate": "2026-01-10"},
+            {"encounter.admitDate": "2025-12-01", "encounter.dischargeDate": "2025-12-03"},
+            False,
+        ),
+        ({"encounter.admitDate": "2026-01-10"}, {"encounter.dischargeDate": "2026-01-14"}, False),
+    ],
+)
+def test_only_the_cases_own_stay_is_taken_over(case: dict[str, str], message: dict[str, str], discharged: bool) -> None:
+    now = told_facts(case, message)
+    assert ("encounter.dischargeDate" in now) is discharged
+    assert all(now[name] == value for name, value in case.items())

@@ -50,7 +50,7 @@ class CaseActivities:
             if known is not None:
                 return _outcome(case, known)
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
-                facts = await self._facts(connection, case)
+                facts = case.context["facts"]
                 verdict = self.policy(
                     facts,
                     ruleset=given.executor["ruleset"],
@@ -66,7 +66,7 @@ class CaseActivities:
         async with self._command(given) as (connection, case, known):
             if known is not None:
                 return _outcome(case, known)
-            facts = await self._facts(connection, case)
+            facts = case.context["facts"]
             verdict = Verdict(items=_same_for_all(facts, given.executor["action"]))
             return await self._record(connection, case, verdict, facts, given)
 
@@ -113,7 +113,7 @@ class CaseActivities:
                 command_id=given.command_id,
                 closing=given.closing,
             )
-            facts = await self._facts(connection, case)
+            facts = case.context["facts"]
             review = given.review
             verdict = Verdict(
                 items=_same_for_all(facts, review.action, tuple(review.reasons), review.note),
@@ -176,15 +176,6 @@ class CaseActivities:
                 case,
                 await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id),
             )
-
-    async def _facts(self, connection: Connection, case: Case) -> dict[str, Any]:
-        """The facts of the opening message, overlaid by those of every later one."""
-        facts: dict[str, Any] = dict(case.context["facts"])
-        if case.version > 1:
-            for event in await events.stream(connection, self.cases.cipher, case.id):
-                if event.type == "MessageReceived" and event.sealed:
-                    facts |= event.sealed["facts"]
-        return facts
 
     async def _record(
         self,

@@ -55,8 +55,8 @@ class CaseActivities:
             if known is not None:
                 return _outcome(case, known)
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
-                stream = await self._stream(connection, case)
-                facts = _facts(case, stream)
+                facts = case.context["facts"]
+                stream = await events.stream(connection, self.cases.cipher, case.id) if case.version > 1 else ()
                 verdict = refusal(_told(stream), facts) or self.policy(
                     facts,
                     ruleset=given.executor["ruleset"],
@@ -74,7 +74,7 @@ class CaseActivities:
                 return _outcome(case, known)
             if await self._missed(connection, given):
                 return StepOutcome(outcome=MESSAGE, version=case.version)
-            facts = _facts(case, await self._stream(connection, case))
+            facts = case.context["facts"]
             verdict = Verdict(items=_same_for_all(facts, given.executor["action"]))
             return await self._record(connection, case, verdict, facts, given)
 
@@ -127,7 +127,7 @@ class CaseActivities:
                 command_id=given.command_id,
                 closing=given.closing,
             )
-            facts = _facts(case, await self._stream(connection, case))
+            facts = case.context["facts"]
             review = given.review
             verdict = Verdict(
                 items=_same_for_all(facts, review.action, tuple(review.reasons), review.note),
@@ -199,10 +199,6 @@ class CaseActivities:
         joined = await events.messages_after(connection, given.case_id, given.heard.decided)
         return not joined <= set(given.heard.versions)
 
-    async def _stream(self, connection: Connection, case: Case) -> Sequence[events.StoredEvent]:
-        """What happened to the case since it was opened; a new one is spared the question."""
-        return await events.stream(connection, self.cases.cipher, case.id) if case.version > 1 else ()
-
     async def _record(
         self,
         connection: Connection,
@@ -248,15 +244,6 @@ class CaseActivities:
         return StepOutcome(
             outcome=outcome, version=decision.version, decision=as_json(decision), endpoints=endpoints, closed=closed
         )
-
-
-def _facts(case: Case, stream: Sequence[events.StoredEvent]) -> dict[str, Any]:
-    """The facts of the opening message, overlaid by those of every later one."""
-    facts: dict[str, Any] = dict(case.context["facts"])
-    for event in stream:
-        if event.type == "MessageReceived" and event.sealed:
-            facts |= event.sealed["facts"]
-    return facts
 
 
 def _told(stream: Sequence[events.StoredEvent]) -> list[Told]:

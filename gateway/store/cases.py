@@ -72,12 +72,14 @@ def joined_context(before: dict[str, Any], after: dict[str, Any], action: str = 
 
     An update states the whole request anew and takes its place. An attachment only adds: its documents join the facts,
     while the request itself, and the way its answer goes back, stay as they were. An update may be refused: the request
-    that was decided (with `action`) is kept beside it.
+    that was decided (with `action`) is kept beside it, and is what an attachment after the refusal adds to.
     """
     if not str(after["type"]).endswith(ADDING):
         if action == REJECTED:
             return after | {name: before[name] for name in ("standing",) if name in before}
         return after | {"standing": {name: before[name] for name in STANDING}} if action else after
+    if action == REJECTED:
+        before = before | before.get("standing", {})
     return before | {"facts": with_added(before["facts"], after["facts"])}
 
 

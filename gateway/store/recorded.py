@@ -1,13 +1,13 @@
 """Decisions of rules as they were recorded: the record, and the facts of the case as they stood at that moment.
 
-The facts come from the events before the decision. Which of a case's messages they joined, and how, is told by the
-record: only facts with its hash are given out.
+The facts come from the events before the decision, joined as the case joined them; only facts with the hash that the
+record names are given out.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,8 @@ from gateway.core.ports import Cipher
 from gateway.infra.postgres import Connection, Database, Queries
 from gateway.rules.record import facts_hash
 from gateway.store import events
-from gateway.store.cases import joined_context
+from gateway.store.cases import REJECTED, STANDING, joined_context
+from gateway.store.patients import told_facts
 
 SQL = Queries(Path(__file__).parent / "sql" / "recorded.sql")
 
@@ -67,23 +68,26 @@ async def _of_case(connection: Connection, cipher: Cipher, case_id: str) -> list
 
 
 def _facts(stream: Sequence[events.StoredEvent], version: int, wanted: str) -> dict[str, Any]:
-    for facts in _readings([event for event in stream if event.version < version]):
-        if facts_hash(facts) == wanted:
-            return facts
-    raise ConfigurationError("the stored events do not give the facts of this decision", location=f"version {version}")
+    facts = _standing([event for event in stream if event.version < version])
+    if facts is None or facts_hash(facts) != wanted:
+        raise ConfigurationError(
+            "the stored events do not give the facts of this decision", location=f"version {version}"
+        )
+    return facts
 
 
-def _readings(before: Sequence[events.StoredEvent]) -> Iterator[dict[str, Any]]:
-    """The facts as the messages give them: laid over one another in turn, or joined as the case joins them."""
-    opened = next((event for event in before if event.type == "CaseOpened"), None)
-    if opened is None or opened.sealed is None:
-        return
-    context = {"type": opened.data["type"], "facts": opened.sealed["facts"]}
-    received = [event.sealed for event in before if event.type == "MessageReceived" and event.sealed]
-    for message in received:
-        context = joined_context(context, message)
-    laid = dict(context["facts"])
-    for message in received:
-        laid |= message["facts"]
-    yield laid
-    yield context["facts"]
+def _standing(before: Sequence[events.StoredEvent]) -> dict[str, Any] | None:
+    """The facts of a case after these events, joined as the case joined them."""
+    context: dict[str, Any] = {}
+    action = ""
+    for event in before:
+        if event.type == "CaseOpened" and event.sealed:
+            context = dict.fromkeys(STANDING) | {"type": event.data["type"], "facts": event.sealed["facts"]}
+        elif event.type == "MessageReceived" and event.sealed and context:
+            if event.data["type"].startswith("clinical."):
+                context["facts"] = told_facts(context["facts"], event.sealed["facts"])
+            else:
+                context = joined_context(context, event.sealed, action)
+        elif event.type == "DecisionMade":
+            action = event.data["action"] or REJECTED
+    return context.get("facts")

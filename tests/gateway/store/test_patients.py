@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.core.envelope import Envelope
 from gateway.core.errors import MessageConflict
+from gateway.core.ports import ItemDecision
 from gateway.infra.postgres import Database
 from gateway.security.tokens import Tokens
+from gateway.stages.decide import Verdict
 from gateway.stages.start import Definition, Keys, keys_of
 from gateway.store.cases import CaseStore
 from gateway.store.patients import PatientCaseStore, told_facts
 from gateway.testing import FixedClock
 from tests.gateway.stages.fakes import MARKER, NOW, envelope
 from tests.gateway.store.test_cases import CIPHER, CONTENT, close, opening, types
+from tests.gateway.store.test_closing import activities
 from workflows import definitions
+from workflows.inputs import StepInput
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
 
@@ -70,6 +75,27 @@ async def test_it_joins_all_open_cases_of_the_patient_only(
         assert "diagnoses" not in now
     assert await types(store, tenant, other) == ["CaseOpened"]
     assert await types(store, tenant, ended) == ["CaseOpened", "CaseClosed"]
+
+
+async def test_the_decision_sees_the_case_with_what_was_added_to_it(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    """Not the last message's lists in the place of the request's."""
+    case = await opened(store, tenant, definition, "one")
+    await PatientCaseStore(store).tell(clinical(tenant), JANE)
+    seen: list[dict[str, Any]] = []
+
+    def policy(facts: Any, **_: Any) -> Verdict:
+        seen.append(dict(facts))
+        return Verdict(items=[ItemDecision(sequence=1, action="A4")])
+
+    given = StepInput(
+        case_id=case, tenant=tenant, step_id="decide", command_id="0.decide.1", executor={"ruleset": "demo"}
+    )
+    await replace(activities(store), policy=policy).decide(given)
+    assert seen == [await facts(store, tenant, case)]
+    assert seen[0]["documents"] == [{"type": "A"}, {"type": "B"}]
+    assert "diagnoses" not in seen[0]
 
 
 async def test_again_changes_nothing_but_the_workflow_is_told_again(

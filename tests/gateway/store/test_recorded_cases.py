@@ -131,9 +131,11 @@ async def test_a_stored_decision_replays_to_its_bytes_after_newer_versions(desk:
     assert otherwise, "the new version must decide something otherwise, else this shows nothing"
 
 
-async def test_each_decision_of_a_case_has_the_facts_of_its_moment(desk: Desk) -> None:
+@pytest.mark.parametrize(("seed", "denied"), [(5, True), (2, False)])
+async def test_each_decision_of_a_case_has_the_facts_of_its_moment(desk: Desk, seed: int, denied: bool) -> None:
+    """An update of what is denied is refused, not decided: what comes later adds to the request that stands."""
     await desk.publish(numbered(1))
-    facts = request(random.Random(5)) | {"documents": [{"type": "PY"}]}
+    facts = request(random.Random(seed)) | {"documents": [{"type": "PY"}]}
     case_id = await desk.receive(facts, "one")
     await desk.decide(case_id)
     update = facts | {"patient.age": 7, "obs.spo2": 71}
@@ -143,8 +145,10 @@ async def test_each_decision_of_a_case_has_the_facts_of_its_moment(desk: Desk) -
     assert await desk.receive(attached, "one", "authorization.attachment") == case_id
     await desk.decide(case_id)
     found = await desk.decisions(case_id)
-    assert [each.facts["patient.age"] for each in found] == [facts["patient.age"], 7, 7]
-    assert {"type": "28570-0", "controlNumber": "A1"} in found[2].facts["documents"]
+    assert (found[0].record["action"] == "deny") == denied
+    age = facts["patient.age"]
+    assert [each.facts["patient.age"] for each in found] == ([age, age] if denied else [age, 7, 7])
+    assert {"type": "28570-0", "controlNumber": "A1"} in found[-1].facts["documents"]
     for each in found:
         assert facts_hash(each.facts) == each.record["factsHash"]
         assert await desk.again(each) == stored(each.record)

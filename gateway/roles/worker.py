@@ -13,6 +13,7 @@ from gateway.core.ports import Decision
 from gateway.infra import temporal
 from gateway.infra.telemetry import DELIVERIES, logger
 from gateway.stages.deliver import DeliverStage
+from gateway.store import integrations
 from gateway.store.deliveries import Deliveries
 from gateway.store.fhir_edge import PostgresSubscriptions
 from mappings.information_request import information_keys
@@ -62,7 +63,9 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         acknowledging = AcknowledgeActivities(send=deliver.send)
         workflows = [CaseWorkflow, Handshake, Heartbeat, Acknowledge]
         workers = [temporal.case_worker(client, workflows=workflows, activities=local)]
-        for endpoint, rate in deliveries.rates(app).items():
+        rates = deliveries.rates(app)
+        await integrations.register(app.database, app.settings.tenant, rates)
+        for endpoint, rate in rates.items():
             sending: list[Callable[..., Any]] = [cases.deliver]
             if endpoint == deliveries.NOTIFY:
                 sending += [shaking.handshake, shaking.heartbeat]

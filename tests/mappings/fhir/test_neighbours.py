@@ -88,6 +88,17 @@ def test_a_rejection_is_no_determination() -> None:
     assert decided_lines({}, samples.decide("A3", request, items=(), errors=({"code": "42"},))) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [("E0431", "E0431"), ("97110", "97110"), ("0123T", "0123T"), ("470", "470"), ("0002-8215-01", "0002-8215-01")]
+    + [(name, "") for name in ("SMITH", "DOE JOHN", "JANE1", "1985-02-03", "123456789", "E0431 JOHN DOE", "")],
+)
+def test_only_codes_reach_the_open_part_of_an_event(code: str, kept: str) -> None:
+    request = samples.request()
+    facts = {"services": [{"sequence": 1, "code": code}]}
+    assert decided_lines(facts, samples.decide("A1", request))[0]["service"] == kept
+
+
 @pytest.mark.parametrize(("level", "claim_priority", "priority"), [
     ("U", "normal", "expedited"), ("03", "normal", "expedited"), ("E", "normal", "standard"),
     ("", "stat", "expedited"), ("", "deferred", "standard"), ("E", "stat", "expedited"),

@@ -206,7 +206,6 @@ def _full(publisher: Any) -> tuple[Any, Any]:
         blobs=None,  # type: ignore[arg-type]  # no message here is large enough
         cipher=IdentityCipher(),
         token=Tokens(b"benchmark-benchmark-benchmark-key"),
-        clock=_now,
         routes=TOPICS,
         parked_topic=PARKED,
     )

@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from adapters.sftp.settings import SftpEndpoint
+from adapters.sftp.settings import PgpSettings, SftpEndpoint
 from adapters.sftp.wire import (
     Claim,
     Entry,
     Rules,
     Sighting,
+    decrypted_name,
     is_packed,
     look,
     markers,
@@ -28,11 +29,21 @@ from adapters.sftp.wire import (
     unpack,
 )
 from gateway.core.envelope import Raw, Reception
-from gateway.core.errors import EndpointRefused, EndpointUnavailable, GatewayError, LimitExceeded, MalformedMessage
+from gateway.core.errors import (
+    ConfigurationError,
+    EndpointRefused,
+    EndpointUnavailable,
+    GatewayError,
+    LimitExceeded,
+    MalformedMessage,
+    Unavailable,
+)
 from gateway.core.ports import Clock
+from gateway.infra import pgp
 from gateway.infra.sftp import HostKeyRefused, MissingFile, SftpSession, SftpTarget
 
 HEAD = 128
+ENCRYPTED = ".pgp"
 TAIL = 4096
 """Bytes shown to `complete`: an interchange header has 106; a trailer and some line ends fit into the tail."""
 
@@ -84,13 +95,21 @@ def target_of(endpoint: SftpEndpoint, secret: Callable[[str], bytes]) -> SftpTar
     )
 
 
+def pgp_keys(settings: PgpSettings, secret: Callable[[str], bytes]) -> pgp.PgpKeys:
+    """Resolve the keys. Raises ConfigurationError."""
+    passphrase = secret(settings.passphrase) if settings.passphrase else b""
+    return pgp.PgpKeys(own=secret(settings.private_key), passphrase=passphrase, partner=secret(settings.partner_key))
+
+
 class Poller:
-    """Polls one endpoint until told to stop."""
+    """Polls one endpoint until told to stop. Raises ConfigurationError when it needs gpg and there is none."""
 
     def __init__(self, endpoint: SftpEndpoint, services: Services) -> None:
         self._endpoint = endpoint
         self._services = services
         self._sightings: dict[str, Sighting] = {}
+        if endpoint.pgp is not None:
+            pgp.program()
         self._rules = Rules(
             pattern=endpoint.pattern,
             mode=endpoint.ready,
@@ -189,7 +208,7 @@ class Poller:
         async def take(channel: SftpSession) -> bool:
             endpoint, services = self._endpoint, self._services
             source = f"{endpoint.inbound}/{entry.name}"
-            if not is_packed(entry.name) or not endpoint.allow_packed:
+            if not self._is_wrapped(entry.name):
                 try:
                     head, tail = await asyncio.to_thread(channel.ends, source, head=HEAD, tail=TAIL)
                 except MissingFile:
@@ -210,6 +229,33 @@ class Poller:
 
         return take
 
+    def _is_wrapped(self, name: str) -> bool:
+        """Whether the file's own first and last bytes say nothing of its content."""
+        endpoint = self._endpoint
+        return (endpoint.pgp is not None and endpoint.pgp.inbound) or (endpoint.allow_packed and is_packed(name))
+
+    def _unwrapped(self, name: str, data: bytes) -> tuple[str, bytes]:
+        """(name, content), decrypted and unpacked. Raises MalformedMessage, LimitExceeded, ConfigurationError."""
+        endpoint, most = self._endpoint, self._endpoint.maximum_bytes
+        if endpoint.pgp is not None and endpoint.pgp.inbound:
+            keys = pgp_keys(endpoint.pgp, self._services.secret)
+            limit = min(most, max(len(data) * endpoint.maximum_ratio, 4096))
+            data = pgp.decrypt(data, keys, limit=limit, signed=endpoint.pgp.require_signature)
+            name = decrypted_name(name)
+        if endpoint.allow_packed:
+            name, data = unpack(name, data, limit=most, ratio=endpoint.maximum_ratio)
+        return name, data
+
+    def _leave(self, channel: SftpSession, answer: AnswerFile) -> None:
+        """Leave an answer, encrypted where agreed. Encrypted twice it would differ, so a name that is there is done."""
+        endpoint, name, data = self._endpoint, answer.name, answer.data
+        if endpoint.pgp is not None and endpoint.pgp.outbound:
+            name += ENCRYPTED
+            if channel.size(f"{endpoint.outbound}/{name}") is not None:
+                return
+            data = pgp.encrypt(data, pgp_keys(endpoint.pgp, self._services.secret), sign=endpoint.pgp.sign)
+        channel.deposit(endpoint.outbound, name, data)
+
     async def _incomplete(self, channel: SftpSession, entry: Entry) -> bool:
         """An upload that has not ended: an error only after it stood still for long."""
         still = self._services.monotonic() - self._sightings[entry.name].since
@@ -228,9 +274,7 @@ class Poller:
         await self._remove_markers(channel, claim)
         try:
             data = await asyncio.to_thread(channel.read, path, limit=endpoint.maximum_bytes)
-            name = claim.name
-            if endpoint.allow_packed:
-                name, data = unpack(name, data, limit=endpoint.maximum_bytes, ratio=endpoint.maximum_ratio)
+            name, data = await asyncio.to_thread(self._unwrapped, claim.name, data)
             if not services.complete(data[:HEAD], data[-TAIL:]):
                 raise MalformedMessage("the file is cut off")
         except (LimitExceeded, MalformedMessage):
@@ -242,6 +286,9 @@ class Poller:
         except EndpointRefused:
             services.report("denied", _opaque(claim.name))
             return False
+        except (ConfigurationError, Unavailable):
+            services.report("held", _opaque(claim.name))
+            return False
         try:
             answers = await services.receive(Raw.of(data, services.media_type), self._reception(claim, name))
         except GatewayError:
@@ -252,9 +299,12 @@ class Poller:
             return False
         for answer in answers:
             try:
-                await asyncio.to_thread(channel.deposit, endpoint.outbound, answer.name, answer.data)
+                await asyncio.to_thread(self._leave, channel, answer)
             except EndpointRefused:
                 services.report("answer-conflict", _opaque(answer.name))
+            except (ConfigurationError, Unavailable):
+                services.report("held", _opaque(claim.name))
+                return False
         if endpoint.archive:
             await asyncio.to_thread(_set_aside, channel, path, endpoint.archive, claim)
         else:

@@ -8,6 +8,20 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
+class PgpSettings(BaseModel):
+    """Files encrypted end to end, by the `gpg` program."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    private_key: str = Field(description="Secret reference of our private PGP key.")
+    passphrase: str = Field("", description="Secret reference of its passphrase.")
+    partner_key: str = Field(description="Secret reference of the partner's public key; two keys at a rotation.")
+    inbound: bool = Field(True, description="Files of the partner are encrypted; plain ones are refused.")
+    require_signature: bool = Field(True, description="Refuse files that the partner has not signed.")
+    outbound: bool = Field(True, description="Encrypt what we leave.")
+    sign: bool = Field(True, description="Sign what we leave.")
+
+
 class SftpEndpoint(BaseModel):
     """A partner's server: where it is, how we know it, which folders, when a file is ready."""
 
@@ -50,6 +64,7 @@ class SftpEndpoint(BaseModel):
     maximum_bytes: int = Field(100 << 20, gt=0, description="Largest file in bytes, as sent and unpacked.")
     maximum_ratio: int = Field(100, gt=1, description="Largest factor a compressed file may grow by.")
     allow_packed: bool = Field(True, description="Unpack .gz and .zip files.")
+    pgp: PgpSettings | None = Field(None, description="PGP, where the partner wants it.")
 
     @field_validator("pattern")
     @classmethod

@@ -8,7 +8,7 @@ error folders) over SFTP version 3 (draft-ietf-secsh-filexfer-02).
 
 Limits: names of at most 120 characters from `A-Za-z0-9._-` (longer or other ones are ignored and reported: a name is
 used in paths and logs); packed files hold one member and grow by a bounded factor (a 10 kB bomb must not become 10 GB).
-Not handled: PGP (decrypt before the drop), sub-folders, symbolic links, multi-member archives.
+Not handled: sub-folders, symbolic links, multi-member archives. PGP is gateway/infra/pgp.py's.
 """
 
 from __future__ import annotations
@@ -129,6 +129,12 @@ def ready_files(sightings: Mapping[str, Sighting], rules: Rules, now: float) -> 
 def is_packed(name: str) -> bool:
     """Whether the name says gzip or zip."""
     return name.lower().endswith((".gz", ".zip"))
+
+
+def decrypted_name(name: str) -> str:
+    """The name of a PGP file's content: without `.pgp`, `.gpg` or `.asc`."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and suffix.lower() in ("pgp", "gpg", "asc") else name
 
 
 def unpack(name: str, data: bytes, *, limit: int, ratio: int) -> tuple[str, bytes]:

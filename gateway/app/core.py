@@ -130,7 +130,6 @@ class App:
             blobs=self.blobs,
             cipher=self.cipher,
             token=self.tokens,
-            clock=now,
             routes=registry.TOPICS,
             parked_topic=registry.PARKED,
             count=lambda kind, topic: MESSAGES.labels(kind, topic).inc(),

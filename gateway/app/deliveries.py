@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,15 +17,17 @@ from adapters.fhir.inbound.services import Subscription
 from adapters.fhir.outbound import RestHookSender, Target, channel_target
 from adapters.fhir.wire import FHIR_JSON, serialize
 from adapters.hl7.outbound import MllpSender
-from adapters.sftp.inbound import target_of
+from adapters.sftp.inbound import ENCRYPTED, pgp_keys, target_of
 from adapters.sftp.outbound import SftpSender
 from gateway.app import x12
 from gateway.app.core import App, now
 from gateway.core.errors import EndpointRefused
 from gateway.core.ids import new_id
 from gateway.core.ports import Outbound, Sender
+from gateway.infra import pgp
 from gateway.infra.http import ClientSettings, client, client_transport
 from gateway.infra.postgres import Connection
+from gateway.partners import Partner
 from gateway.security.egress import EgressPolicy, GuardedTransport, system_resolve
 from gateway.security.secrets import secret
 from gateway.stages.deliver import Letter
@@ -160,7 +163,36 @@ Render = Callable[[Letter], Awaitable[Outbound]]
 
 def renderers(app: App, notifications: Notifications) -> Mapping[str, Render]:
     """Renderer by the rail a request came on (`reply.rail`)."""
-    return {"fhir-pas": notifications.render, "x12": x12.renderer(app), "hl7v2": render_hl7}
+    return {
+        "fhir-pas": notifications.render,
+        "x12": encrypted(app.partners.sftp, x12.renderer(app)),
+        "hl7v2": render_hl7,
+    }
+
+
+def encrypted(partners: Iterable[Partner], render: Render) -> Render:
+    """Encrypt what goes into a drop that wants PGP, before it is stored: every resend has the same bytes (D10)."""
+    wanting = {
+        f"sftp/{partner.name}": partner.sftp.pgp
+        for partner in partners
+        if partner.sftp is not None and partner.sftp.pgp is not None and partner.sftp.pgp.outbound
+    }
+
+    async def sealed(letter: Letter) -> Outbound:
+        outbound = await render(letter)
+        settings = wanting.get(letter.endpoint)
+        if settings is None:
+            return outbound
+        data = await asyncio.to_thread(pgp.encrypt, outbound.data, pgp_keys(settings, secret), sign=settings.sign)
+        name = outbound.attributes["fileName"] + ENCRYPTED
+        return replace(
+            outbound,
+            data=data,
+            media_type="application/pgp-encrypted",
+            attributes={**outbound.attributes, "fileName": name},
+        )
+
+    return sealed
 
 
 async def render_hl7(letter: Letter) -> Outbound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterable
@@ -16,6 +17,12 @@ def new_id(now: datetime, randomness: bytes | None = None) -> str:
     milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
     high, low = noise >> 62, noise & ((1 << 62) - 1)
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low))
+
+
+def receipt_id(received_at: datetime, *parts: str) -> str:
+    """The id of one receipt of one message: published again after a crash, it is still the same event."""
+    digest = hashlib.sha256("\x1f".join((received_at.isoformat(), *parts)).encode()).digest()
+    return new_id(received_at, digest[:10])
 
 
 def case_id(tenant: str, subject: str) -> str:

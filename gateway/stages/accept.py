@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from gateway.core.envelope import Envelope, Intake, Reception
 from gateway.core.errors import ConfigurationError
-from gateway.core.ids import new_id
-from gateway.core.ports import Accepted, BlobStore, Cipher, Clock, Publisher
+from gateway.core.ids import receipt_id
+from gateway.core.ports import Accepted, BlobStore, Cipher, Publisher
 
 CLAIM_CHECK_BYTES = 256 * 1024
 """Bodies above this go to the blob store: Kafka's default record limit is 1 MiB, and large records delay small ones."""
@@ -29,7 +29,6 @@ class AcceptStage:
     blobs: BlobStore
     cipher: Cipher
     token: Token
-    clock: Clock
     routes: Mapping[str, str]
     """Topic by message type; a type's first word (`clinical`) covers `clinical.*`."""
     parked_topic: str
@@ -62,8 +61,8 @@ class AcceptStage:
     def envelope(self, intake: Intake, reception: Reception) -> Envelope:
         """Tokens for identifiers, an id, a correlation id: what may be seen from outside."""
         tenant = reception.tenant
-        identity = new_id(self.clock())
         dedupe_key = self.token(tenant, "dedupe", (reception.source, *intake.natural_key))
+        identity = receipt_id(reception.received_at, tenant, dedupe_key, intake.raw.sha256)
         case_key = intake.case_key or intake.natural_key
         return Envelope(
             id=identity,

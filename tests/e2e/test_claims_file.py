@@ -2,8 +2,9 @@
 
 The SFTP role, a process of its own beside real Kafka, PostgreSQL and SFTP, is killed while a file is half published,
 and started anew. GATEWAY_CLAIMS=20000 is the long form, GATEWAY_CLAIMS_KILLS how often it dies. All records of a claim
-have one identity (`ce_dedupekey`), by which the inbox lets each claim through once; a restart publishes the file from
-its start again (decision 0023), so a claim is on Kafka at most once more per kill.
+have one identity (`ce_id`), by which the journal keeps it once, and one key (`ce_dedupekey`), by which the inbox lets
+it through once. A restart publishes the file from its start again (decision 0023), so a claim is on Kafka at most once
+more per kill.
 """
 
 from __future__ import annotations
@@ -177,6 +178,7 @@ def test_every_claim_of_a_large_file_counts_once_after_kills(role: Role) -> None
     repeats = len(seen.keys()) - CLAIMS
     print(f"{CLAIMS} claims, {KILLS} kills: {repeats} repeated records, {seconds:.1f} s from the drop to the archive")
     assert max(Counter(seen.keys()).values()) <= KILLS + 1
+    assert len({one["ce_id"] for one in seen.headers}) == CLAIMS, "a claim published again is the same event"
     assert asyncio.run(through_the_inbox(role, seen)) == CLAIMS
     answers = [path.read_text() for path in (role.drop / "outbound").glob("*.x12")]
     assert [("ST*999*" in answer, "ST*277*" in answer) for answer in sorted(answers, key=len)] == [

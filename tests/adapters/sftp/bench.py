@@ -35,6 +35,8 @@ class Bench:
     reports: list[tuple[str, str]] = field(default_factory=list)
     clock: FixedClock = field(default_factory=FixedClock)
     seconds: float = 100.0
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    """By reference; any other reference means the private key of SSH."""
     on_receive: Callable[[], Awaitable[None]] | None = None
 
     def endpoint(self, **change: object) -> SftpEndpoint:
@@ -72,8 +74,8 @@ class Bench:
         )
         return Poller(self.endpoint(**change), services)
 
-    def secret(self, _reference: str) -> bytes:
-        return self.server.private_key.encode()
+    def secret(self, reference: str) -> bytes:
+        return self.secrets.get(reference, self.server.private_key.encode())
 
     def target(self, **change: object) -> SftpTarget:
         return target_of(self.endpoint(**change), self.secret)

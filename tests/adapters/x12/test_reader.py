@@ -23,7 +23,7 @@ from adapters.x12.wire import (
 )
 from adapters.x12.wire.registry import NAMES
 from adapters.x12.wire.walker import DEFAULT_EFFECTS
-from tests.adapters.x12.samples import CLAIM_HEAD, CLAIM_UNIT, NOW, claims, envelope, review_request
+from tests.adapters.x12.samples import CLAIM_HEAD, CLAIM_UNIT, NOW, claims, envelope, remittance, review_request
 
 PLAIN, JUDGE = Options(), Options(mode="judge")
 
@@ -159,6 +159,20 @@ def test_no_content_of_people_leaves_unless_the_partner_wants_it() -> None:
     assert "\x07" not in copied
     quiet = (acknowledge(report, AckPolicy(business_units=False), Numbers(), NOW) or b"").decode()
     assert "CTX*CLM01" not in quiet
+
+
+@pytest.mark.parametrize(("old", "new", "verdict"), [("", "", "A"), ("*34*", "**", "R")])
+def test_a_remittance_has_no_st03_and_still_a_complete_999(old: str, new: str, verdict: str) -> None:
+    text = write(guide("835"), remittance(), envelope()).decode()
+    assert "~ST*835*0001~" in text
+    (report,) = only(text.replace(old, new, 1), InterchangeReport)
+    answer = (acknowledge(report, AckPolicy(), Numbers(), NOW) or b"").decode()
+    names = [line.split("*")[0] for line in answer.split("~")]
+    assert [name for name in names if name not in ("IK3", "IK4", "CTX", "TA1")] == [
+        "ISA", "GS", "ST", "AK1", "AK2", "IK5", "AK9", "SE", "GE", "IEA", "",
+    ]  # fmt: skip
+    assert "~AK2*835*0001~" in answer
+    assert f"~IK5*{verdict}" in answer
 
 
 def test_two_senders_in_one_file_get_their_own_answers_only() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from gateway.core.ledger import Ledger
 from gateway.security.cipher import DerivedKeys, EnvelopeCipher
 from gateway.security.tokens import Tokens
 from gateway.stages.accept import CLAIM_CHECK_BYTES, AcceptStage, Opener
-from gateway.testing import FixedClock
 from tests.gateway.stages.fakes import MARKER, NOW, MemoryBlobs, MemoryPublisher, intake, reception
 
 CIPHER = EnvelopeCipher(DerivedKeys({"k1": b"1" * 32}, "k1"))
@@ -24,7 +24,6 @@ def stage(publisher: MemoryPublisher, blobs: MemoryBlobs | None = None) -> Accep
         blobs=blobs or MemoryBlobs(),
         cipher=CIPHER,
         token=Tokens(b"t" * 32),
-        clock=FixedClock(),
         routes={"authorization": "intake.authorization.v1", "clinical.adt": "special.v1", "clinical": "feed.v1"},
         parked_topic="intake.parked.v1",
     )
@@ -52,11 +51,22 @@ async def test_the_receipt_says_where_the_record_lies_and_the_record_opens_again
     assert opened.trace_parent == "00-1-2-01"
 
 
-async def test_the_same_message_gets_the_same_tokens_and_another_id() -> None:
+async def test_one_receipt_published_again_after_a_crash_is_the_same_event() -> None:
     publisher = MemoryPublisher()
     accept = stage(publisher)
     first, second = [(await accept(intake(), reception())).envelope for _ in range(2)]
+    assert first == second
+    other = (await accept(intake(natural_key=("ISA06", MARKER, "000000002")), reception())).envelope
+    assert other.id != first.id
+
+
+async def test_the_same_message_received_again_gets_the_same_tokens_and_another_id() -> None:
+    publisher = MemoryPublisher()
+    accept = stage(publisher)
+    first = (await accept(intake(), reception())).envelope
+    second = (await accept(intake(), reception(received_at=NOW + timedelta(microseconds=1)))).envelope
     assert first.id != second.id
+    second = replace(second, time=first.time)
     assert replace(first, id="", correlation_id="") == replace(second, id="", correlation_id="")
 
 

@@ -4,6 +4,8 @@ of it lost or said twice."""
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socketserver
 import threading
 import time
@@ -183,6 +185,29 @@ def test_the_second_phase_of_an_admission_comes_on_our_connection(north: Gateway
     time.sleep(3)
     (told,) = hospital.about(number)
     assert (told.code, told.get("MSA-1")) == ("ACK", "AA")
+
+
+def test_a_cancellation_ends_the_pended_case(north: Gateway) -> None:
+    first, second = control(), control()
+    assert exchange(north, request(first, "X1005")).get("RF1-1") == "P"
+    cancelled = exchange(north, request(second, "X1005", event="I11", referral=f"R{first}"))
+    assert (cancelled.trigger, cancelled.get("MSA-1"), cancelled.get("RF1-1")) == ("I11", "AA", "A")
+    ended = "SELECT status, action FROM workflow.workflow_instances ORDER BY created_at DESC LIMIT 1"
+    wait_for("the end of the case", 60, lambda: rows(north, ended) == [{"status": "completed", "action": "C"}])
+
+
+def test_a_restarted_edge_gives_the_same_answer_and_starts_nothing(north: Gateway) -> None:
+    number = control()
+    answer = exchange(north, request(number, "X1001"))
+    cases = "SELECT count(*) AS n FROM workflow.workflow_instances"
+    before = rows(north, cases)
+    killed = north.pids()["edge"]
+    os.kill(killed, signal.SIGKILL)
+    wait_for("the edge is back", 120, lambda: north.pids().get("edge") not in (killed, None) and north.is_ready("edge"))
+    assert exchange(north, request(number, "X1004")).get("ERR-3") == "205", "another body under its control id"
+    wait_for("the conflict is parked with an alert", 60, lambda: '"reason": "conflict"' in north.logs())
+    assert exchange(north, request(number, "X1001")).raw == answer.raw
+    assert rows(north, cases) == before
 
 
 def test_its_own_codes_and_segments_are_mapped(north: Gateway) -> None:

@@ -2,7 +2,8 @@
 
 Messages of one connection are worked on side by side (a sender may pipeline), but never more than `pipeline` of them:
 then reading stops, and TCP tells the sender. One message is started per turn of the event loop, so that a sender with
-a full buffer does not hold up the others.
+a full buffer does not hold up the others. One read may bring more messages than that: those behind wait as bytes and
+inherit the places of those before, so that a sender in a hurry is slowed down and not sent away.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[_Turn] = deque()
         self._turns: deque[_Turn] = deque()
         self._pumping = False
+        self._places = 0
+        self._working = 0
         self._reading = True
         self._ending = False
         self._held = 0
@@ -141,7 +144,9 @@ class Connection(asyncio.Protocol):
         while self._waiting:
             turn = self._waiting.popleft()
             turn.outcome = Outcome(None, good=False)
-            self._listener.release(len(turn.payload))
+            self._listener.release(len(turn.payload), places=0)
+        self._listener.release(0, places=self._places - self._working)
+        self._places = self._working
 
     # Frames in.
 
@@ -181,9 +186,11 @@ class Connection(asyncio.Protocol):
             self._close_when_done()
 
     def _queue(self, payload: bytes) -> None:
-        if not self._listener.admit(len(payload)):
+        place = self._places < self._listener.settings.pipeline
+        if not self._listener.admit(len(payload), place=place):
             self._answer_now(payload, LimitExceeded("busy, send again later"))
             return
+        self._places += place
         turn = _Turn(payload)
         self._turns.append(turn)
         self._waiting.append(turn)
@@ -193,9 +200,10 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Start one message; come back in the next turn of the loop for another."""
-        if not self._waiting:
+        if not self._waiting or self._working == self._places:
             self._pumping = False
             return
+        self._working += 1
         turn = self._waiting.popleft()
         task = self._loop.create_task(self._exchange.handle(turn.payload, self.peer))
         task.add_done_callback(lambda done: self._settled(turn, done))
@@ -209,7 +217,13 @@ class Connection(asyncio.Protocol):
 
     def _settled(self, turn: _Turn, task: asyncio.Task[Outcome]) -> None:
         self._listener.tasks.discard(task)
-        self._listener.release(len(turn.payload))
+        self._working -= 1
+        inherited = len(self._waiting) > self._places - self._working - 1
+        self._places -= not inherited
+        self._listener.release(len(turn.payload), places=not inherited)
+        if inherited and not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
         if task.cancelled():
             turn.outcome = Outcome(None, good=False)
         elif (fault := task.exception()) is not None:

@@ -165,18 +165,20 @@ class Listener:
         if self._addresses[address] <= 0:
             del self._addresses[address]
 
-    def admit(self, size: int) -> bool:
-        """Count one more message in flight, of this many bytes; False when there are too many of either."""
-        if self._in_flight >= self.settings.in_flight or self._held + size > self.settings.buffered:
+    def admit(self, size: int, *, place: bool) -> bool:
+        """Count one more message of this many bytes, which needs a place among those in flight, or will inherit one of
+        its connection; False when there are too many of either."""
+        full = place and self._in_flight >= self.settings.in_flight
+        if full or self._held + size > self.settings.buffered:
             self.observe("hl7.busy", {"in-flight": self._in_flight, "held": self._held})
             return False
-        self._in_flight += 1
+        self._in_flight += place
         self._held += size
         return True
 
-    def release(self, size: int) -> None:
-        """One message in flight less."""
-        self._in_flight -= 1
+    def release(self, size: int, *, places: int) -> None:
+        """A message less, and the places among those in flight that nobody inherits."""
+        self._in_flight -= places
         self._held -= size
         self._check_quiet()
 

@@ -250,6 +250,30 @@ async def test_reading_stops_while_the_pipeline_is_full(listen: Any, connect: An
     assert [await client.code() for _ in range(10)] == [f"AA C{n}" for n in range(10)]
 
 
+async def test_more_messages_than_the_pipeline_in_one_read_wait_and_are_not_sent_away(
+    listen: Any, connect: Any, adt: Any
+) -> None:
+    accept = GatedAccept()
+    listener = await listen(accept, pipeline=3, in_flight=3)
+    client = await connect(listener)
+    names = [f"C{n}" for n in range(50)]
+    await client.send(*[adt(name, patient=name) for name in names])
+    await until(lambda: len(accept.started) == 3)
+    await asyncio.sleep(0.05)
+    assert len(accept.started) == listener.in_flight == 3
+    for name in names:
+        accept.gate(name).set()
+    assert [await client.code() for _ in names] == [f"AA {name}" for name in names]
+    await until(lambda: listener.in_flight == 0)
+    await client.send(*[adt(f"D{n}", patient="P") for n in range(20)])
+    await until(lambda: "D0" in accept.started)
+    client.writer.transport.abort()
+    accept.gate("D0").set()
+    for n in range(20):
+        accept.gate(f"D{n}").set()
+    await until(lambda: listener.in_flight == 0)
+
+
 async def test_a_peer_that_does_not_read_is_cut(listen: Any, connect: Any, adt: Any, seen: Any) -> None:
     listener = await listen(MemoryAccept(), slow_peer_timeout=0.5, pipeline=100_000, in_flight=100_000)
     client = await connect(listener)

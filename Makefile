@@ -37,7 +37,9 @@ format: setup
 docs: setup
 	$(BIN)/python -m gateway.ops.contracts --write
 
+# The Java machine of HAPI runs in the process by a package that nothing else needs.
 conformance: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/conformance/requirements.lock
 	$(BIN)/python -m tests.conformance
 
 clean:

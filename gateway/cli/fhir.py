@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -66,11 +64,7 @@ def validate(
 
 
 def _issues(file: str, kind: Kind, version: Version, lenient: bool) -> list[Issue]:
-    try:
-        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read the file: {error.strerror}", param_hint="FILE") from None
-    form = wire.FHIR_XML if body.lstrip()[:1] == b"<" else wire.FHIR_JSON
+    body, form = fhir_client.read_file(file)
     try:
         return check(wire.parse(body, form), kind, version, strict=not lenient)
     except GatewayError as error:

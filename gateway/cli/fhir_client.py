@@ -1,6 +1,7 @@
 """`gateway fhir submit|inquire|subscribe`: talk to a PAS endpoint, ours or a payer's.
 
-A bearer token comes from the environment variable `GATEWAY_TOKEN`, a signing key from the file that `--key` names.
+Secrets are never arguments, which other users of the machine can read: a bearer token comes from the environment
+variable `GATEWAY_TOKEN`, a receiver's headers from `GATEWAY_HOOK_HEADERS`, a signing key from the file `--key` names.
 
 What the other side says is shown to the person at the terminal as it is; nothing of it is logged.
 """
@@ -12,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,8 @@ MEANINGS = {
     "NA": "no authorization needed",
 }
 POLL_SECONDS = 0.5
+HOOK_HEADERS = "GATEWAY_HOOK_HEADERS"
+"""Lines `Name: value`."""
 
 Url = Annotated[str, typer.Option("--url", envvar="GATEWAY_FHIR_URL", help="Base URL with the version's path.")]
 ClientId = Annotated[str, typer.Option("--client-id", help="SMART Backend Services: our client id.")]
@@ -72,51 +75,39 @@ class Access:
 
 def join(app: typer.Typer) -> None:
     """Add the verbs to the group."""
-    app.command(epilog=_examples("submit", "request.json", "request.xml --url https://payer.example/r4"))(submit)
-    app.command(epilog=_examples("inquire", "inquiry.json", "inquiry.json --json"))(inquire)
+    submit = _asking("$submit", "Submit an authorization request and show the decision on each line.")
+    inquire = _asking("$inquire", "Ask for the current state of authorizations by example.")
+    app.command("submit", epilog=_examples("submit", "request.json", "request.xml --url https://payer.example/r4"))(
+        submit
+    )
+    app.command("inquire", epilog=_examples("inquire", "inquiry.json", "inquiry.json --json"))(inquire)
     app.command(epilog=_examples("subscribe", "https://ehr.example/hook --organization 1234567893"))(subscribe)
 
 
-def submit(
-    file: File,
-    url: Url = HERE,
-    client_id: ClientId = "",
-    key: Key = None,
-    key_id: KeyId = "",
-    scope: Scope = DEFAULT_SCOPE,
-    authorities: Authorities = None,
-    as_json: AsJson = False,
-) -> None:
-    """Submit an authorization request and show the decision on each line."""
-    body, form = _read(file)
-    access = Access(url, client_id, key, key_id, scope, authorities)
-    answer = _run(_post(access, "Claim/$submit", body, form))
-    _answered(answer, as_json)
+def _asking(operation: str, purpose: str) -> Callable[..., None]:
+    """The verb that posts a Bundle to one of Claim's operations and shows the answer."""
 
+    def ask(
+        file: File,
+        url: Url = HERE,
+        client_id: ClientId = "",
+        key: Key = None,
+        key_id: KeyId = "",
+        scope: Scope = DEFAULT_SCOPE,
+        authorities: Authorities = None,
+        as_json: AsJson = False,
+    ) -> None:
+        body, form = read_file(file)
+        access = Access(url, client_id, key, key_id, scope, authorities)
+        _answered(_run(_post(access, f"Claim/{operation}", body, form)), as_json)
 
-def inquire(
-    file: File,
-    url: Url = HERE,
-    client_id: ClientId = "",
-    key: Key = None,
-    key_id: KeyId = "",
-    scope: Scope = DEFAULT_SCOPE,
-    authorities: Authorities = None,
-    as_json: AsJson = False,
-) -> None:
-    """Ask for the current state of authorizations by example."""
-    body, form = _read(file)
-    access = Access(url, client_id, key, key_id, scope, authorities)
-    answer = _run(_post(access, "Claim/$inquire", body, form))
-    _answered(answer, as_json)
+    ask.__doc__ = purpose
+    return ask
 
 
 def subscribe(
     endpoint: Annotated[str, typer.Argument(help="The rest-hook address that notifications go to.")],
     organization: Annotated[list[str], typer.Option("--organization", help="Sending system to watch; repeatable.")],
-    header: Annotated[
-        list[str] | None, typer.Option("--header", help="A line `Name: value` to send; repeatable.")
-    ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the handshake's outcome.")] = 10.0,
     url: Url = HERE,
     client_id: ClientId = "",
@@ -126,9 +117,13 @@ def subscribe(
     authorities: Authorities = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a Subscription and wait until its handshake is done; exit 1 when it does not become active."""
+    """Create a Subscription and wait until its handshake is done; exit 1 when it does not become active.
+
+    Headers that each notification must carry (the receiver's token) are read from GATEWAY_HOOK_HEADERS, one line each.
+    """
     access = Access(url, client_id, key, key_id, scope, authorities)
-    created = _run(_subscribe(access, subscription(endpoint, organization, header or []), wait))
+    headers = [line.strip() for line in os.environ.get(HOOK_HEADERS, "").splitlines() if line.strip()]
+    created = _run(_subscribe(access, subscription(endpoint, organization, headers), wait))
     if as_json:
         print(json.dumps(created, indent=2))
     else:
@@ -235,7 +230,7 @@ async def _call(
 
 async def _authorization(http: httpx.AsyncClient, access: Access) -> str:
     if access.key is None:
-        token = os.environ.get("GATEWAY_TOKEN", "")  # never an argument: other users see a process's arguments
+        token = os.environ.get("GATEWAY_TOKEN", "")
         return f"Bearer {token}" if token else ""
     configuration = f"{access.url.rstrip('/')}/.well-known/smart-configuration"
     try:
@@ -271,7 +266,8 @@ def _issues(body: bytes) -> tuple[Issue, ...]:
     )
 
 
-def _read(file: str) -> tuple[bytes, str]:
+def read_file(file: str) -> tuple[bytes, str]:
+    """A file's bytes (`-`: standard input) and its form, by how it begins."""
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import socket
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -76,6 +79,30 @@ def test_fhir_answers_with_one_operation_outcome(gateway: Gateway, name: str) ->
     assert answer.status_code in expected, answer.text[:500]
     assert answer.json()["resourceType"] == "OperationOutcome"
     assert MARKER not in answer.content
+
+
+def resident(pid: int) -> int:
+    """Highest resident memory of a process so far, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024
+
+
+@pytest.mark.usefixtures("nothing_published")
+def test_bodies_of_twenty_megabytes_at_once_do_not_take_the_memory(gateway: Gateway) -> None:
+    """Thirty at once are 600 MB; what is held of them is bounded (128 MiB), and the next request is served."""
+    pid = next(pid for name, pid in gateway.pids().items() if name.startswith("edge"))
+    before = resident(pid)
+    bodies = [b'{"resourceType":"Bundle","x":"' + b"a" * 20_000_000, b"[" * 20_000_000, b'{"a":' * 4_000_000]
+
+    def post(number: int) -> httpx.Response:
+        return httpx.post(gateway.http + PAS, content=bodies[number % 3], headers=gateway.headers, timeout=60)
+
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(post, range(30)))
+    assert {answer.status_code for answer in answers} <= {413, 503}
+    assert {answer.json()["resourceType"] for answer in answers} == {"OperationOutcome"}
+    assert resident(pid) - before < 300
+    assert httpx.get(gateway.http + "/fhir/pas/2.2.1/metadata").status_code == 200
 
 
 @pytest.mark.usefixtures("nothing_published")

@@ -57,8 +57,9 @@ class Held:
     total: int = 0
 
     def release(self, request: Request) -> None:
-        """The request has ended."""
+        """The request has ended, or its body turned out too large."""
         self.total -= getattr(request.state, "held", 0)
+        request.state.held = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,10 @@ class Edge:
                     if size <= limit:
                         self._hold(request, len(chunk))
                         data += chunk
-                    elif size > limit * DRAIN:
+                        continue
+                    data.clear()
+                    self.held.release(request)
+                    if size > limit * DRAIN:
                         break
         except TimeoutError:
             raise Failure(408, Issue("timeout", "", "the body did not arrive in time"), headers=_CLOSE) from None

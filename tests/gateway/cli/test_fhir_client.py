@@ -27,9 +27,11 @@ async def world() -> AsyncIterator[World]:
             yield started
 
 
-async def call(world: World, *arguments: str, token: str = TOKEN) -> tuple[int, str, BaseException | None]:
+async def call(
+    world: World, *arguments: str, token: str = TOKEN, **environment: str
+) -> tuple[int, str, BaseException | None]:
     options = ["--url", f"{world.url}/fhir/pas/2.2.1"]
-    runner = CliRunner(env={"GATEWAY_TOKEN": token})
+    runner = CliRunner(env={"GATEWAY_TOKEN": token, **environment})
     result = await asyncio.to_thread(runner.invoke, app, [*arguments, *options])
     return result.exit_code, result.stdout, result.exception
 
@@ -78,7 +80,18 @@ async def test_subscribe_waits_for_the_handshake(world: World) -> None:
     assert isinstance(error, EndpointRefused)
 
 
-def test_no_verb_takes_the_token_as_an_argument() -> None:
+async def test_a_receivers_headers_come_from_the_environment(world: World) -> None:
+    lines = "Authorization: Bearer receiver-token\n\nX-Own: 1\n"
+    arguments = ("subscribe", "http://127.0.0.1:9/hook", "--organization", "1234567893", "--json")
+    _, shown, _ = await call(world, *arguments, GATEWAY_HOOK_HEADERS=lines)
+    assert json.loads(shown)["channel"]["header"] == ["Authorization: Bearer receiver-token", "X-Own: 1"]
+    _, shown, _ = await call(world, *arguments)
+    assert "header" not in json.loads(shown)["channel"]
+
+
+def test_no_verb_takes_a_secret_as_an_argument() -> None:
+    hook = ["http://127.0.0.1:9/hook", "--organization", "1"]
+    assert CliRunner().invoke(app, ["subscribe", *hook, "--header", "Authorization: Bearer x"]).exit_code == 2
     for group, verb in ((app, "submit"), (app, "inquire"), (app, "subscribe"), (send, "pas")):
         result = CliRunner().invoke(group, [verb, "--token", "secret"])
         assert result.exit_code == 2

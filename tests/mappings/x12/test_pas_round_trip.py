@@ -280,6 +280,45 @@ def test_update_carries_changed_items_and_answers_find_them() -> None:
     assert [(item.sequence, item.action) for item in found.items] == [(2, "A4")]
 
 
+def whole_request() -> dict[str, Any]:
+    (intake,) = read_case(CASES[0].parent / "dependent-two-lines").intakes
+    return plain(intake.resource)
+
+
+@pytest.mark.parametrize("keeps_items", [True, False])
+def test_cancelling_everything_says_so_to_the_payer(keeps_items: bool) -> None:
+    bundle = whole_request()
+    claim = bundle["entry"][0]["resource"]
+    claim["related"] = [{"claim": {"reference": "urn:uuid:00000000-0000-4000-8000-000000000000"}}]
+    concept = {"coding": [{"system": f"{X12}1322", "code": "3"}]}
+    kept = [row for row in claim.get("extension", []) if row["url"] != terms.CERTIFICATION_TYPE]
+    claim["extension"] = [*kept, {"url": terms.CERTIFICATION_TYPE, "valueCodeableConcept": concept}]
+    if not keeps_items:
+        del claim["item"]
+    (event,) = transaction(written("278_request", request(bundle, now=NOW).tree)).descendants("2000E")
+    assert event.get("UM", 2) == "3"
+
+
+@pytest.mark.parametrize(("code", "location"), [("T4", "2010A"), ("42", "2000A"), ("33", "2000E")])
+def test_a_payers_rejection_is_an_error_on_fhir_and_no_denial(code: str, location: str) -> None:
+    """AAA at a loop → ClaimResponse.error with code, follow-up, loop and path (check 19)."""
+    asked = whole_request()
+    (intake,) = read_bytes(written("278_request", request(asked, now=NOW).tree)).intakes
+    error = {"code": code, "followUp": "C", "location": location}
+    refusal = Decision(case_id="c", version=1, decided_at=NOW, action="", errors=(error,))
+    tree = transaction(written("278_response", response(intake.reply["event"], refusal)))
+    found = decision_of(next(tree.descendants("2000E"), tree), case_id="c", version=1, received_at=NOW)
+    told = render(asked, found)["entry"][0]["resource"]
+    assert told["outcome"] == "error"
+    assert "item" not in told
+    (row,) = told["error"]
+    assert row["code"]["coding"][0]["code"] == code
+    by_name = {part["url"].rsplit("-", 1)[-1]: part for part in row["extension"]}
+    assert by_name["errorFollowupAction"]["valueCodeableConcept"]["coding"][0]["code"] == "C"
+    assert by_name["errorElement"]["extension"][0]["valueString"] == location
+    assert by_name["errorPath"]["valueString"].startswith("Bundle.entry[0].resource")
+
+
 def test_long_and_marked_texts_are_fitted_and_reported() -> None:
     (intake,) = read_case(CASES[0].parent / "event-only").intakes
     bundle = plain(intake.resource)

@@ -1,4 +1,4 @@
-"""The commonest leaf, a number of the request against a limit, with the operator written out: a call less each time."""
+"""The commonest leaves, written out for where their value is and what is asked: one call, one look, one comparison."""
 
 # ruff: noqa: ARG001 - every leaf has the one signature (facts, this, record)
 
@@ -18,7 +18,8 @@ NUMBERS: frozenset[Any] = frozenset({int, float, Decimal})
 def _equal(key: str, limit: float) -> Test:
     def test(facts: Record, this: Record, record: Record) -> Truth:
         value: Any = facts.get(key)
-        return value == limit if value.__class__ in NUMBERS else None
+        kind = value.__class__
+        return value == limit if kind is int or kind in NUMBERS else None
 
     return test
 
@@ -26,7 +27,8 @@ def _equal(key: str, limit: float) -> Test:
 def _differs(key: str, limit: float) -> Test:
     def test(facts: Record, this: Record, record: Record) -> Truth:
         value: Any = facts.get(key)
-        return value != limit if value.__class__ in NUMBERS else None
+        kind = value.__class__
+        return value != limit if kind is int or kind in NUMBERS else None
 
     return test
 
@@ -34,7 +36,8 @@ def _differs(key: str, limit: float) -> Test:
 def _below(key: str, limit: float) -> Test:
     def test(facts: Record, this: Record, record: Record) -> Truth:
         value: Any = facts.get(key)
-        return value < limit if value.__class__ in NUMBERS else None
+        kind = value.__class__
+        return value < limit if kind is int or kind in NUMBERS else None
 
     return test
 
@@ -42,7 +45,8 @@ def _below(key: str, limit: float) -> Test:
 def _at_most(key: str, limit: float) -> Test:
     def test(facts: Record, this: Record, record: Record) -> Truth:
         value: Any = facts.get(key)
-        return value <= limit if value.__class__ in NUMBERS else None
+        kind = value.__class__
+        return value <= limit if kind is int or kind in NUMBERS else None
 
     return test
 
@@ -50,7 +54,8 @@ def _at_most(key: str, limit: float) -> Test:
 def _above(key: str, limit: float) -> Test:
     def test(facts: Record, this: Record, record: Record) -> Truth:
         value: Any = facts.get(key)
-        return value > limit if value.__class__ in NUMBERS else None
+        kind = value.__class__
+        return value > limit if kind is int or kind in NUMBERS else None
 
     return test
 
@@ -58,11 +63,43 @@ def _above(key: str, limit: float) -> Test:
 def _at_least(key: str, limit: float) -> Test:
     def test(facts: Record, this: Record, record: Record) -> Truth:
         value: Any = facts.get(key)
-        return value >= limit if value.__class__ in NUMBERS else None
+        kind = value.__class__
+        return value >= limit if kind is int or kind in NUMBERS else None
 
     return test
 
 
-TOP_NUMBER: dict[str, Callable[[str, float], Test]] = {
+FACT_NUMBER: dict[str, Callable[[str, float], Test]] = {
     "eq": _equal, "ne": _differs, "lt": _below, "le": _at_most, "gt": _above, "ge": _at_least,
 }  # fmt: skip
+"""A number of the request against a limit, by operator."""
+
+
+def fact_is(key: str, wanted: bool) -> Test:
+    """A flag of the request."""
+
+    def test(facts: Record, this: Record, record: Record) -> Truth:
+        value = facts.get(key)
+        return value is wanted if value.__class__ is bool else None
+
+    return test
+
+
+def fact_in(key: str, members: frozenset[Any], kind: type, positive: bool) -> Test:
+    """A code of the request in (or, not `positive`, outside of) a set."""
+
+    def test(facts: Record, this: Record, record: Record) -> Truth:
+        value = facts.get(key)
+        return (value in members) is positive if value.__class__ is kind else None
+
+    return test
+
+
+def line_in(key: str, members: frozenset[Any], kind: type, positive: bool) -> Test:
+    """The same of the line being decided."""
+
+    def test(facts: Record, this: Record, record: Record) -> Truth:
+        value = this.get(key)
+        return (value in members) is positive if value.__class__ is kind else None
+
+    return test

@@ -18,7 +18,7 @@ from typing import Any
 
 from gateway.rules import calendar, units
 from gateway.rules.catalogue import Catalogue, FactEntry
-from gateway.rules.direct import NUMBERS, TOP_NUMBER, Record, Test
+from gateway.rules.direct import FACT_NUMBER, NUMBERS, Record, Test, fact_in, fact_is, line_in
 from gateway.rules.kleene import both, either, negate
 from gateway.rules.model import (
     Choice,
@@ -75,9 +75,14 @@ def raw_of(scope: Scope, path: str) -> tuple[Getter, FactEntry]:
     key = entry.key
     if not entry.list:
         return (lambda facts, this, record: facts.get(key)), entry
-    if path.startswith("this.") or entry.list != scope.list:
+    if of_line(scope, path, entry):
         return (lambda facts, this, record: this.get(key)), entry
     return (lambda facts, this, record: record.get(key)), entry
+
+
+def of_line(scope: Scope, path: str, entry: FactEntry) -> bool:
+    """Whether a field is one of the line being decided, not of the record a quantifier stands at."""
+    return path.startswith("this.") or entry.list != scope.list
 
 
 def typed(scope: Scope, path: str) -> tuple[Getter, str]:
@@ -214,9 +219,8 @@ def compare(scope: Scope, leaf: Compare) -> Test:
 
 def _flag(scope: Scope, path: str, wanted: bool) -> Test:
     getter, entry = raw_of(scope, path)
-    key = entry.key
     if not entry.list:
-        return lambda facts, this, record: value is wanted if (value := facts.get(key)).__class__ is bool else None
+        return fact_is(entry.key, wanted)
     return lambda facts, this, record: (
         value is wanted if (value := getter(facts, this, record)).__class__ is bool else None
     )
@@ -262,7 +266,7 @@ def _number(scope: Scope, leaf: Compare, entry: FactEntry) -> Test:
     limit = plain(number)
     getter, _ = raw_of(scope, leaf.left.path)
     if not entry.list:
-        return TOP_NUMBER[leaf.operator](entry.key, limit)
+        return FACT_NUMBER[leaf.operator](entry.key, limit)
 
     def field(facts: Record, this: Record, record: Record) -> Truth:
         value = getter(facts, this, record)
@@ -303,13 +307,9 @@ def _one_of(scope: Scope, fact: Fact, members: frozenset[Any], positive: bool) -
 
         return some
     if not entry.list:
-        key = entry.key
-
-        def top(facts: Record, this: Record, record: Record) -> Truth:
-            value = facts.get(key)
-            return (value in members) is positive if value.__class__ is kind else None
-
-        return top
+        return fact_in(entry.key, members, kind, positive)
+    if of_line(scope, fact.path, entry):
+        return line_in(entry.key, members, kind, positive)
 
     def one(facts: Record, this: Record, record: Record) -> Truth:
         value = getter(facts, this, record)

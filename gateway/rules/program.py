@@ -76,27 +76,46 @@ def _join_many(condition: AllOf | AnyOf, position: Mapping[Leaf, int]) -> Joined
     parts = condition.parts
     if len(parts) == 1:
         return join(parts[0], position)
-    if all(not isinstance(part, AllOf | AnyOf | Not) for part in parts):
-        gather = itemgetter(*(position[part] for part in parts))  # type: ignore[index]
+    at = [position[part] for part in parts if not isinstance(part, AllOf | AnyOf | Not)]
+    trees = [join(part, position) for part in parts if isinstance(part, AllOf | AnyOf | Not)]
+    if not trees and len(at) == 2:
+        return _join_two(decisive, *at)
+    # One leaf is gathered twice: itemgetter gives a tuple for two or more.
+    gather = itemgetter(*(at if len(at) > 1 else at * 2)) if at else _nothing
 
-        def flat(results: Sequence[Truth]) -> Truth:
-            found = gather(results)
-            return decisive if decisive in found else None if None in found else not decisive
-
-        return flat
-    joined = [join(part, position) for part in parts]
-
-    def nested(results: Sequence[Truth]) -> Truth:
-        unknown = False
-        for part in joined:
-            found = part(results)
-            if found is decisive:
+    def joined(results: Sequence[Truth]) -> Truth:
+        found = gather(results)
+        if decisive in found:
+            return decisive
+        unknown = None in found
+        for tree in trees:
+            truth = tree(results)
+            if truth is decisive:
                 return decisive
-            if found is None:
-                unknown = True
+            unknown = unknown or truth is None
         return None if unknown else not decisive
 
-    return nested
+    return joined
+
+
+def _nothing(_results: Sequence[Truth]) -> tuple[Truth, ...]:
+    return ()
+
+
+def _join_two(decisive: bool, first: int, second: int) -> Joined:
+    """Two leaves, the commonest tree."""
+    settled = not decisive
+
+    def two(results: Sequence[Truth]) -> Truth:
+        one = results[first]
+        if one is decisive:
+            return decisive
+        other = results[second]
+        if other is decisive:
+            return decisive
+        return None if one is None or other is None else settled
+
+    return two
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ def records_of(facts: Record, name: str) -> list[Record]:
     if len(found) > MAX_RECORDS:
         raise LimitExceeded(f"more than {MAX_RECORDS} records", location=name)
     for record in found:
-        if not isinstance(record, dict):
-            return [record for record in found if isinstance(record, dict)]
+        if record.__class__ is not dict:
+            return [each for each in found if isinstance(each, dict)]
     return found
 
 

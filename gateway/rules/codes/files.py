@@ -1,7 +1,7 @@
 """Bytes of a code file → rows of texts, whatever coat they came in; hostile files are refused.
 
-Limits: 64 MB, 64 MB unpacked, 1,000,000 rows, 60 columns, 100,000 characters in a cell. A formula in a workbook, a
-document type definition in XML, a zero byte in a text end the reading.
+Limits: 64 MB, 64 MB unpacked, 1,000,000 rows (200,000 of a workbook), 60 columns, 128 KiB in a cell. A formula in a
+workbook, a document type definition in XML, a zero byte in a text end the reading.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from gateway.rules.tables.grids import sheet_rows
 
 MAX_FILE = 64_000_000
 MAX_ROWS = 1_000_000
+MAX_SHEET_ROWS = 200_000
+"""Rows of a workbook: its format costs a hundred times a text's, and rows that are not there count too."""
 MAX_COLUMNS = 60
 Rows = Iterator[list[str]]
 
@@ -54,7 +56,7 @@ def lines_of(data: bytes) -> Iterator[str]:
 def table_of(data: bytes) -> Rows:
     """The rows of a workbook's first sheet, or of a text with commas or tabs. Raises ConfigurationError."""
     if is_workbook(data):
-        yield from sheet_rows(data, rows=MAX_ROWS, columns=MAX_COLUMNS, unpacked=MAX_FILE)
+        yield from sheet_rows(data, rows=MAX_SHEET_ROWS, columns=MAX_COLUMNS, unpacked=MAX_FILE)
         return
     text = text_of(data)
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","

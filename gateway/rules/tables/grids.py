@@ -158,11 +158,18 @@ def sheet_rows(data: bytes, *, rows: int, columns: int, unpacked: int) -> Iterat
             if sum(entry.file_size for entry in archive.infolist()) > unpacked:
                 raise ConfigurationError("the workbook unpacks to too much")
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True)
-        for number, row in enumerate(book.worksheets[0].iter_rows(max_row=rows, max_col=columns), 1):
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # what the file says of its size may leave rows out
+        for number, row in enumerate(sheet.iter_rows(max_col=columns), 1):
+            if number > rows:
+                raise ConfigurationError(f"more than {rows} rows")
             if any(cell.data_type == "f" for cell in row):
                 raise ConfigurationError("a formula in a cell", location=f"row {number}")
             yield [_plain(cell.value) for cell in row]
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError) as error:
+    except (
+        zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError, SyntaxError,
+    ) as error:  # fmt: skip
+        # Broken XML is a SyntaxError (xml.etree.ElementTree.ParseError).
         raise ConfigurationError("not an XLSX workbook") from error
 
 

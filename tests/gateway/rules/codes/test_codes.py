@@ -24,6 +24,7 @@ from gateway.rules.documents import read_value_set, write_value_set
 from gateway.rules.engine import evaluate
 from gateway.rules.files import assemble
 from gateway.rules.release import release
+from gateway.rules.tables.grids import read_table
 from tests.gateway.rules.codes import layouts
 
 ICD = ["X11.00", "X11.01", "X11.9", "X20", "XA1.XXXA"]
@@ -122,6 +123,34 @@ def test_a_bomb_is_not_unpacked() -> None:
         archive.writestr("xl/workbook.xml", b"0" * 65_000_000)
     with pytest.raises(ConfigurationError, match="unpacks to too much"):
         read_codes(out.getvalue(), "hcpcs")
+
+
+def changed_sheet(change: Callable[[bytes], bytes]) -> bytes:
+    """The workbook with its sheet's XML changed."""
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(layouts.hcpcs_workbook())) as source,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            data = source.read(name)
+            target.writestr(name, change(data) if name.endswith("sheet1.xml") else data)
+    return out.getvalue()
+
+
+SHEETS: dict[str, Callable[[bytes], bytes]] = {
+    "half": lambda xml: xml[: len(xml) // 2],
+    "a row far below": lambda xml: xml.replace(b'r="5"', b'r="900000000"').replace(b'"A5"', b'"A900000000"'),
+    "entities": lambda xml: b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + xml,
+}
+
+
+@pytest.mark.parametrize("change", SHEETS.values(), ids=SHEETS.keys())
+def test_a_broken_or_endless_sheet_is_refused(change: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(ConfigurationError):
+        read_codes(changed_sheet(change), "hcpcs")
+    with pytest.raises(ConfigurationError):
+        read_table("t.xlsx", changed_sheet(change))
 
 
 @pytest.mark.parametrize("wanted", ["X11", "ZZ*", "X9-X1", "*", "a b", "X1" * 40])

@@ -61,6 +61,7 @@ def _keep(libc: ctypes.CDLL, capability: int) -> bool:
 
 def spawn(task: dict[str, Any]) -> int:
     """Start the server in a process group of its own; its process id. Output goes to our standard error (the log)."""
+    guard = os.getpid()
     pid = os.fork()
     if pid:
         return pid
@@ -76,6 +77,8 @@ def spawn(task: dict[str, Any]) -> int:
             become(*task["user"], reach=task["reach"])
         if sys.platform == "linux":  # after the change of user, which would clear it
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, task["stop_signal"], 0, 0, 0)
+        if os.getppid() != guard:
+            os._exit(0)  # the guard was killed before we could ask
         os.chdir(task["folder"] or "/")
         os.execvpe(task["command"][0], task["command"], os.environ)  # noqa: S606 - the stack names the program
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,12 @@ FOLDERS = ("inbound", "processing", "archive", "error", "outbound")
 
 
 @pytest.fixture(params=["drop", "openssh"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    folder = tmp_path / "drop"
-    for name in FOLDERS:
-        (folder / name).mkdir(parents=True)
-    server = (start_drop if request.param == "drop" else start_openssh)(folder)
-    yield Bench(server)
-    server.stop()
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    # Not in pytest's own folder: OpenSSH serves another account than root's, and each new run of pytest closes it.
+    with tempfile.TemporaryDirectory(prefix="sftp-") as root:
+        folder = Path(root) / "drop"
+        for name in FOLDERS:
+            (folder / name).mkdir(parents=True)
+        server = (start_drop if request.param == "drop" else start_openssh)(folder)
+        yield Bench(server)
+        server.stop()

@@ -86,7 +86,6 @@ async def test_the_order_of_a_patient_holds_from_the_wire_to_the_consumers(kafka
         blobs=None,  # type: ignore[arg-type]  # no message here is large enough
         cipher=IdentityCipher(),
         token=Tokens(b"t" * 32),
-        clock=FixedClock(),
         routes={"clinical": TOPIC},
         parked_topic=BURIED,
     )

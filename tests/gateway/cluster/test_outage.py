@@ -65,7 +65,6 @@ async def test_an_outage_is_told_in_time_and_passes(tmp_path: Path) -> None:
             blobs=None,  # type: ignore[arg-type]  # no message here is large enough
             cipher=IdentityCipher(),
             token=Tokens(b"t" * 32),
-            clock=FixedClock(),
             routes=TOPICS,
             parked_topic=PARKED,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -103,6 +104,30 @@ time.sleep(600)
     finally:
         parent.kill()
         parent.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal at a parent's death is Linux's")
+def test_a_guard_killed_before_its_server_has_asked_for_the_signal_leaves_no_orphan() -> None:
+    """On a busy machine the server's first instructions may come after the guard's last."""
+    program = f"""
+import json, os, sys, time
+from gateway.stack import guard
+guard.os.closerange = lambda *_: time.sleep(1)
+task = {{"command": [sys.executable, "-c", {SLEEPER!r}], "lifeline": os.pipe()[0], "parent": os.getppid(),
+        "stop_signal": 15, "grace": 1, "user": None, "reach": False, "folder": None}}
+sys.argv = ["guard", json.dumps(task)]
+guard.main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    pid = json.loads(process.stdout.readline())["pid"]
+    process.kill()
+    process.communicate()
+    try:
+        assert gone(pid)
+    finally:
+        if born(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_forked_sibling_that_holds_the_lifeline_does_not_keep_it_alive(tmp_path: Path) -> None:

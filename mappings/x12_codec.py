@@ -22,7 +22,7 @@ from adapters.x12.wire.reader import Options, Transaction, Unit, read
 from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, Quarantined, TransactionReport
 from adapters.x12.wire.tree import Loop
 from gateway.core.envelope import Intake, Raw, Reception
-from gateway.core.errors import GatewayError, Issue, MessageConflict
+from gateway.core.errors import ConfigurationError, GatewayError, Issue, MessageConflict
 from gateway.core.ports import Reading
 from mappings.x12_bundle import Transmission
 from mappings.x12_intakes import READERS, Message, parked
@@ -110,7 +110,8 @@ class X12Codec:
     def units(
         self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport], withheld: Withheld = NONE
     ) -> Iterator[tuple[Guide, Message]]:
-        """What `messages` maps, not yet mapped."""
+        """What `messages` maps, not yet mapped. Raises ConfigurationError when an accepted set does not come again."""
+        missing = set(accepted)
         if len(data) <= WHOLE_TREES_UP_TO:
             passes = [("trees", set(accepted))]
         else:
@@ -120,7 +121,10 @@ class X12Codec:
         for mode, wanted in passes:
             for event in read([data], self._options(mode)):
                 if isinstance(event, Unit | Transaction) and event.report.offset in wanted:
+                    missing.discard(event.report.offset)
                     yield from _messages_of(event, reception, withheld.get(event.report.offset, frozenset()))
+        if missing:  # judged with other limits than these: what is accepted must never be left out
+            raise ConfigurationError(f"{len(missing)} accepted transaction sets cannot be read with these options")
 
     def _options(self, mode: Any) -> Options:
         return replace(self.options, mode=mode)

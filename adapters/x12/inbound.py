@@ -125,7 +125,7 @@ class Desk:
         """Read, check, and look for duplicates. Publishes nothing, answers nothing. Raises Unavailable."""
         verdict = Verdict(tenant, received_at)
         reports: list[InterchangeReport] = []
-        for event in read(source(), self._base(), self.options):
+        for event in read(source(), self.base(), self.options):
             if isinstance(event, Quarantined):
                 verdict.quarantined.append(event)
             elif isinstance(event, InterchangeReport):
@@ -174,19 +174,19 @@ class Desk:
     def accepted_transactions(self, source: Source, verdict: Verdict) -> Iterator[Transaction]:
         """Accepted transaction sets as whole trees: for the small ones (270, 276, 278, 275, 999)."""
         wanted = verdict.accepted_offsets()
-        for event in read(source(), self._base(), lambda header: replace(self.options(header), mode="trees")):
+        for event in read(source(), self.base(), lambda header: replace(self.options(header), mode="trees")):
             if isinstance(event, Transaction) and event.report.offset in wanted:
                 yield event
 
     def _units(self, source: Source) -> Iterator[Event]:
-        return read(source(), self._base(), lambda header: replace(self.options(header), mode="units"))
+        return read(source(), self.base(), lambda header: replace(self.options(header), mode="units"))
 
     def _claims(self, source: Source, verdict: Verdict) -> dict[int, list[Batch]]:
         """What is to be said of the claims of each interchange, in one more reading where there are any."""
         owner = {one.offset: at for at, judged in enumerate(verdict.interchanges) for one in judged.claims()}
         return batches(self._units(source), owner) if owner else {}
 
-    def _base(self) -> Options:
+    def base(self) -> Options:
         """Limits hold for the whole file, so the widest of all partners."""
         limits = [partner.limits for partner in self.partners]
         base = Options(mode="judge")

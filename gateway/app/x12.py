@@ -70,7 +70,7 @@ def desk(app: App) -> Desk:
 def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFile]]]:
     """Read, accept and answer one file: judge → publish what was accepted → settle, which stores the answers."""
     own = desk(app)
-    codec = X12Codec()
+    codec = X12Codec(options=own.base())
     refusals = PostgresRefusals(app.database, app.cipher)
 
     async def receive(raw: Raw, reception: Reception) -> Sequence[AnswerFile]:

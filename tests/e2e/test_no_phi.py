@@ -15,7 +15,7 @@ from temporalio.client import Client
 from gateway import samples
 from gateway.cli.send import core_answer, mllp_exchange
 from tests.e2e.running import Gateway, wait_for
-from tests.e2e.test_protocols import left_in_drop, rows, submit
+from tests.e2e.test_protocols import dropped_claims, left_in_drop, rows, submit
 
 MARKER = "QZX" + uuid.uuid4().hex[:6].upper()
 
@@ -42,6 +42,11 @@ def send_everything(gateway: Gateway) -> None:
     assert asyncio.run(core_answer(gateway.http, planted(samples.core_270(now).data))).error_code == "Success"
     sample = samples.request_278("X1001", now)
     assert left_in_drop(gateway, planted(sample.data), f"{sample.trace}.x12", 2)
+    claims, prefix = dropped_claims(2)
+    claims = claims.replace("ZZTEST", MARKER).replace("*M000000", f"*{MARKER}")
+    of_claims = left_in_drop(gateway, claims.replace("*60*", "*61*", 1).encode(), f"{prefix}.x12", 2)
+    assert any("ST*277*" in answer and MARKER in answer for answer in of_claims), "its own sender gets the names back"
+    assert not any(MARKER in path.name for path in gateway.drop.rglob("*"))
     # What is refused, too.
     submit(gateway, json.dumps({"resourceType": "Bundle", "type": MARKER, "entry": []}).encode())
     asyncio.run(mllp_exchange(gateway.mllp, f"MSH|^~\\&|A|B|C|D|20260115||ADT^A01||P|\rPID|1||{MARKER}\r".encode()))

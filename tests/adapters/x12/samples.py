@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from adapters.x12.inbound import FixedNumbers
-from adapters.x12.wire import AckPolicy, Envelope, InterchangeReport, Loop, Options, read
-from adapters.x12.wire.claim_acknowledge import acknowledge_claims, answerable, batches
+from adapters.x12.wire import Envelope, Loop
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 NPI = "1234567893"
@@ -50,16 +48,6 @@ def claims(count: int = 2, *, head: str = CLAIM_HEAD) -> str:
     body = head + units
     segments = body[body.index("ST*") :].count("~") + 1
     return f"{body}SE*{segments}*0001~\nGE*1*42~\nIEA*1*000000042~\n"
-
-
-def claim_answers(data: bytes) -> list[bytes]:
-    """The 277CAs for all accepted 837s of a file."""
-    reports = [event for event in read([data], Options(mode="judge")) if isinstance(event, InterchangeReport)]
-    found = batches(read([data], Options(mode="units")), answerable(reports))
-    answers = (
-        acknowledge_claims(reports[at], own, AckPolicy(), FixedNumbers(1, 1), NOW, NOW) for at, own in found.items()
-    )
-    return [answer for answer in answers if answer is not None]
 
 
 def envelope(**changes: object) -> Envelope:

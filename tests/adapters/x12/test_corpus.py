@@ -21,7 +21,8 @@ from adapters.x12.wire import (
     split,
     write,
 )
-from tests.adapters.x12.samples import NOW, claim_answers, envelope
+from tests.adapters.x12.claim_answers import claim_answers
+from tests.adapters.x12.samples import NOW, envelope
 
 OUTSIDE = os.environ.get("GATEWAY_OUTSIDE_DATA", "")
 ROOT = Path(OUTSIDE) / "x12"

@@ -19,7 +19,8 @@ from adapters.x12.wire import (
     read,
     write,
 )
-from tests.adapters.x12.samples import NOW, claim_answers, claims, envelope, remittance, review_request, review_response
+from tests.adapters.x12.claim_answers import claim_answers
+from tests.adapters.x12.samples import NOW, claims, envelope, remittance, review_request, review_response
 
 COUNT = int(os.environ.get("GATEWAY_FUZZ", "400"))
 SEEDS = [

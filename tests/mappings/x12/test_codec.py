@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adapters.x12.wire import InterchangeReport, read
 from gateway.core.envelope import Raw
-from gateway.core.errors import MessageConflict, Unavailable
+from gateway.core.errors import ConfigurationError, MessageConflict, Unavailable
 from mappings import x12_codec
 from mappings.x12_codec import X12Codec
 from tests.mappings.x12.bench import CASES, RECEPTION, read_bytes
@@ -56,6 +56,15 @@ def test_claims_that_a_277ca_refuses_are_not_mapped(limit: int, monkeypatch: pyt
     )
     kept = X12Codec().messages(data, RECEPTION, {one.offset: one}, {one.offset: frozenset((2, 4))})
     assert [intake.facts["request.traceNumber"] for intake in kept] == ["N000000", "N000002"]
+
+
+def test_an_accepted_set_that_does_not_come_again_is_an_error_not_silence() -> None:
+    ((_, one),) = (
+        pair for event in read([CLAIMS]) if isinstance(event, InterchangeReport) for pair in event.transactions()
+    )
+    accepted = {one.offset: one, one.offset + 1: one}
+    with pytest.raises(ConfigurationError):
+        list(X12Codec().messages(CLAIMS, RECEPTION, accepted))
 
 
 def test_answers_by_what_happened() -> None:

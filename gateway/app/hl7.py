@@ -9,7 +9,7 @@ from gateway.core.ports import Accepted, Decide
 from gateway.infra.telemetry import logger
 from gateway.partners import Partners
 from mappings.hl7_codec import Hl7Codec, rendered
-from mappings.hl7_to_fhir import Program, load_program
+from mappings.hl7_to_fhir import Program, default_program, load_program
 
 log = logger("hl7")
 
@@ -38,6 +38,7 @@ def codec(partners: Partners, *, waits: float = 0) -> Hl7Codec:
 
     Raises ConfigurationError that names the partner whose mapping cannot work.
     """
+    default_program()  # a second of tables, now and not while the first sender waits
     known = [(partner, partner.hl7) for partner in partners.all if partner.hl7 is not None]
     programs: dict[str, Program] = {}
     for partner, sender in known:

@@ -16,6 +16,9 @@ from aiokafka.errors import KafkaError
 from gateway.core.errors import Unavailable
 
 MAX_RECORD_BYTES = 1024 * 1024
+BATCH_BYTES = 256 * 1024
+"""Records of one partition that go together while the broker confirms those before. An envelope has about 10 KiB: with
+aiokafka's 16 KiB each would wait for the round trip of the one before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class KafkaPublisher:
             "linger_ms": linger_ms,
             "request_timeout_ms": 8000,
             "max_request_size": 2 * MAX_RECORD_BYTES,
+            "max_batch_size": BATCH_BYTES,
             **(security or KafkaSecurity()).options(),
         }
         self._producer: AIOKafkaProducer | None = None

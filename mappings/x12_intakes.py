@@ -22,6 +22,8 @@ from mappings.x12_bundle import Transmission
 from mappings.x12_trace import Tracer, freeze
 
 MEDIA_TYPE = "application/edi-x12"
+INQUIRY = "authorization.inquiry"
+"""Answered where it comes in, from the cases there are: it opens and joins none."""
 CANCEL, UPDATES = "3", ("S", "4", "R")
 """UM02: cancel; revision, extension, renewal of what is already authorized."""
 
@@ -107,6 +109,24 @@ def authorization_request(message: Message) -> Intake:
         facts=facts,
         ledger=ledger,
         reply=message.reply("278", aliases=aliases, parents=parents, priorityRule=view.priority_rule),
+    )
+
+
+def authorization_inquiry(message: Message) -> Intake:
+    """A 278 inquiry. An edge that does not answer inquiries parks it."""
+    received = message.reception.received_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    bundle, ledger = request_bundle(message.unit, message.transmission, received)
+    return Intake(
+        type=INQUIRY,
+        format="x12",
+        natural_key=message.natural_key,
+        case_key=(),
+        ordering_key=("x12", message.transmission.sender, message.transmission.receiver),
+        raw=message.raw,
+        resource=bundle,
+        ledger=ledger,
+        reply=message.reply("278"),
+        parked="inquiry",
     )
 
 
@@ -274,6 +294,7 @@ CLAIM_KINDS = {"005010X222A1": "professional", "005010X223A2": "institutional", 
 READERS: dict[tuple[str, str], Callable[[Message], Intake]] = {
     ("005010X217", "13"): authorization_request,
     ("005010X217", "11"): authorization_response,
+    ("005010X215", "28"): authorization_inquiry,
     ("005010X279A1", "270"): eligibility_request,
     ("005010X279A1", "271"): eligibility_response,
     ("005010X222A1", "837"): claim,

@@ -19,6 +19,7 @@ from adapters.x12.outbound import render as render_interchange
 from adapters.x12.settings import PartnerProfile
 from adapters.x12.wire import Loop, guide
 from gateway.app.core import App, now
+from gateway.app.x12_inquiries import inquiries
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import Issue
 from gateway.core.ids import new_id
@@ -32,10 +33,11 @@ from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
 from mappings.decision_to_x12_278 import response
 from mappings.x12_270_to_fhir import Eligibility, eligibility_response
 from mappings.x12_codec import X12Codec
+from mappings.x12_intakes import INQUIRY
 
 GUIDES = {"278": "278_response", "271": "271"}
 """Guide by the transaction a request is answered with."""
-KINDS = {b"999": "999", b"277": "277CA"}
+KINDS = {b"999": "999", b"277": "277CA", b"278": "278"}
 """What an answer file is called by its first transaction set."""
 AT_ONCE = 64
 """Produces in flight for one file: order per key is kept, the broker's round trips overlap."""
@@ -72,6 +74,7 @@ def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFi
     own = desk(app)
     codec = X12Codec(options=own.base())
     refusals = PostgresRefusals(app.database, app.cipher)
+    told = inquiries(app)
 
     async def receive(raw: Raw, reception: Reception) -> Sequence[AnswerFile]:
         data = raw.data or b""
@@ -83,8 +86,11 @@ def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFi
         accepted = {one.offset: one for judged in verdict.interchanges for _, one in judged.accepted()}
         withheld = verdict.withheld()
         messages = codec.messages(data, reception, accepted, withheld) if accepted else iter(())
+        found: list[bytes] = []
         while some := list(islice(messages, AT_ONCE)):
-            await asyncio.gather(*(app.accept(intake, reception) for intake in some))
+            await asyncio.gather(*(app.accept(intake, reception) for intake in some if intake.type != INQUIRY))
+            for intake in [one for one in some if one.type == INQUIRY]:
+                found += await told(intake, reception, profile_of(app, intake.reply["transmission"]))
         if verdict.quarantined:
             issues = [Issue("quarantined", f"byte {one.offset}", one.reason) for one in verdict.quarantined]
             await refusals(raw, reception, issues)
@@ -92,7 +98,7 @@ def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFi
         answers = await own.settle(chunks, verdict, now())
         REFUSED.labels("sftp", "claim").inc(sum(map(len, withheld.values())))
         REFUSED.labels("sftp", "unanswered").inc(verdict.unanswered)
-        return [_answer_file(answer.data) for answer in answers]
+        return [_answer_file(data) for data in [*(answer.data for answer in answers), *found]]
 
     return receive
 

@@ -2,8 +2,9 @@
 
 A denied or cancelled authorization is not revised: what is wanted then is a new request, or an appeal (UM02 1 or 2),
 and the sender is told so by a business rejection (X12 AAA; PAS spec-64, ClaimResponse.error), never by a silent second
-decision and never by an error of transport. A request that arrives after its own update is refused in the same way: it
-would set the case back. Such a refusal is no decision: what was decided before still stands.
+decision and never by an error of transport. A request that arrives after its own update is refused in the same way
+while the authorization is open, because it would set it back; once that is denied or cancelled, it is a new request.
+Such a refusal is no decision: what was decided before still stands.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from gateway.core.ports import Decision
 from gateway.stages.decide import CANCEL, Verdict
 
 REQUEST, UPDATE, WITHDRAWAL = "authorization.request", "authorization.update", "authorization.cancel"
+STATEMENTS = frozenset({REQUEST, UPDATE, WITHDRAWAL})
+"""Messages that state a request as a whole; others add to it."""
 DENIED, CANCELLED = "A3", "C"
 FINISHED = frozenset({DENIED, CANCELLED})
 """Review actions after which there is nothing left to revise."""
@@ -47,16 +50,28 @@ def refusal(told: Sequence[Told], facts: Mapping[str, Any]) -> Verdict | None:
     if len(told) < 2:
         return None
     newest, earlier = told[-1].message, told[:-1]
-    if newest == REQUEST and any(row.message in (UPDATE, WITHDRAWAL) for row in earlier):
-        return _rejected("2000E-TRN")
     before = standing([row.decision for row in earlier if row.decision is not None])
-    if newest not in (UPDATE, WITHDRAWAL) or before is None or before.action not in FINISHED:
+    finished = before is not None and before.action in FINISHED
+    if newest == REQUEST:
+        return None if finished or _stated(earlier) not in (UPDATE, WITHDRAWAL) else _rejected("2000E-TRN")
+    if newest not in (UPDATE, WITHDRAWAL) or before is None or not finished:
         return None
     certification = str(facts.get("request.certificationType", ""))
     cancelled_again = before.action == CANCELLED and (newest == WITHDRAWAL or certification == CANCEL)
     if certification in APPEALS or cancelled_again:
         return None
     return _rejected("2000E-UM02")
+
+
+def _stated(told: Sequence[Told]) -> str:
+    """The message that states the case as it stands: the newest that was not rejected."""
+    stated: list[str] = []
+    for row in told:
+        if row.message in STATEMENTS:
+            stated.append(row.message)
+        elif row.decision is not None and row.decision.errors and not row.decision.items:
+            stated = stated[:-1]
+    return stated[-1] if stated else ""
 
 
 def _rejected(location: str) -> Verdict:

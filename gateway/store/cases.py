@@ -16,6 +16,7 @@ from gateway.core.exact_json import dumps, loads
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
+from gateway.stages.revise import STATEMENTS
 from gateway.stages.start import CaseStart, Definition, Opened, Opening
 from gateway.store import events
 
@@ -325,13 +326,20 @@ class CaseStore:
         return [str(row["case_id"]) for row in rows]
 
     async def newest_decision(self, tenant: str, case_id: str, after: int = 0) -> dict[str, Any] | None:
-        """The newest decision of a case later than version `after`, as JSON, or None."""
+        """The newest decision later than version `after` on what was stated then, as JSON, or None.
+
+        A resend gets the answer that its message had, not that of an update which came since.
+        """
+        found: dict[str, Any] | None = None
         async with self.database.transaction(tenant) as connection:
-            for event in reversed(await events.stream(connection, self.cipher, case_id)):
-                if event.type == "DecisionMade" and event.sealed and event.version > after:
-                    decision: dict[str, Any] = event.sealed["decision"]
-                    return decision
-        return None
+            for event in await events.stream(connection, self.cipher, case_id):
+                if event.version <= after:
+                    continue
+                if found is not None and event.type == "MessageReceived" and event.data["type"] in STATEMENTS:
+                    break
+                if event.type == "DecisionMade" and event.sealed:
+                    found = event.sealed["decision"]
+        return found
 
     async def stranded(self, seconds: float, limit: int = 100) -> list[CaseStart]:
         """Cases opened at least `seconds` ago whose workflow was never started."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -46,6 +47,20 @@ def naming(data: bytes, certification: str, number: str) -> bytes:
     event = data.replace(b"UM*HS*I*", f"UM*HS*{certification}*".encode())
     event = event.replace(b"HI*ABK:I10~", f"REF*BB*{number}~\nHI*ABK:I10~".encode())
     return event.replace(b"SE*17*", b"SE*18*")
+
+
+def inquiry_278(sample: messages.Sample, number: str = "", member: str = "MEMBER77", npi: str = "1111111112") -> bytes:
+    """A 278 inquiry (005010X215) by member and requester, and by authorization number where one is given."""
+    data = sample.data.replace(b"005010X217", b"005010X215").replace(b"BHT*0007*13*", b"BHT*0007*28*")
+    data = data.replace(b"M12345678", member.encode()).replace(b"1234567893", npi.encode())
+    line_trace = f"TRN*1*{sample.trace}-1".encode()
+    kept = [line for line in data.split(b"\n") if not line.startswith((b"SV1", b"HL*5", line_trace))]
+    data = b"\n".join(kept).replace(b"HL*4*3*EV*1", b"HL*4*3*EV*0")
+    named = f"REF*BB*{number}~\n".encode() if number else b""
+    data = data.replace(b"UM*HS*I*3*11:B*****Y~\nHI*ABK:I10~\n", named)
+    data = re.sub(rb"(BHT\*0007\*28\*[^~]*)~", rb"\1*RD~", data)
+    count = data[data.index(b"\nST*") : data.index(b"\nSE*")].count(b"~") + 1
+    return data.replace(b"SE*17*", b"SE*%d*" % count)
 
 
 def rqa(event: str, referral: str, number: str = "") -> bytes:
@@ -141,3 +156,33 @@ def test_what_x12_asked_for_is_revised_and_answered_by_fhir(gateway: Gateway) ->
     assert actions_of(answer["item"]) == ["A6"]
     assert answer["preAuthRef"] == number
     assert cases(gateway) == before
+
+
+def test_what_fhir_asked_for_is_found_by_an_x12_inquiry(gateway: Gateway) -> None:
+    number = response(submit(gateway, request("http", "X1001", "X1004")))["preAuthRef"]
+    sample = messages.request_278("X1001", now())
+    told = answers_278(gateway, sample, inquiry_278(sample, number))
+    assert "*005010X215" in told
+    assert "BHT*0007*49*" in told
+    assert f"TRN*2*{sample.trace}*" in told
+    assert f"HCR*A2*{number}" in told
+    assert f"HCR*A1*{number}" in told
+    assert "HCR*A3**0V" in told
+    other = messages.request_278("X1001", now())
+    nothing = answers_278(gateway, other, inquiry_278(other, number, member="SOMEONE"))
+    assert "AAA*N**AA*C" in nothing
+    assert "HCR*" not in nothing
+
+
+def test_what_hl7_asked_for_is_found_by_an_x12_inquiry(gateway: Gateway) -> None:
+    referral = f"R{now():%H%M%S%f}"
+    assert "MSA|AA" in asyncio.run(mllp_exchange(gateway.mllp, rqa("I08", referral)))
+    people = {"MEMBER77": f"H{referral}", "1111111112": "1234567893"}
+
+    def decided() -> bool:
+        return [actions_of(response(bundle)["item"]) for bundle in inquire(gateway, "", **people)] == [["A1"]]
+
+    wait_for("the decision in an inquiry", 30, decided)
+    sample = messages.request_278("X1001", now())
+    told = answers_278(gateway, sample, inquiry_278(sample, member=f"H{referral}", npi="1234567893"))
+    assert "HCR*A1*" in told

@@ -50,6 +50,10 @@ def test_a_chain_of_updates_is_one_authorization(gateway: Gateway) -> None:
     assert actions_of(answer["item"]) == ["A1", "C", "A6"]
     assert answer["preAuthRef"] == number
     assert cases(gateway) == before
+    # What was answered stays answered: each message again, its own answer again.
+    assert actions_of(response(submit(gateway, first))["item"]) == ["A1", "A3"]
+    assert actions_of(response(submit(gateway, second))["item"]) == ["A1", "C"]
+    assert response(submit(gateway, third)) == answer
 
 
 @pytest.mark.parametrize("scheme", ["http", "urn"])

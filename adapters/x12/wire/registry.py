@@ -7,7 +7,8 @@ from functools import cache
 from adapters.x12.wire.guide import Guide, load
 
 NAMES = (
-    "278_request", "278_response", "270", "271", "276", "277", "277CA", "837P", "837I", "837D", "835", "275", "834",
+    "278_request", "278_response", "278_inquiry", "278_inquiry_response", "270", "271", "276", "277", "277CA",
+    "837P", "837I", "837D", "835", "275", "834",
     "999",
 )  # fmt: skip
 """Files in `guides/`, without `.yaml`."""
@@ -16,6 +17,7 @@ IDENTIFIERS: dict[str, tuple[str, ...]] = {
     "005010X217": ("278_request", "278_response"),
     "005010X217E1": ("278_request", "278_response"),
     "005010X217E2": ("278_request", "278_response"),
+    "005010X215": ("278_inquiry", "278_inquiry_response"),
     "005010X279A1": ("270", "271"),
     "005010X212": ("276", "277"),
     "005010X214": ("277CA",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -89,16 +89,17 @@ def recorded_cases(state: Path, tenant: str, ruleset: str, begin: date, limit: i
     if not 0 < limit <= MAX_RECORDED:
         raise ConfigurationError(f"1 to {MAX_RECORDED} cases are run")
 
-    async def asked(app: Any) -> list[Case]:
+    async def asked(app: Any) -> tuple[list[Any], int]:
         from gateway.store.recorded import since
 
-        moment = datetime.combine(begin, datetime.min.time(), UTC)
-        return [_case(each) for each in await since(app.database, app.cipher, tenant, ruleset, moment, limit)]
+        return await since(app.database, app.cipher, tenant, ruleset, datetime.combine(begin, time(), UTC), limit)
 
-    found = _with_gateway(state, asked)
+    found, unread = _with_gateway(state, asked)
+    if unread:
+        typer.echo(f"{unread} decisions are left out: their facts cannot be had from the stored events", err=True)
     if not found:
         raise ConfigurationError(f"no decision of {ruleset} is recorded for {tenant} since {begin}")
-    return found
+    return [_case(each) for each in found]
 
 
 def _case(each: Any) -> Case:

@@ -42,29 +42,46 @@ async def of_case(database: Database, cipher: Cipher, tenant: str, case_id: str)
 
 async def since(
     database: Database, cipher: Cipher, tenant: str, ruleset: str, moment: datetime, limit: int
-) -> list[RecordedDecision]:
-    """The newest `limit` decisions of a rule set (by its id) since a moment, oldest first."""
+) -> tuple[list[RecordedDecision], int]:
+    """The newest `limit` decisions of a rule set (by its id) since a moment, oldest first.
+
+    And how many there are beside them whose facts the stored events do not give: a run over the rest has to say so.
+    """
     found: list[RecordedDecision] = []
+    unread = 0
     async with database.transaction(tenant) as connection:
         for row in await connection.fetch(SQL.decided_since, tenant, moment):
-            decisions = await _of_case(connection, cipher, str(row["workflow_id"]))
-            found.extend(each for each in reversed(decisions) if each.record["ruleset"] == ruleset)
+            stream = await events.stream(connection, cipher, str(row["workflow_id"]))
+            for event, record in reversed(_records(stream)):
+                if record["ruleset"] != ruleset or datetime.fromisoformat(record["decidedAt"]) < moment:
+                    continue
+                try:
+                    found.append(_decision(stream, event, record))
+                except ConfigurationError:
+                    unread += 1
             if len(found) >= limit:
                 break
-    return sorted(found[:limit], key=lambda each: str(each.record["decidedAt"]))
+    return sorted(found[:limit], key=lambda each: str(each.record["decidedAt"])), unread
 
 
 async def _of_case(connection: Connection, cipher: Cipher, case_id: str) -> list[RecordedDecision]:
     stream = await events.stream(connection, cipher, str(uuid.UUID(case_id)))
     if not stream:
         raise LookupError(case_id)
-    found = []
-    for event in stream:
-        record = event.sealed["decision"].get("record") if event.type == "DecisionMade" and event.sealed else None
-        if record:
-            facts = _facts(stream, event.version, record["factsHash"])
-            found.append(RecordedDecision(case_id=case_id, version=event.version, record=record, facts=facts))
-    return found
+    return [_decision(stream, event, record) for event, record in _records(stream)]
+
+
+def _records(stream: Sequence[events.StoredEvent]) -> list[tuple[events.StoredEvent, dict[str, Any]]]:
+    """The decisions of rules among the events; those of people have no record."""
+    made = [event for event in stream if event.type == "DecisionMade" and event.sealed]
+    return [(event, record) for event in made if event.sealed and (record := event.sealed["decision"].get("record"))]
+
+
+def _decision(
+    stream: Sequence[events.StoredEvent], event: events.StoredEvent, record: dict[str, Any]
+) -> RecordedDecision:
+    facts = _facts(stream, event.version, record["factsHash"])
+    return RecordedDecision(case_id=event.case_id, version=event.version, record=record, facts=facts)
 
 
 def _facts(stream: Sequence[events.StoredEvent], version: int, wanted: str) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def _extend(inner):
 
 
 conditions = st.recursive(leaves, _extend, max_leaves=8)
+quantifiers = _quantified(leaves)
 actions = st.builds(
     Action,
     st.sampled_from(["approve", "partial", "deny", "pend", "request_info", "escalate", "not_required", "contact"]),

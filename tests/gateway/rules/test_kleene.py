@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.rules.leaves import Scope
 from gateway.rules.model import AllOf, AnyOf, Not
 from gateway.rules.program import compile_condition_tree
-from tests.gateway.rules.random_rules import VALUE_SETS, complete_facts, conditions
+from tests.gateway.rules.random_rules import VALUE_SETS, complete_facts, conditions, quantifiers
 
 EXAMPLES = int(os.environ.get("GATEWAY_HYPOTHESIS_EXAMPLES", "150"))
 relaxed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -65,3 +66,18 @@ def test_laws_of_de_morgan_commutation_and_double_negation(catalogue, a, b, fact
 @given(conditions)
 def test_nothing_known_decides_nothing(catalogue, condition):
     assert truth(catalogue, condition, {}) is None
+
+
+@relaxed
+@given(quantifiers, thinned())
+def test_a_quantifier_agrees_with_its_counting_form(catalogue, quantifier, facts):
+    """`any` and `no` have closures of their own that stop early; counting walks every record."""
+    _, thin = facts
+    counted = replace(quantifier, quantifier="at least", count=1)
+    none = replace(quantifier, quantifier="at most", count=0)
+    some = replace(quantifier, quantifier="any")
+    assert truth(catalogue, some, thin) is truth(catalogue, counted, thin)
+    assert truth(catalogue, replace(quantifier, quantifier="no"), thin) is truth(catalogue, none, thin)
+    if quantifier.test is not None:
+        every = replace(quantifier, quantifier="every", test=Not(quantifier.test))
+        assert truth(catalogue, some, thin) is truth(catalogue, Not(every), thin)

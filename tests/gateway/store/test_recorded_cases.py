@@ -27,7 +27,7 @@ from gateway.security.cipher import DerivedKeys, EnvelopeCipher
 from gateway.security.tokens import Tokens
 from gateway.stages.policy import Policies
 from gateway.stages.start import Definition, Opening
-from gateway.store import recorded
+from gateway.store import events, recorded
 from gateway.store.cases import CaseStore
 from gateway.store.rule_store import PostgresRules
 from gateway.testing import FixedClock
@@ -184,13 +184,17 @@ async def test_a_shadow_run_over_recorded_decisions_names_what_would_differ(desk
     for number in range(40):
         await desk.decide(await desk.receive(request(dice), f"s{number}"))
     ruleset = numbered(1).id
-    found = await recorded.since(desk.database, CIPHER, tenant, ruleset, datetime(2026, 1, 1, tzinfo=UTC), 1000)
+
+    async def since(moment: datetime, limit: int = 1000, name: str = ruleset) -> list[recorded.RecordedDecision]:
+        found, unread = await recorded.since(desk.database, CIPHER, tenant, name, moment, limit)
+        assert unread == 0
+        return found
+
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    found = await since(begin)
     assert len(found) == 40
-    few = await recorded.since(desk.database, CIPHER, tenant, ruleset, datetime(2026, 1, 1, tzinfo=UTC), 7)
-    assert len(few) == 7
-    later = await recorded.since(desk.database, CIPHER, tenant, ruleset, NOW + timedelta(days=1), 1000)
-    others = await recorded.since(desk.database, CIPHER, tenant, "demo", datetime(2026, 1, 1, tzinfo=UTC), 1000)
-    assert later == others == []
+    assert len(await since(begin, limit=7)) == 7
+    assert await since(NOW + timedelta(days=1)) == await since(begin, name="demo") == []
     cases = [
         Case(id=each.case_id, facts=each.facts, as_of=date.fromisoformat(each.record["asOf"]), now=NOW)
         for each in found
@@ -210,3 +214,24 @@ async def test_a_case_of_another_tenant_is_not_there(desk: Desk, database: Datab
     with pytest.raises(LookupError):
         await recorded.of_case(database, CIPHER, f"{desk.tenant}-other", case_id)
     assert await desk.decisions(case_id) == [], "opened, not decided"
+
+
+async def test_a_decision_whose_facts_are_gone_is_counted_and_not_made_up(desk: Desk, tenant: str) -> None:
+    await desk.publish(numbered(1))
+    whole, broken = [await desk.receive(request(random.Random(seed)), f"s{seed}") for seed in (1, 2)]
+    for case_id in (whole, broken):
+        await desk.decide(case_id)
+    async with desk.database.transaction(tenant) as connection:
+        case = await desk.cases.lock(connection, broken)
+        (kept,) = await desk.decisions(broken)
+        record = kept.record | {"factsHash": "sha256:" + "0" * 64}
+        made = events.NewEvent(
+            type="DecisionMade", data={"action": "A1", "release": "x"}, sealed={"decision": {"record": record}}
+        )
+        await desk.cases.record(connection, case, [made], command_id=str(uuid.uuid4()), status="running")
+    found, unread = await recorded.since(
+        desk.database, CIPHER, tenant, numbered(1).id, datetime(2026, 1, 1, tzinfo=UTC), 10
+    )
+    assert ({each.case_id for each in found}, len(found), unread) == ({whole, broken}, 2, 1)
+    with pytest.raises(ConfigurationError, match="do not give the facts"):
+        await desk.decisions(broken)

@@ -38,7 +38,7 @@ def codec(partners: Partners, *, waits: float = 0) -> Hl7Codec:
 
     Raises ConfigurationError that names the partner whose mapping cannot work.
     """
-    default_program()  # a second of tables, now and not while the first sender waits
+    default_program()  # 0.2 to 1 s of tables: now, and not while the first sender waits
     known = [(partner, partner.hl7) for partner in partners.all if partner.hl7 is not None]
     programs: dict[str, Program] = {}
     for partner, sender in known:

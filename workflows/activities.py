@@ -208,7 +208,9 @@ class CaseActivities:
         given: StepInput,
         user: str | None = None,
     ) -> StepOutcome:
-        decision = decide(verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts)
+        decision = decide(
+            verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts, due_at=case.due_at
+        )
         endpoints = await self.ways_back(connection, case, given.lane)
         outcome = decision.action or "AAA"
         closed = not endpoints and given.closing.get(outcome, given.closing.get("*", False))

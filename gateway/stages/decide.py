@@ -80,8 +80,17 @@ def administrative_reference(case_id: str) -> str:
     return "AR" + base64.b32encode(uuid.UUID(case_id).bytes).decode("ascii")[:13]
 
 
-def decide(verdict: Verdict, *, case_id: str, version: int, now: datetime, facts: Mapping[str, Any]) -> Decision:
-    """The decision at stream version `version` of the case."""
+def decide(
+    verdict: Verdict,
+    *,
+    case_id: str,
+    version: int,
+    now: datetime,
+    facts: Mapping[str, Any],
+    due_at: datetime | None = None,
+) -> Decision:
+    """The decision at stream version `version` of the case; what is asked for is due when the case's clock ends."""
+    due = {"due": due_at.date().isoformat()} if due_at is not None else {}
     withdrawn = _withdrawn(facts)
     decided = [_cancelled(item) if item.sequence in withdrawn else item for item in verdict.items]
     action = roll_up([item.action for item in decided]) if not verdict.errors else ""
@@ -101,7 +110,7 @@ def decide(verdict: Verdict, *, case_id: str, version: int, now: datetime, facts
         administrative_reference=administrative_reference(case_id) if action == PENDED else "",
         valid_from=start,
         valid_to=end,
-        requested_information=verdict.requested_information,
+        requested_information=[due | dict(row) for row in verdict.requested_information],
         errors=verdict.errors,
         human_reviewed=bool(verdict.reviewer),
         reviewer=verdict.reviewer,

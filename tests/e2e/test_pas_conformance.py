@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +86,11 @@ def test_the_public_metrics_count_the_session(gateway: Gateway) -> None:
     assert counts["expedited_denied"] >= 4
     assert {"X1001", "X1002", "X1003", "X1004"} <= set(found["services"])
     assert found["figures"]["expedited-mean-hours"] < 1
+
+
+def test_what_is_asked_for_says_until_when(session: dict[str, Element]) -> None:
+    tasks = [e["resource"] for e in session["asked http"]["entry"] if e["resource"]["resourceType"] == "Task"]
+    assert [task["code"]["coding"][0]["code"] for task in tasks] == ["attachment-request-code"]
+    # The sample is urgent (UM06 U): seventy-two hours from its receipt.
+    due = {(datetime.now(UTC) + timedelta(hours=72, minutes=early)).date().isoformat() for early in (0, -15)}
+    assert tasks[0]["restriction"]["period"]["end"] in due

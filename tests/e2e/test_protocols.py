@@ -9,6 +9,7 @@ import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -140,15 +141,18 @@ def left_in_drop(gateway: Gateway, data: bytes, name: str, expected: int) -> lis
     """Leave a file; the new files in the outbound folder once it is archived and `expected` of them are there."""
     outbound, inbound = gateway.drop / "outbound", gateway.drop / "inbound"
     known = {path.name for path in outbound.iterdir()}
+
+    def answers() -> list[Path]:
+        """What is there under its last name: a file that is being written has another one."""
+        return [path for path in outbound.glob("*.x12") if path.name not in known]
+
     (inbound / f".{name}").write_bytes(data)
     (inbound / f".{name}").rename(inbound / name)
     wait_for(
         "the file is archived", 60, lambda: any(name in path.name for path in (gateway.drop / "archive").iterdir())
     )
-    wait_for("the answers", 60, lambda: len({path.name for path in outbound.iterdir()} - known) >= expected)
-    return [
-        path.read_text("latin-1") for path in outbound.iterdir() if path.name not in known and path.suffix == ".x12"
-    ]
+    wait_for("the answers", 60, lambda: len(answers()) >= expected)
+    return [path.read_text("latin-1") for path in answers()]
 
 
 def test_core_inquiry_is_answered_with_a_271_and_again_with_the_same(gateway: Gateway) -> None:

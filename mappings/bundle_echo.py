@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.fhir.wire import BundleIndex, closure, entries
+from adapters.fhir.wire.pas_rules import is_full_url
 from adapters.fhir.wire.terms import DATA_ABSENT
 
 NAMESPACE = uuid.UUID("6a1b3f0e-5a5e-5c1d-9d53-3c0f6f6a9b57")
@@ -37,9 +38,9 @@ class Echo:
         self.index = BundleIndex(self.bundle)
 
     def url(self, number: int) -> str:
-        """The fullUrl of an entry; a derived urn:uuid where the sender gave none."""
-        given = entries(self.bundle)[number].get("fullUrl")
-        return str(given) if given else f"urn:uuid:{derived_uuid(self.case_id, 'entry', str(number))}"
+        """The fullUrl of an entry; a derived urn:uuid where the sender gave none, or none that is absolute."""
+        given = str(entries(self.bundle)[number].get("fullUrl", ""))
+        return given if is_full_url(given) else f"urn:uuid:{derived_uuid(self.case_id, 'entry', str(number))}"
 
     def refer(self, reference: Any, holder: int = 0) -> dict[str, Any]:
         """A Reference with the absolute URL of the entry meant, which is then echoed with all it refers to."""

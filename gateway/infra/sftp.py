@@ -14,7 +14,7 @@ import io
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -130,12 +130,14 @@ class SftpSession:
         return SftpSession(self._transport, self._timeout)
 
     def close_channel(self) -> None:
-        """Close this channel only."""
-        self._client.close()
+        """Close this channel only; one whose connection was cut is closed."""
+        with suppress(EOFError, OSError, paramiko.SSHException):
+            self._client.close()
 
     def close(self) -> None:
-        """Close the connection with all its channels."""
-        self._transport.close()
+        """Close the connection with all its channels; one that was cut is closed."""
+        with suppress(EOFError, OSError, paramiko.SSHException):
+            self._transport.close()
 
     def listing(self, folder: str) -> list[RemoteFile]:
         """The regular files of a folder."""

@@ -22,6 +22,12 @@ from gateway.core.errors import Issue
 UUID_URL = re.compile(r"^urn:uuid:[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 HTTP_URL = re.compile(r"^https?://[^\s/?#]+(/[^\s]*)?$")
 
+
+def is_full_url(value: str) -> bool:
+    """Whether an entry can be meant by this address: an absolute URL or a urn:uuid (R4 2.36.4)."""
+    return bool(UUID_URL.match(value) or HTTP_URL.match(value))
+
+
 Rule = Callable[[Submission], Iterator[Issue]]
 
 
@@ -122,7 +128,7 @@ def _urls(bundle: dict[str, Any]) -> Iterator[Issue]:
         where = f"Bundle.entry[{number}].fullUrl"
         if not url:
             yield Issue("required", where, "a required element is missing")
-        elif not (UUID_URL.match(url) or HTTP_URL.match(url)):
+        elif not is_full_url(url):
             yield Issue("value", where, "an http(s) URL or urn:uuid expected")
         if "resource" not in entry:
             yield Issue("required", f"Bundle.entry[{number}].resource", "a required element is missing")

@@ -156,6 +156,19 @@ async def test_wrong_user_key(bench: Bench) -> None:
     assert "PRIVATE" not in repr(target)
 
 
+async def test_closing_what_was_cut_is_no_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poller that ended by it would leave a partner's files lying until the role is started anew."""
+    session = await asyncio.to_thread(SftpSession.open, bench.target())
+    channel = session.another()
+
+    def cut(_self: object, _data: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(paramiko.packet.Packetizer, "write_all", cut)
+    await asyncio.to_thread(channel.close_channel)
+    await asyncio.to_thread(session.close)
+
+
 async def test_nobody_listens() -> None:
     from gateway.infra.sftp import SftpTarget
 

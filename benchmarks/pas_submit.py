@@ -31,7 +31,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.pipeline import QUEUE, Bare, at_rate, flat_out, nothing, percentile
+from benchmarks.pipeline import QUEUE, TOPIC, Bare, at_rate, create_topic, flat_out, nothing, percentile
 from gateway import samples
 from gateway.infra.http import HttpSettings, serve
 from tests.e2e.running import Gateway, free_addresses, running
@@ -48,7 +48,7 @@ async def _bare_http(address: str, kafka: str, temporal: str) -> None:
     await producer.start()
 
     async def answer(request: Request) -> Response:
-        await producer.send_and_wait("intake.acknowledgement.v1", await request.body(), key=b"bench")
+        await producer.send_and_wait(TOPIC, await request.body(), key=b"bench")
         await client.execute_workflow(Bare.run, "x", id=f"bare-{time.monotonic_ns()}", task_queue=QUEUE)
         return Response("{}", media_type="application/json")
 
@@ -83,6 +83,7 @@ async def step(name: str, rate: float, seconds: float, once: Once) -> bool:
 
 async def measure(gateway: Gateway, address: str, start: float, factor: float, seconds: float) -> None:
     """Both at each rate, until both have passed the promise."""
+    await create_topic(gateway.kafka)
     limits = httpx.Limits(max_connections=500)
     async with httpx.AsyncClient(timeout=120, limits=limits) as http:
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import httpx
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -38,6 +39,8 @@ from tests.e2e.running import Gateway, running
 LANES = 16
 """Callers that wait at once."""
 QUEUE = "bare"
+TOPIC = "benchmark.v1"
+"""Nobody consumes it: what a journal does with ten thousand records would be measured with the next round."""
 
 
 @activity.defn
@@ -97,12 +100,21 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)] * 1000
 
 
+async def create_topic(kafka: str) -> None:
+    """The topic of the bare produces."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(TOPIC, num_partitions=1, replication_factor=1)])
+    await admin.close()
+
+
 async def measure(gateway: Gateway, seconds: float, rounds: int) -> None:
     """All rounds, then the answer at half rate."""
     bundle = samples.pas_submit("X1001", datetime.now(UTC)).data
     client = await Client.connect(gateway.temporal(), namespace="gateway")
     producer = AIOKafkaProducer(bootstrap_servers=gateway.kafka, acks="all", enable_idempotence=True)
     await producer.start()
+    await create_topic(gateway.kafka)
     limits = httpx.Limits(max_connections=200)
     async with httpx.AsyncClient(timeout=60, limits=limits) as http:
 
@@ -118,7 +130,7 @@ async def measure(gateway: Gateway, seconds: float, rounds: int) -> None:
             await client.execute_workflow(Bare.run, "x", id=f"bare-{time.monotonic_ns()}", task_queue=QUEUE)
 
         async def produce() -> None:
-            await producer.send_and_wait("intake.acknowledgement.v1", bundle, key=b"bench")
+            await producer.send_and_wait(TOPIC, bundle, key=b"bench")
 
         await flat_out(3, whole)
         found: dict[str, list[float]] = {"whole path": [], "bare workflow": [], "bare produce": []}

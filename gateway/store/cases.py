@@ -209,7 +209,7 @@ class CaseStore:
             ],
             now=self.clock(),
             command_id=envelope.id,
-            metadata=event_metadata(envelope),
+            metadata=_metadata(envelope),
         )
         await self.add_keys(connection, envelope.tenant, identity, opening.keys)
         return True
@@ -228,22 +228,7 @@ class CaseStore:
         case = await connection.fetchrow(SQL.lock, uuid.UUID(identity))
         if case is None:
             raise _OrphanFoundError(Opened(outcome="orphan", case_id=identity, subject=envelope.subject))
-        received = events.NewEvent(
-            type="MessageReceived",
-            data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},
-            sealed=context_of(envelope),
-        )
-        version = await events.append(
-            connection,
-            self.cipher,
-            tenant=envelope.tenant,
-            case_id=identity,
-            expected_version=case["version"],
-            events=[received],
-            now=self.clock(),
-            command_id=envelope.id,
-            metadata=event_metadata(envelope),
-        )
+        version = await self.received(connection, envelope, identity, case["version"], command_id=envelope.id)
         ended = case["status"] in ENDED
         run = version if ended else case["run"]
         before = loads(self.cipher.decrypt(envelope.tenant, case["context"]))
@@ -260,6 +245,27 @@ class CaseStore:
             version=version,
             subject=case["workflow_key"],
             run=run,
+        )
+
+    async def received(
+        self, connection: Connection, envelope: Envelope, case_id: str, version: int, *, command_id: str
+    ) -> int:
+        """Append the event of a message that joins a case at `version`. Returns the new version."""
+        event = events.NewEvent(
+            type="MessageReceived",
+            data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},
+            sealed=context_of(envelope),
+        )
+        return await events.append(
+            connection,
+            self.cipher,
+            tenant=envelope.tenant,
+            case_id=case_id,
+            expected_version=version,
+            events=[event],
+            now=self.clock(),
+            command_id=command_id,
+            metadata=_metadata(envelope),
         )
 
     async def add_keys(
@@ -362,7 +368,7 @@ class CaseStore:
         return Definition(id=str(row["id"]), name=name, type=definition["type"], content=definition, hash=content_hash)
 
 
-def event_metadata(envelope: Envelope) -> dict[str, Any]:
+def _metadata(envelope: Envelope) -> dict[str, Any]:
     """What an event says openly of the message behind it: ids only."""
     return {
         "correlationId": envelope.correlation_id,

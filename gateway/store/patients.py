@@ -13,7 +13,7 @@ from gateway.core.exact_json import dumps, loads
 from gateway.infra.postgres import Connection
 from gateway.stages.start import Keys, Opened
 from gateway.store import events
-from gateway.store.cases import SQL, CaseStore, context_of, event_metadata, with_added
+from gateway.store.cases import SQL, CaseStore, with_added
 
 BROUGHT = ("observations", "documents")
 """Fact lists a clinical message adds to. Not diagnoses: a request says for which of them it asks."""
@@ -75,22 +75,7 @@ class PatientCaseStore:
             return Opened(
                 outcome="known", case_id=case_id, subject=opened.subject, run=opened.run, version=known.version
             )
-        received = events.NewEvent(
-            type="MessageReceived",
-            data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},
-            sealed=context_of(envelope),
-        )
-        version = await events.append(
-            connection,
-            store.cipher,
-            tenant=envelope.tenant,
-            case_id=case_id,
-            expected_version=row["version"],
-            events=[received],
-            now=store.clock(),
-            command_id=envelope.dedupe_key,
-            metadata=event_metadata(envelope),
-        )
+        version = await store.received(connection, envelope, case_id, row["version"], command_id=envelope.dedupe_key)
         context = loads(store.cipher.decrypt(envelope.tenant, row["context"]))
         context["facts"] = told_facts(context["facts"], envelope.facts)
         sealed = store.cipher.encrypt(envelope.tenant, dumps(context))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from gateway.core.errors import ConfigurationError
+from gateway.rules.codes.files import xml_of
 
 MAX_XML = 4_000_000
 MAX_XML_DEPTH = 200
@@ -20,14 +21,8 @@ def parse(data: bytes) -> etree._Element:
     """The root element. Raises ConfigurationError."""
     if len(data) > MAX_XML:
         raise ConfigurationError(f"the model is larger than {MAX_XML} bytes")
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ConfigurationError("a document type definition is not served")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    try:
-        root = etree.fromstring(data, parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise ConfigurationError("not XML") from error
-    if root.getroottree().docinfo.internalDTD is not None or local(root) != "definitions":
+    root = xml_of(data)
+    if local(root) != "definitions":
         raise ConfigurationError("not a DMN model: its root must be definitions")
     return root
 

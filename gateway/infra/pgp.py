@@ -32,7 +32,10 @@ _NO_AGENT = re.compile(
 _OPTIONS = (
     "--no-options", "--batch", "--no-tty", "--quiet", "--status-fd", "2", "--trust-model", "always",
     "--disable-dirmngr", "--no-auto-key-retrieve", "--no-auto-key-locate", "--pinentry-mode", "loopback",
+    "--ignore-time-conflict", "--ignore-valid-from",
 )  # fmt: skip
+"""The last two: a key made a moment ago by a clock ahead of ours is a key, not one without a user id (gpg's view).
+Keys are agreed with the partner by hand, so the time of their making proves nothing; their expiry still counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

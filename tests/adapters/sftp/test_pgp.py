@@ -6,6 +6,7 @@ import gzip
 import shutil
 import subprocess
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -27,10 +28,12 @@ LIMIT = 1 << 20
 
 
 @cache
-def key(name: str, passphrase: bytes = b"") -> tuple[bytes, bytes]:
-    """(public key, private key), made by gpg."""
+def key(name: str, passphrase: bytes = b"", *, ahead: int = 0) -> tuple[bytes, bytes]:
+    """(public key, private key), made by gpg, its clock `ahead` seconds of ours."""
     with tempfile.TemporaryDirectory() as home:
         base = ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase-fd", "0"]
+        if ahead:
+            base += ["--faked-system-time", str(int(time.time()) + ahead)]
 
         def run(*arguments: str) -> bytes:
             return subprocess.run([*base, *arguments], input=passphrase, check=True, capture_output=True).stdout
@@ -55,6 +58,13 @@ def test_there_and_back_with_signatures() -> None:
     assert b"xxxx" not in there
     assert decrypt(there, theirs(), limit=LIMIT, signed=True) == data
     assert decrypt(back, ours(), limit=LIMIT, signed=True) == data
+
+
+def test_a_key_made_by_a_clock_ahead_of_ours_is_used() -> None:
+    early = PgpKeys(own=key("early", ahead=300)[1], partner=key("gateway", PASSPHRASE)[0])
+    to_early = PgpKeys(own=key("gateway", PASSPHRASE)[1], passphrase=PASSPHRASE, partner=key("early", ahead=300)[0])
+    assert decrypt(encrypt(b"there", to_early, sign=True), early, limit=LIMIT, signed=True) == b"there"
+    assert decrypt(encrypt(b"back", early, sign=True), to_early, limit=LIMIT, signed=True) == b"back"
 
 
 def test_what_is_not_signed_by_the_partner_is_refused() -> None:

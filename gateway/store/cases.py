@@ -223,19 +223,10 @@ class CaseStore:
         )
         run = version if ended else case["run"]
         before = loads(self.cipher.decrypt(envelope.tenant, case["context"]))
-        context = self.cipher.encrypt(
-            envelope.tenant, dumps(joined_context(before, context_of(envelope), case["action"]))
-        )
-        await connection.execute(
-            SQL.join,
-            uuid.UUID(identity),
-            "opened" if ended else case["status"],
-            version,
-            run,
-            context,
-            opening.lane,
-            due,
-        )
+        after = joined_context(before, context_of(envelope), case["action"])
+        context = self.cipher.encrypt(envelope.tenant, dumps(after))
+        status = "opened" if ended else case["status"]
+        await connection.execute(SQL.join, uuid.UUID(identity), status, version, run, context, opening.lane, due)
         await self.add_keys(connection, envelope.tenant, identity, opening.keys)
         return Opened(
             outcome="reopened" if ended else "joined",
@@ -255,10 +246,7 @@ class CaseStore:
         command_id: str,
         due_at: datetime | None = None,
     ) -> int:
-        """Append the event of a message that joins a case at `version`. Returns the new version.
-
-        `due_at`: the end of the clock that the message starts, where it takes up a case that had ended.
-        """
+        """Append the event of a message that joins a case, with the end of the clock it starts. The new version."""
         data = {"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()}
         clock = {"dueAt": due_at.isoformat()} if due_at is not None else {}
         event = events.NewEvent(type="MessageReceived", data=data | clock, sealed=context_of(envelope))

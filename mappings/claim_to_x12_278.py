@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.fhir.wire import BundleIndex, entries
-from adapters.fhir.wire.elements import code, coding, extension, extension_value, extensions, rows
+from adapters.fhir.wire.elements import cancelled, code, coding, extension, extension_value, extensions, rows
 from adapters.fhir.wire.terms import (
     ADMINISTRATION_REFERENCE,
     AUTHORIZATION_NUMBER,
@@ -252,6 +252,8 @@ def _dates(claim: Element, event: Loop) -> None:
     if accident:
         event.add("DTP", "439", "D8", x12_day(accident))
     for row in rows(claim, "supportingInfo"):
+        if cancelled(row):
+            continue
         qualifier = names.get(code(row.get("category"), PAS_CODES), "") or code(row.get("category"), X12 + DATE_ELEMENT)
         kind, value = date_values(row, "timing")
         if qualifier in _EVENT_DATES and value:
@@ -321,6 +323,9 @@ def _documents(source: _Claim, event: Loop) -> None:
     """PWK (at most ten) and MSG; the documents themselves travel by 275."""
     count = 0
     for row in rows(source.claim, "supportingInfo"):
+        if cancelled(row):  # PAS prof-8: it stays in the Claim, and counts no more
+            source.left_out.add(f"Claim.supportingInfo[{row.get('sequence')}]", "ignored", "withdrawn by the sender")
+            continue
         information = extension(row, DOCUMENT_INFORMATION)
         parts = {str(part.get("url")): part for part in rows(information, "extension")}
         report = code((parts.get("reportTypeCode") or {}).get("valueCodeableConcept"))

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.fhir.wire import BundleIndex, entries
-from adapters.fhir.wire.elements import code, coding, extension, extension_value, identifier, rows, value_of
+from adapters.fhir.wire.elements import cancelled, code, coding, extension, extension_value, identifier, rows, value_of
 from adapters.fhir.wire.terms import AUTHORIZATION_NUMBER, DIAGNOSIS_RECORDED, DOCUMENT_INFORMATION, PAS_CODES
 from gateway.core.envelope import Reception
 from mappings.claim_model import ClaimView, ServiceLine
@@ -51,7 +51,9 @@ def facts_of(bundle: dict[str, Any], view: ClaimView, reception: Reception) -> F
     facts |= patient_facts(index.resource(claim.get("patient")), reception.received_at)
     for insurance in rows(claim, "insurance")[:1]:
         facts |= coverage_facts(index.resource(insurance.get("coverage")))
-    resources = [entry.get("resource") or {} for entry in entries(bundle)]
+    withdrawn = _withdrawn(index, claim)
+    found = [entry.get("resource") or {} for entry in entries(bundle)]
+    resources = [resource for resource in found if not any(resource is each for each in withdrawn)]
     facts |= clinical_facts(resources)
     facts["documents"] = [*_attached(index, claim), *_unattached(index, claim, resources)]
     return {name: value for name, value in facts.items() if value not in ("", None)}
@@ -79,7 +81,14 @@ def coverage_facts(coverage: dict[str, Any] | None) -> Facts:
         "coverage.active": coverage.get("status") == "active",
         "coverage.start": period.get("start", ""),
         "coverage.end": period.get("end", ""),
+        "coverage.plan": _class(coverage, "plan"),
+        "coverage.group": _class(coverage, "group"),
     }
+
+
+def _class(coverage: dict[str, Any], kind: str) -> str:
+    """The value of a Coverage's first class of this type (terminology coverage-class)."""
+    return next((str(row.get("value", "")) for row in rows(coverage, "class") if code(row.get("type")) == kind), "")
 
 
 def clinical_facts(resources: list[dict[str, Any]]) -> Facts:
@@ -111,9 +120,21 @@ def _performers(index: BundleIndex, claim: dict[str, Any]) -> Iterator[str]:
         yield party(index, row.get("provider")).npi
 
 
+def _stated(claim: dict[str, Any]) -> list[dict[str, Any]]:
+    """The supporting information that still counts (PAS prof-8: withdrawn entries stay, marked)."""
+    return [row for row in rows(claim, "supportingInfo") if not cancelled(row)]
+
+
+def _withdrawn(index: BundleIndex, claim: dict[str, Any]) -> list[dict[str, Any]]:
+    """Resources that only withdrawn supporting information names."""
+    kept = [index.resource(row.get("valueReference")) for row in _stated(claim)]
+    gone = [index.resource(row.get("valueReference")) for row in rows(claim, "supportingInfo") if cancelled(row)]
+    return [resource for resource in gone if resource and not any(resource is each for each in kept)]
+
+
 def _event_dates(claim: dict[str, Any]) -> Iterator[tuple[str, str]]:
     names = {"admissionDates": "encounter.admitDate", "dischargeDates": "encounter.dischargeDate"}
-    for row in rows(claim, "supportingInfo"):
+    for row in _stated(claim):
         name = names.get(code(row.get("category"), PAS_CODES))
         if name:
             yield name, str(row.get("timingDate") or (row.get("timingPeriod") or {}).get("start", ""))
@@ -183,7 +204,7 @@ def _therapy(row: dict[str, Any]) -> Facts:
 
 def _attached(index: BundleIndex, claim: dict[str, Any]) -> Iterator[Facts]:
     """One record per report type (PWK01), and one per LOINC type: rules may ask for either."""
-    for row in rows(claim, "supportingInfo"):
+    for row in _stated(claim):
         information = extension(row, DOCUMENT_INFORMATION)
         document = index.resource(row.get("valueReference")) or {}
         if information is None and document.get("resourceType") != "DocumentReference":
@@ -198,7 +219,7 @@ def _attached(index: BundleIndex, claim: dict[str, Any]) -> Iterator[Facts]:
 
 
 def _unattached(index: BundleIndex, claim: dict[str, Any], resources: list[dict[str, Any]]) -> Iterator[Facts]:
-    attached = [index.resource(row.get("valueReference")) for row in rows(claim, "supportingInfo")]
+    attached = [index.resource(row.get("valueReference")) for row in _stated(claim)]
     for resource in resources:
         if resource.get("resourceType") == "DocumentReference" and not any(resource is found for found in attached):
             yield document_fact(resource)

@@ -154,14 +154,17 @@ class CaseActivities:
 
     @activity.defn(name="deliver")
     async def deliver(self, given: DeliveryInput) -> str:
-        """Deliver the newest decision of the case to one endpoint; `delivered` or `refused`."""
+        """Deliver the newest decision of the case to one endpoint; `delivered`, `refused` or `superseded`."""
         async with self.cases.database.transaction(given.tenant) as connection:
             case = await self.cases.lock(connection, given.case_id)
             stream = await events.stream(connection, self.cases.cipher, given.case_id)
+        made = [event for event in stream if event.type == "DecisionMade" and event.sealed]
+        if given.notice and made[-1].version > given.version:
+            return "superseded"
         decision = next(
             from_json(event.sealed["decision"])
-            for event in reversed(stream)
-            if event.type == "DecisionMade" and event.version <= given.version and event.sealed
+            for event in reversed(made)
+            if event.version <= given.version and event.sealed
         )
         letter = Letter(
             case_id=case.id, tenant=case.tenant, endpoint=given.endpoint, context=case.context, decision=decision
@@ -254,7 +257,7 @@ def _told(stream: Sequence[events.StoredEvent]) -> list[Told]:
     for event in stream:
         if event.type in ("CaseOpened", "MessageReceived"):
             told.append(Told(message=event.data["type"]))
-        elif event.type == "DecisionMade" and event.sealed:
+        elif event.type == "DecisionMade" and event.sealed and not event.data.get("notice"):
             told.append(Told(decision=from_json(event.sealed["decision"])))
     return told
 

@@ -123,6 +123,43 @@ class DeliveryInput:
     tenant: str
     endpoint: str
     version: int
+    notice: bool = False
+    """Not a decision but word of how a pended case stands: not sent once there is a newer decision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """A person's wish to extend the clock of a pended case."""
+
+    days: int
+    reason: str
+    """Told to the requester."""
+    requested_by: str
+    """`member`, `provider` or `plan`."""
+    user: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtensionInput:
+    """One extension. `command_id` makes a repetition return what the first one did."""
+
+    case_id: str
+    tenant: str
+    command_id: str
+    extension: Extension
+    lane: str = "batch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtensionOutcome:
+    """What became of it."""
+
+    refused: str = ""
+    """Why not, in words; empty when the clock was extended."""
+    due_at: datetime | None = None
+    version: int = 0
+    """Of the decision as it is told again; 0 when there is none yet."""
+    endpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

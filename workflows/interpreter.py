@@ -18,11 +18,14 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.conditions import holds
-    from workflows.definitions import CLOSE, END, MAX_VISITS, deadline, duration
+    from workflows.definitions import CLOSE, END, MAX_VISITS, Retry, deadline, duration
     from workflows.inputs import (
         CaseInput,
         CaseResult,
         DeliveryInput,
+        Extension,
+        ExtensionInput,
+        ExtensionOutcome,
         Heard,
         Message,
         Review,
@@ -55,6 +58,8 @@ class Case:
         self._visits: dict[str, int] = {}
         self._outcome = ""
         self._closed = False
+        self._due_at = case.due_at
+        self._notices: list[asyncio.Task[str]] = []
 
     @workflow.run
     async def run(self, _case: CaseInput) -> CaseResult:
@@ -68,6 +73,8 @@ class Case:
                 if not again:
                     await self._close(done)
         await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._notices:
+            await asyncio.gather(*self._notices, return_exceptions=True)
         status = "completed" if done else "failed"
         return CaseResult(status=status, action=str((self._decision or {}).get("action", "")))
 
@@ -95,6 +102,31 @@ class Case:
     def _review_fits(self, review: Review) -> None:
         if self._tasks.get(review.task_id, review) is not None:
             raise ValueError("this task is not open")
+
+    @workflow.update(name="extend")
+    async def extend(self, extension: Extension) -> ExtensionOutcome:
+        """The clock ends later: what waits for a point on it waits anew, and whoever asked is told, once."""
+        update = workflow.current_update_info()
+        given = ExtensionInput(
+            case_id=self._case.case_id,
+            tenant=self._case.tenant,
+            command_id=f"{self._case.run}.extend.{update.id if update else ''}",
+            extension=extension,
+            lane=self._case.lane,
+        )
+        outcome: ExtensionOutcome = await workflow.execute_local_activity(
+            "extend_clock",
+            given,
+            result_type=ExtensionOutcome,
+            start_to_close_timeout=LOCAL_TIMEOUT,
+            retry_policy=LOCAL_RETRY,
+        )
+        if outcome.due_at is not None:
+            self._due_at = outcome.due_at
+            for endpoint in outcome.endpoints:
+                sending = self._deliver(endpoint, outcome.version, Retry().model_dump(), notice=True)
+                self._notices.append(asyncio.create_task(sending))
+        return outcome
 
     async def _sequence(self, steps: list[Raw]) -> bool:
         by_id = {step["id"]: number for number, step in enumerate(steps)}
@@ -158,24 +190,8 @@ class Case:
             self._take(outcome)
         if not self._endpoints:
             return "delivered"
-        retry = step["retry"]
         results = await asyncio.gather(
-            *(
-                workflow.execute_activity(
-                    "deliver",
-                    DeliveryInput(
-                        case_id=self._case.case_id, tenant=self._case.tenant, endpoint=endpoint, version=self._version
-                    ),
-                    task_queue=f"deliver.{endpoint.split('.', 1)[0]}",
-                    result_type=str,
-                    start_to_close_timeout=timedelta(minutes=2),
-                    schedule_to_close_timeout=duration(retry["until"]),
-                    retry_policy=RetryPolicy(
-                        initial_interval=duration(retry["initial"]), maximum_interval=duration(retry["maximum"])
-                    ),
-                )
-                for endpoint in self._endpoints
-            ),
+            *(self._deliver(endpoint, self._version, step["retry"]) for endpoint in self._endpoints),
             return_exceptions=True,
         )
         for result in results:
@@ -183,21 +199,33 @@ class Case:
                 raise result
         return "delivered" if all(result == "delivered" for result in results) else "refused"
 
+    async def _deliver(self, endpoint: str, version: int, retry: Raw, *, notice: bool = False) -> str:
+        delivered: str = await workflow.execute_activity(
+            "deliver",
+            DeliveryInput(
+                case_id=self._case.case_id,
+                tenant=self._case.tenant,
+                endpoint=endpoint,
+                version=version,
+                notice=notice,
+            ),
+            task_queue=f"deliver.{endpoint.split('.', 1)[0]}",
+            result_type=str,
+            start_to_close_timeout=timedelta(minutes=2),
+            schedule_to_close_timeout=duration(retry["until"]),
+            retry_policy=RetryPolicy(
+                initial_interval=duration(retry["initial"]), maximum_interval=duration(retry["maximum"])
+            ),
+        )
+        return delivered
+
     async def _task(self, step: Raw) -> str:
         task_id = f"{self._case.case_id}:{self._case.run}:{step['id']}:{self._visits[step['id']]}"
         role = step["executor"]["role"]
-        end = self._deadline(step["timeout"])
+        end = self._deadline(step["timeout"], begun := workflow.now())
         opened = (await self._local("open_task", self._task_input(step, task_id, role, "open", due_at=end))).version
         self._tasks[task_id] = None
-        alarms = [(self._deadline(escalation["at"]), escalation["to"]) for escalation in step["escalation"]]
-        alarms = sorted(alarm for alarm in alarms if alarm[0] < end)
-        came: Review | Message | None = None
-        for moment, to in [*alarms, (end, "")]:
-            came = await self._next(moment, task_id=task_id)
-            if came is not None:
-                break
-            if to:
-                await self._local("open_task", self._task_input(step, task_id, to, f"to.{to}", due_at=end))
+        came = await self._answered(step, task_id, begun, workflow.now())
         review = came if isinstance(came, Review) else None
         if review is None:
             del self._tasks[task_id]  # from here on a review is refused; one that was taken waits until it is recorded
@@ -212,14 +240,41 @@ class Case:
         self._take(outcome)
         return review.action
 
+    async def _answered(
+        self, step: Raw, task_id: str, begun: datetime, open_since: datetime
+    ) -> Review | Message | None:
+        """What ended an open task; it is handed on at its alarms, which move with the clock. None: its time was up."""
+        role, handed = step["executor"]["role"], 0
+        while True:
+            end, due = self._deadline(step["timeout"], begun), self._due_at
+            alarms = [(self._deadline(row["at"], open_since), row["to"]) for row in step["escalation"]]
+            alarms = sorted(alarm for alarm in alarms if alarm[0] < end)
+            moment, to = alarms[handed] if handed < len(alarms) else (end, "")
+            came = await self._next(moment, task_id=task_id)
+            if came is not None:
+                return came
+            if self._due_at != due:
+                end = self._deadline(step["timeout"], begun)
+                given = self._task_input(step, task_id, role, f"due.{self._due_at:%Y%m%dT%H%M%S}", due_at=end)
+                await self._local("open_task", given)
+                continue
+            if not to:
+                return None
+            role, handed = to, handed + 1
+            await self._local("open_task", self._task_input(step, task_id, to, f"to.{to}", due_at=end))
+
     async def _wait(self, step: Raw) -> str:
-        message = await self._next(self._deadline(step["timeout"]), kinds=frozenset(step["executor"]["for"]))
+        begun, kinds, due = workflow.now(), frozenset(step["executor"]["for"]), None
+        message: Review | Message | None = None
+        while message is None and due != self._due_at:
+            due = self._due_at
+            message = await self._next(self._deadline(step["timeout"], begun), kinds=kinds)
         return message.kind if isinstance(message, Message) else "timeout"
 
     async def _next(
         self, moment: datetime, *, task_id: str = "", kinds: frozenset[str] | None = None
     ) -> Review | Message | None:
-        """The review of a task or the oldest message; None when neither came by `moment`.
+        """The review of a task or the oldest message; None when neither came by `moment`, or the clock has moved.
 
         A wait takes messages of its kinds, a task those that no decision has looked at. A message is taken by one
         step: of two that wait side by side, the other one waits on.
@@ -231,15 +286,16 @@ class Case:
         def ready() -> Review | Message | None:
             return self._tasks.get(task_id) or next(filter(fits, self._messages), None)
 
+        due = self._due_at
         while True:
             found = ready()
             if isinstance(found, Message):
                 self._messages.remove(found)
             remaining = moment - workflow.now()
-            if found is not None or remaining <= timedelta():
+            if found is not None or remaining <= timedelta() or self._due_at != due:
                 return found
             try:
-                await workflow.wait_condition(lambda: ready() is not None, timeout=remaining)
+                await workflow.wait_condition(lambda: ready() is not None or self._due_at != due, timeout=remaining)
             except TimeoutError:
                 return None
 
@@ -289,8 +345,8 @@ class Case:
             **more,
         )
 
-    def _deadline(self, text: str) -> datetime:
-        return deadline(text, workflow.now(), self._case.due_at, self._case.received_at)
+    def _deadline(self, text: str, begun: datetime) -> datetime:
+        return deadline(text, begun, self._due_at, self._case.received_at)
 
     def _state(self) -> Raw:
         return {

@@ -33,6 +33,7 @@ from gateway.security.cipher import DerivedKeys, EnvelopeCipher
 from gateway.security.secrets import key_bytes, secret
 from gateway.security.tokens import Tokens
 from gateway.stages.accept import AcceptStage
+from gateway.stages.clock import NO_LINES, Lines
 from gateway.stages.fast_lane import FastLane
 from gateway.stages.start import CaseStart, Definition, StartStage
 from gateway.store.blobs import PostgresBlobs
@@ -141,6 +142,20 @@ class App:
         return load_partners(self.settings.partners)
 
     @cached_property
+    def lines(self) -> Lines:
+        """Lines of business. Raises ConfigurationError."""
+        from gateway.rules.files import read_yaml
+        from mappings.facts import catalogue
+
+        if self.settings.lines is None:
+            return NO_LINES
+        try:
+            content = self.settings.lines.read_bytes()
+        except OSError as error:
+            raise ConfigurationError("the lines of business cannot be read", location="lines") from error
+        return Lines.load(read_yaml(content, self.settings.lines.name), catalogue())
+
+    @cached_property
     def policy(self) -> PoliciesInForce:
         """The rule sets in force: the store's, else those of files."""
         from gateway.app.policies import PoliciesInForce, policies
@@ -174,6 +189,7 @@ class App:
             definitions={kind: registered[name] for kind, name in registry.DEFINITIONS.items()},
             opening_types=registry.OPENING,
             park=self._park,
+            lines=self.lines,
         )
 
     async def _park(self, envelope: Envelope, reason: str) -> None:

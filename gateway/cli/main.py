@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-GROUPS = ("stack", "topics", "x12", "hl7", "fhir", "rules", "send", "tasks", "metrics")
+GROUPS = ("stack", "topics", "x12", "hl7", "fhir", "rules", "send", "tasks", "case", "metrics")
 """Modules of this package that hold an `app` of their own."""
 
 

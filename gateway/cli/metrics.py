@@ -62,7 +62,7 @@ async def _found(postgres: str, year: int, tenant: str | None, *, save: bool) ->
 
 
 def _table(found: PublicMetrics) -> Table:
-    table = Table("", "", "", title=f"{found.tenant} {found.year}", box=None, show_header=False)
+    table = Table("", "", "", title=f"{found.tenant} {found.line} {found.year}", box=None, show_header=False)
     table.add_row("1", "services decided on", ", ".join(found.services))
     for number, (name, (part, whole)) in enumerate(SHARES.items(), 2):
         share = found.figures[name]
@@ -71,4 +71,6 @@ def _table(found: PublicMetrics) -> Table:
     for place, name in zip("8899", HOURS, strict=True):
         hours = found.figures[name]
         table.add_row(place, name.removesuffix("-hours").replace("-", " "), "–" if hours is None else f"{hours:.1f} h")
+    late = ", ".join(f"{found.counts[f'{name}_late']} {name}" for name in ("standard", "expedited"))
+    table.add_row("", "after the clock had run out", late)
     return table

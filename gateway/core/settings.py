@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     topics: Path = Field(Path("topics.yaml"), description="The topic catalogue.")
     partners: Path | None = Field(None, description="Folder of partner profiles (YAML); unset: the demo partners.")
     policies: Path | None = Field(None, description="Folder of rule releases; unset: those that ship.")
+    lines: Path | None = Field(
+        None, description="Lines of business whose clocks differ (YAML, gateway/stages/clock.py); unset: none do."
+    )
     clients: Path | None = Field(None, description="The registry of FHIR clients (YAML); unset: none is registered.")
     signing_key: str | None = Field(None, description="Secret reference of the P-384 PEM key that signs access tokens.")
     public_url: str = Field("http://127.0.0.1:8080", description="How clients reach the HTTP edge: scheme, host, port.")

@@ -19,6 +19,7 @@ from gateway.store.fhir_edge import PostgresSubscriptions
 from mappings.information_request import information_keys
 from workflows.acknowledge import Acknowledge, AcknowledgeActivities
 from workflows.activities import CaseActivities
+from workflows.extending import ClockActivities
 from workflows.handshake import Handshake, HandshakeActivities, Heartbeat
 from workflows.interpreter import Case as CaseWorkflow
 
@@ -46,6 +47,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             lookup_keys=lookup_keys,
             clock=now,
         )
+        clocks = ClockActivities(cases=app.cases, ways_back=deliveries.ways_back, clock=now)
         shaking = HandshakeActivities(
             render=notifications.handshake,
             render_heartbeat=notifications.heartbeat,
@@ -58,6 +60,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             cases.open_task,
             cases.close_task,
             cases.close_case,
+            clocks.extend_clock,
             shaking.mark_subscription,
         ]
         acknowledging = AcknowledgeActivities(send=deliver.send)

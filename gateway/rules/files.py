@@ -41,7 +41,7 @@ def assemble(files: Mapping[str, bytes], catalogue: Catalogue) -> RuleSet:
 
 
 CODES = ".codes.json"
-_SAID = ("title", "question", "loinc", "unit")
+_SAID = ("title", "question", "loinc", "report_type", "modifier", "questionnaire", "unit")
 
 
 def _with_codes(value_sets: Mapping[str, ValueSet], files: Mapping[str, bytes]) -> dict[str, ValueSet]:

@@ -37,10 +37,12 @@ class Missing:
     question: str
     loinc: str
     rule: str
+    details: tuple[tuple[str, str], ...] = ()
+    """`reportType`, `modifier`, `questionnaire`: what else the concept says of how it is asked for."""
 
     def request(self) -> dict[str, str]:
         """The entry of Decision.requested_information."""
-        return {"fact": self.fact, "question": self.question, "loinc": self.loinc}
+        return {"fact": self.fact, "question": self.question, "loinc": self.loinc, **dict(self.details)}
 
     def as_json(self) -> dict[str, str]:
         """The entry of the decision record."""
@@ -134,4 +136,12 @@ def _record(scope: Scope, entry: ListEntry, concept: str, rule: str) -> Missing:
     else:
         what = (value_set.title or value_set.name) if value_set is not None else ""
         question = entry.question or f"Please send: {entry.label} {what}".rstrip() + "."
-    return Missing(entry.name, concept, question, value_set.loinc if value_set is not None else "", rule)
+    if value_set is None:
+        return Missing(entry.name, concept, question, "", rule)
+    said = {
+        "reportType": value_set.report_type,
+        "modifier": value_set.modifier,
+        "questionnaire": value_set.questionnaire,
+    }
+    details = tuple((name, value) for name, value in said.items() if value)
+    return Missing(entry.name, concept, question, value_set.loinc, rule, details)

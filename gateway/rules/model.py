@@ -265,7 +265,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueSet:
-    """A named set of codes. `question` and `loinc` are used when a record of this concept is asked for."""
+    """A named set of codes. `question`, `loinc` and what follows it say how a record of this concept is asked for."""
 
     name: str
     codes: frozenset[str]
@@ -276,6 +276,12 @@ class ValueSet:
     """The unit observations of this concept are given in; a comparison must use a commensurable one."""
     question: str = ""
     loinc: str = ""
+    report_type: str = ""
+    """Attachment report type (X12 755), where no LOINC code names what is asked for."""
+    modifier: str = ""
+    """LOINC code that narrows it: which part, or of which time."""
+    questionnaire: str = ""
+    """Context by which the provider's system fetches the questionnaire to fill in (DTR)."""
     source: str = ""
     file_hash: str = ""
     """Of the published file the codes were taken from: `sha256:…`."""

@@ -68,11 +68,27 @@ def verdict_of(outcome: Outcome) -> Verdict:
         items = [ItemDecision(sequence=0, action=outcome.code, note=str(outcome.record.items[0]["note"]))]
     return Verdict(
         items=items,
-        requested_information=outcome.requested_information,
+        requested_information=_asked(outcome),
         errors=[_error(item) for item in outcome.items if item.error is not None] or outcome.errors,
         validity_days=_days(outcome.valid_from, outcome.valid_to),
         record=outcome.record.as_json(),
     )
+
+
+def _asked(outcome: Outcome) -> Sequence[dict[str, str]]:
+    """What is missing; with its line where one line alone waits for it, so that the provider knows which."""
+    if not outcome.items:
+        return outcome.requested_information
+    lines: dict[tuple[str, str], list[int]] = {}
+    found = {}
+    for item in outcome.items:
+        for each in item.requested:
+            found[each.fact, each.concept] = each.request()
+            lines.setdefault((each.fact, each.concept), []).append(item.sequence)
+    return [
+        {**row, "line": str(lines[key][0])} if len(lines[key]) == 1 and lines[key][0] else row
+        for key, row in found.items()
+    ]
 
 
 def _item(item: ItemOutcome) -> ItemDecision:

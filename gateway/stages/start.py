@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from gateway.core.envelope import Envelope
 from gateway.core.errors import ConfigurationError
 from gateway.core.ids import person_keys
+from gateway.stages.clock import NO_LINES, REST, Line, Lines
 
 FAST_LANE_SECONDS = 15.0
 """How long an opened fast-lane case is left to its edge before the sweeper starts it: the edge waits 12 s (D6)."""
@@ -34,9 +35,9 @@ class Definition:
     content: dict[str, Any]
     hash: str
 
-    def clock(self, priority: str) -> timedelta:
-        """The time allowed for a decision, from the definition's `sla`."""
-        hours = self.content["sla"].get(priority, self.content["sla"]["standard"])
+    def clock(self, priority: str, line: Line = REST) -> timedelta:
+        """The time allowed for a decision: the line of business's hours, else those of the definition's `sla`."""
+        hours = line.hours.get(priority) or self.content["sla"].get(priority, self.content["sla"]["standard"])
         return timedelta(hours=float(hours))
 
 
@@ -55,6 +56,23 @@ class Opening:
     """(kind, parts) of the case this message continues, strongest first; without one, its own business key."""
     opens: bool
     """False for a message that may only join an existing case (update, cancel, attachment, clinical)."""
+    line: Line = REST
+    """The line of business it belongs to."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the case's first event says openly: codes, names of ours, and times."""
+        clock = {"line": self.line.name, "legalClock": self.line.legal_clock, "extensionDays": self.line.extension_days}
+        return {
+            "type": self.envelope.type,
+            "source": self.envelope.source,
+            "definition": self.definition.name,
+            "definitionHash": self.definition.hash,
+            "priority": self.priority,
+            "receivedAt": self.envelope.time.isoformat(),
+            "dueAt": self.due_at.isoformat(),
+            **(clock if self.line is not REST else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +158,8 @@ class StartStage:
     opening_types: frozenset[str]
     park: Callable[[Envelope, str], Awaitable[None]]
     """Publish to the parked topic with a reason; durable when it returns."""
+    lines: Lines = NO_LINES
+    """Lines of business, whose clocks may differ from the definitions'."""
 
     def opening(self, envelope: Envelope) -> Opening:
         """What to ask of the store for this envelope. Raises ConfigurationError for a type without a definition."""
@@ -147,15 +167,17 @@ class StartStage:
         if definition is None:
             raise ConfigurationError(f"no workflow definition is configured for {envelope.type}")
         priority = priority_of(envelope.facts)
+        line = self.lines.of(envelope)
         return Opening(
             envelope=envelope,
             definition=definition,
             priority=priority,
-            due_at=envelope.time + definition.clock(priority),
+            due_at=envelope.time + definition.clock(priority, line),
             lane="fast" if envelope.reply.get("lane") == "fast" else "batch",
             keys=keys_of(envelope.facts, envelope.reply.get("aliases", ())),
             parents=keys_of({}, envelope.reply.get("parents", ())),
             opens=envelope.type in self.opening_types,
+            line=line,
         )
 
     async def __call__(self, envelope: Envelope) -> Opened:

@@ -193,19 +193,7 @@ class CaseStore:
             case_id=identity,
             expected_version=0,
             events=[
-                events.NewEvent(
-                    type="CaseOpened",
-                    data={
-                        "type": envelope.type,
-                        "source": envelope.source,
-                        "definition": opening.definition.name,
-                        "definitionHash": opening.definition.hash,
-                        "priority": opening.priority,
-                        "receivedAt": envelope.time.isoformat(),
-                        "dueAt": opening.due_at.isoformat(),
-                    },
-                    sealed={"facts": envelope.facts},
-                )
+                events.NewEvent(type="CaseOpened", data=opening.told, sealed={"facts": envelope.facts}),
             ],
             now=self.clock(),
             command_id=envelope.id,
@@ -228,16 +216,17 @@ class CaseStore:
         case = await connection.fetchrow(SQL.lock, uuid.UUID(identity))
         if case is None:
             raise _OrphanFoundError(Opened(outcome="orphan", case_id=identity, subject=envelope.subject))
-        version = await self.received(connection, envelope, identity, case["version"], command_id=envelope.id)
         ended = case["status"] in ENDED
+        due = opening.due_at if ended else None  # what ended has no clock any more: the message starts one
+        version = await self.received(
+            connection, envelope, identity, case["version"], command_id=envelope.id, due_at=due
+        )
         run = version if ended else case["run"]
         before = loads(self.cipher.decrypt(envelope.tenant, case["context"]))
-        context = self.cipher.encrypt(
-            envelope.tenant, dumps(joined_context(before, context_of(envelope), case["action"]))
-        )
-        await connection.execute(
-            SQL.join, uuid.UUID(identity), "opened" if ended else case["status"], version, run, context, opening.lane
-        )
+        after = joined_context(before, context_of(envelope), case["action"])
+        context = self.cipher.encrypt(envelope.tenant, dumps(after))
+        status = "opened" if ended else case["status"]
+        await connection.execute(SQL.join, uuid.UUID(identity), status, version, run, context, opening.lane, due)
         await self.add_keys(connection, envelope.tenant, identity, opening.keys)
         return Opened(
             outcome="reopened" if ended else "joined",
@@ -248,14 +237,19 @@ class CaseStore:
         )
 
     async def received(
-        self, connection: Connection, envelope: Envelope, case_id: str, version: int, *, command_id: str
+        self,
+        connection: Connection,
+        envelope: Envelope,
+        case_id: str,
+        version: int,
+        *,
+        command_id: str,
+        due_at: datetime | None = None,
     ) -> int:
-        """Append the event of a message that joins a case at `version`. Returns the new version."""
-        event = events.NewEvent(
-            type="MessageReceived",
-            data={"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()},
-            sealed=context_of(envelope),
-        )
+        """Append the event of a message that joins a case, with the end of the clock it starts. The new version."""
+        data = {"type": envelope.type, "source": envelope.source, "receivedAt": envelope.time.isoformat()}
+        clock = {"dueAt": due_at.isoformat()} if due_at is not None else {}
+        event = events.NewEvent(type="MessageReceived", data=data | clock, sealed=context_of(envelope))
         return await events.append(
             connection,
             self.cipher,

@@ -133,5 +133,7 @@ async def case_view(connection: Connection, batch: Sequence[events.StoredEvent])
             )
         elif event.type == "CaseClosed":
             await connection.execute(VIEW.closed, case, event.version, data["status"], event.timestamp)
+        elif "dueAt" in data:
+            await connection.execute(VIEW.clocked, case, event.version, datetime.fromisoformat(data["dueAt"]))
         else:
             await connection.execute(VIEW.moved, case, event.version, event.step_id)

@@ -33,7 +33,7 @@ async def worklist(database: Database, role: str | None, limit: int = 100) -> li
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The case that waits for a task."""
+    """The workflow run of a case."""
 
     subject: str
     run: int
@@ -43,4 +43,11 @@ async def owner(database: Database, task_id: str) -> Owner | None:
     """The case of an open task, or None."""
     async with database.transaction(SYSTEM) as connection:
         row = await connection.fetchrow(SQL.owner, task_id)
+    return Owner(row["subject"], row["run"]) if row is not None else None
+
+
+async def of_case(database: Database, case_id: str) -> Owner | None:
+    """The workflow run of a case, or None for an unknown one."""
+    async with database.transaction(SYSTEM) as connection:
+        row = await connection.fetchrow(SQL.of_case, uuid.UUID(case_id))
     return Owner(row["subject"], row["run"]) if row is not None else None

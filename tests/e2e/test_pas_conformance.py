@@ -35,6 +35,7 @@ def session(gateway: Gateway) -> dict[str, Element]:
         found[f"cancel all {scheme}"] = submit(gateway, update(second, scheme, certification="3"))
         found[f"error {scheme}"] = submit(gateway, request(scheme, "X1008"))
         found[f"asked {scheme}"] = submit(gateway, request(scheme, "X1009"))
+        found[f"questions {scheme}"] = submit(gateway, request(scheme, "X1009", "X1011", "X1012"))
     return found
 
 
@@ -56,13 +57,39 @@ def test_every_review_action_is_given_by_its_demonstration_code(session: dict[st
     assert (refused["outcome"], refused["error"][0]["code"]["coding"][0]["code"]) == ("error", "33")
 
 
-def test_all_72_must_support_paths_of_claim_response_occur(session: dict[str, Element]) -> None:
-    table = yaml.safe_load(MUST_SUPPORT.read_text(encoding="utf-8"))
-    rows = table["ClaimResponse"]
+@pytest.mark.parametrize(("kind", "paths"), [("ClaimResponse", 72), ("Task", 18), ("CommunicationRequest", 11)])
+def test_all_must_support_paths_occur(session: dict[str, Element], kind: str, paths: int) -> None:
+    rows = yaml.safe_load(MUST_SUPPORT.read_text(encoding="utf-8"))[kind]
     wanted = set(rows["elements"]) | {f"{path}!{name}" for path, names in rows["extensions"].items() for name in names}
-    found = set().union(*(found_paths(response(answer)) for answer in session.values()))
-    assert len(wanted) == 72
+    found = set().union(*(found_paths(resource) for answer in session.values() for resource in of(answer, kind)))
+    assert len(wanted) == paths
     assert wanted - found == set()
+
+
+def of(answer: Element, kind: str) -> list[Element]:
+    return [entry["resource"] for entry in answer["entry"] if entry["resource"]["resourceType"] == kind]
+
+
+@pytest.mark.parametrize("scheme", ["http", "urn"])
+def test_questions_to_the_provider_are_a_task_for_each_kind(session: dict[str, Element], scheme: str) -> None:
+    answer = session[f"questions {scheme}"]
+    asked = {
+        row["type"]["coding"][0]["code"]: row
+        for task in of(answer, "Task")
+        for row in task["input"]
+        if row["type"]["coding"][0]["code"] != "payer-url"
+    }
+    assert [task["code"]["coding"][0]["code"] for task in of(answer, "Task")] == [
+        "attachment-request-code",
+        "attachment-request-code",
+        "attachment-request-questionnaire",
+    ]
+    assert asked["questionnaire-context"]["valueString"] == "demo-questionnaire-1"
+    lines = {request["extension"][0]["valuePositiveInt"] for request in of(answer, "CommunicationRequest")}
+    assert lines == {1, 2, 3}
+    # Each thing asked for has one control number: in its request, and in the task that waits for it.
+    numbers = [row["identifier"][0]["value"] for row in of(answer, "CommunicationRequest")]
+    assert sorted(numbers) == sorted(row["value"] for task in of(answer, "Task") for row in task["identifier"])
 
 
 def test_an_inquiry_gives_the_answer_as_it_stands(gateway: Gateway) -> None:

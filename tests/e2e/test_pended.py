@@ -205,3 +205,36 @@ def test_a_report_that_was_asked_for_brings_the_decision_and_heartbeats_count_it
     beats = len(receiver.counts("heartbeat"))
     time.sleep(7)
     assert len(receiver.counts("heartbeat")) == beats
+
+
+def test_an_extended_clock_is_told_with_its_reason_and_counted(gateway: Gateway, receiver: Receiver) -> None:
+    with subscribed(gateway, receiver):
+        sample = samples.pas_submit("X1005", datetime.now(UTC))
+        assert action(submit(gateway, sample.data)) == "A4"
+        wait_for("a task for a clinician", 30, lambda: tasks_of(gateway, sample.trace))
+        (task,) = tasks_of(gateway, sample.trace)
+        wish = ("case", "extend", task, "--requested-by", "plan", "--reason", "The study is outstanding.", "--by", "d7")
+        extended = command(gateway, *wish, "--days", "10", "--json")
+        assert extended.returncode == 0, extended.stderr
+        due = json.loads(extended.stdout)["dueAt"]
+        # The sample is urgent (UM06 U): seventy-two hours, and ten days more.
+        hours = (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds() / 3600
+        assert 72 + 239 < hours < 72 + 240
+        wait_for("word of it", 60, lambda: receiver.kinds().count("event-notification") == 1)
+        response = receiver.received[-1][1]["entry"][1]["resource"]["entry"][0]["resource"]
+        assert '"A4"' in json.dumps(response)
+        assert response["processNote"][-1]["text"].endswith(f"extended to {due[:10]}. The study is outstanding.")
+        shown = json.loads(command(gateway, "tasks", "list", "--json").stdout)
+        (row,) = [row for row in shown if row["task_id"] == task]
+        assert row["due_at"][:10] > due[:10]
+        refused = command(gateway, *wish, "--days", "5")
+        assert (refused.returncode, "at most 4 more" in refused.stderr) == (1, True)
+        decided = command(gateway, "tasks", "decide", task, "--action", "A1", "--reviewer", "dr-7")
+        assert decided.returncode == 0, decided.stderr
+        wait_for("the decision", 60, lambda: receiver.kinds().count("event-notification") == 2)
+        assert receiver.counts("event-notification") == ["1", "2"]
+        late = command(gateway, *wish)
+        assert (late.returncode, "its clock has stopped" in late.stderr) == (1, True)
+    (found,) = json.loads(command(gateway, "metrics", "pas", "--year", str(datetime.now(UTC).year), "--json").stdout)
+    assert found["counts"]["extended_approved"] == 1
+    assert found["counts"]["expedited_late"] == 0

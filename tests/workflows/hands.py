@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,18 @@ from temporalio.testing import WorkflowEnvironment
 from gateway.infra import temporal
 from workflows import definitions
 from workflows.handshake import Handshake, Heartbeat
-from workflows.inputs import CaseInput, CaseResult, DeliveryInput, Message, Review, StepInput, StepOutcome, TaskInput
+from workflows.inputs import (
+    CaseInput,
+    CaseResult,
+    DeliveryInput,
+    ExtensionInput,
+    ExtensionOutcome,
+    Message,
+    Review,
+    StepInput,
+    StepOutcome,
+    TaskInput,
+)
 from workflows.interpreter import Case
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -55,6 +66,9 @@ class Hands:
     version: int = 1
     task: str = ""
     case_id: str = ""
+    refusing: str = ""
+    """Why clocks are not extended."""
+    due: datetime | None = None
     joined: set[int] = field(default_factory=set)
     """Versions of messages in the stream, whether their signals came or not."""
 
@@ -107,10 +121,20 @@ class Hands:
             return StepOutcome(outcome="message", version=self.version)
         return StepOutcome(outcome="closed", version=self.version, closed=True)
 
+    @activity.defn(name="extend_clock")
+    async def extend_clock(self, given: ExtensionInput) -> ExtensionOutcome:
+        await self.note("extend_clock", given.command_id, str(given.extension.days))
+        if self.refusing:
+            return ExtensionOutcome(refused=self.refusing)
+        self.version += 2
+        self.due = (self.due or (self.start or datetime.now(UTC)) + CLOCK) + timedelta(days=given.extension.days)
+        return ExtensionOutcome(due_at=self.due, version=self.version, endpoints=self.endpoints)
+
     @activity.defn(name="deliver")
     async def deliver(self, given: DeliveryInput) -> str:
         result = self.deliveries.pop(0) if len(self.deliveries) > 1 else self.deliveries[0]
-        await self.note("deliver", f"{given.endpoint}@{given.version}", result)
+        what = " notice" if given.notice else ""
+        await self.note("deliver", f"{given.endpoint}@{given.version}{what}", result)
         if result == "unavailable":
             raise ApplicationError("the endpoint is unavailable", type="endpoint-unavailable")
         return result
@@ -138,7 +162,8 @@ class Hands:
 async def working(hands: Hands, kind: type = Case) -> AsyncIterator[Hands]:
     """Workers of the cases' queue and of the endpoints' queues, as the worker role builds them."""
     local: list[Callable[..., Any]] = [
-        hands.decide, hands.conclude, hands.open_task, hands.close_task, hands.close_case, hands.mark_subscription
+        hands.decide, hands.conclude, hands.open_task, hands.close_task, hands.close_case, hands.extend_clock,
+        hands.mark_subscription,
     ]  # fmt: skip
     client = hands.environment.client
     async with (

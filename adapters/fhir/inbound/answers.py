@@ -143,6 +143,15 @@ def etag(version: int) -> str:
     return f'W/"{version}"'
 
 
+def names(header: str, version: int) -> bool:
+    """Whether an If-Match or If-None-Match header names this version: a list, compared weakly, or `*` (RFC 9110 13.1).
+
+    FHIR's ETags are weak and clients leave the mark out: both headers are compared in the same way.
+    """
+    given = [entry.strip().removeprefix("W/") for entry in header.split(",")]
+    return "*" in given or etag(version).removeprefix("W/") in given
+
+
 def versioned(version: int, updated: datetime) -> dict[str, str]:
     """ETag and Last-Modified."""
     return {"etag": etag(version), "last-modified": format_datetime(updated, usegmt=True)}

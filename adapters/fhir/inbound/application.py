@@ -119,8 +119,11 @@ def _r4() -> list[Served]:
         path = f"/fhir/r4/{kind}"
         create = Operation(method="POST", path=path, summary=f"Post a {kind}", answers=("201", *FAILURES), body="fhir")
         read = Operation(method="GET", path=f"{path}/{{id}}", summary=f"Read a posted {kind}", answers=READ)
+        version = Operation(
+            method="GET", path=f"{path}/{{id}}/_history/{{version}}", summary=f"Read a {kind} by version", answers=READ
+        )
         rows.append(Served(create, partial(_create, kind)))
-        rows.append(Served(read, partial(_read, kind)))
+        rows += [Served(operation, partial(_read, kind)) for operation in (read, version)]
     return rows
 
 
@@ -143,7 +146,7 @@ def _hooks_and_tokens() -> list[Served]:
                 method="POST",
                 path=oauth.TOKEN_PATH,
                 summary="Access token (SMART Backend Services)",
-                answers=("200", "400", "404", "408", "413", "503"),
+                answers=("200", "400", "408", "413", "503"),
                 body="form",
                 open=True,
             ),

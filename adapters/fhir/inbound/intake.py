@@ -15,7 +15,7 @@ from typing import NoReturn
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.inbound.answers import Failure, empty, invalid, preference, reply
+from adapters.fhir.inbound.answers import Failure, empty, etag, invalid, names, preference, reply
 from adapters.fhir.inbound.reading import Edge, Received
 from adapters.fhir.inbound.services import Resource
 from adapters.fhir.inbound.subscribing import NOT_FOUND
@@ -75,13 +75,16 @@ async def bundle(edge: Edge, request: Request) -> Response:
 
 
 async def read(edge: Edge, request: Request, resource_type: str) -> Response:
-    """`GET /fhir/r4/{type}/{id}`: what this client posted."""
+    """`GET /fhir/r4/{type}/{id}`, also with `/_history/{version}`: what this client posted, in the one version kept."""
     principal = await edge.sender(request, (resource_type, "r"))
     identity = request.path_params["id"]
     stored = await edge.services.issued.read(principal.tenant, principal.client, resource_type, identity)
-    if stored is None:
+    if stored is None or request.path_params.get("version", str(stored.version)) != str(stored.version):
         raise Failure(404, NOT_FOUND)
-    return reply(request, stored.resource, headers={"etag": f'W/"{stored.version}"'})
+    headers = {"etag": etag(stored.version)}
+    if names(request.headers.get("if-none-match", ""), stored.version):
+        return empty(304, headers)
+    return reply(request, stored.resource, headers=headers)
 
 
 async def _accepted(edge: Edge, received: Received) -> list[Envelope]:

@@ -26,7 +26,7 @@ async def pas(edge: Edge, request: Request, version: str) -> Response:
 async def plain(edge: Edge, request: Request) -> Response:
     """`GET /fhir/r4/metadata`."""
     base = f"{edge.settings.base_url}/fhir/r4"
-    resources = [_resource(kind, "create", "read") for kind in intake.TYPES]
+    resources = [_resource(kind, "create", "read", "vread") for kind in intake.TYPES]
     rest = {"mode": "server", "security": _security(), "resource": resources}
     statement = _statement(base, "R4 intake", edge.settings.payer)
     return reply(

@@ -40,8 +40,6 @@ async def configuration(edge: Edge, request: Request) -> Response:  # noqa: ARG0
 
 async def token(edge: Edge, request: Request) -> Response:
     """`POST /fhir/token`. Raises Unavailable when the assertion's single use cannot be recorded."""
-    if edge.services.tokens is None:
-        return _error("invalid_request", 404)
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     data = await edge.body(request, MAX_FORM)  # anybody may knock here: small bodies only
     if kind != "application/x-www-form-urlencoded":
@@ -55,6 +53,8 @@ async def token(edge: Edge, request: Request) -> Response:
         return _error("invalid_request")
     if form.get("grant_type") != "client_credentials":
         return _error("unsupported_grant_type" if "grant_type" in form else "invalid_request")
+    if edge.services.tokens is None:
+        return _error("invalid_client")  # no client is registered here, so this one is not
     try:
         answer = await edge.services.tokens.token(form)
     except UnauthorizedSender as error:
@@ -70,5 +70,5 @@ async def token(edge: Edge, request: Request) -> Response:
     return JSONResponse(body, headers={**ALWAYS, "pragma": "no-cache"})
 
 
-def _error(code: str, status: int = 400) -> Response:
-    return JSONResponse({"error": code}, status, headers={**ALWAYS, "pragma": "no-cache"})
+def _error(code: str) -> Response:
+    return JSONResponse({"error": code}, 400, headers={**ALWAYS, "pragma": "no-cache"})

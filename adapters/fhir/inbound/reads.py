@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.inbound.answers import Failure, empty, etag, reply, versioned
+from adapters.fhir.inbound.answers import Failure, empty, names, reply, versioned
 from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.subscribing import NOT_FOUND
 
@@ -21,7 +21,7 @@ async def read(edge: Edge, request: Request, resource_type: str) -> Response:
     if stored is None:
         raise Failure(404, NOT_FOUND)
     headers = versioned(stored.version, stored.updated)
-    if request.headers.get("if-none-match") == etag(stored.version):
+    if names(request.headers.get("if-none-match", ""), stored.version):
         return empty(304, headers)
     meta = {
         **(stored.resource.get("meta") or {}),

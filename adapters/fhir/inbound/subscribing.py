@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.fhir.inbound.answers import Failure, empty, errors_of, etag, invalid, preference, reply, versioned
+from adapters.fhir.inbound.answers import Failure, empty, errors_of, invalid, names, preference, reply, versioned
 from adapters.fhir.inbound.reading import Edge
 from adapters.fhir.inbound.services import Resource, Subscription
 from adapters.fhir.wire import operation_outcome, validate_subscription
@@ -52,7 +52,7 @@ async def update(edge: Edge, request: Request, version: str) -> Response:
         raise Failure(400, Issue("invariant", "Subscription.id", "the id in the body differs from the address"))
     before = await _own(edge, principal, identity)
     expected = request.headers.get("if-match")
-    if expected is not None and expected not in {etag(before.version), "*"}:
+    if expected is not None and not names(expected, before.version):
         raise Failure(412, Issue("conflict", "", "the resource has another version"))
     stored = await edge.services.subscriptions.update(
         principal.tenant, principal.client, identity, organizations, resource

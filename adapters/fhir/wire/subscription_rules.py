@@ -19,6 +19,8 @@ FILTER_NAMES = {
     "2.0.1": frozenset({"org-identifier", "orgIdentifier", "identifier"}),
 }
 CONTENTS = {"2.2.1": frozenset({"full-resource"}), "2.0.1": frozenset({"id-only", "full-resource"})}
+PAYLOADS = ("application/fhir+json", "application/json")
+"""The second is what the published test kit's sound Subscription asks for; notifications then carry that type."""
 LEAST_HEARTBEAT = 5
 """Seconds: all subscriptions share one rate of notifications, so none may ask for a beat more often."""
 HEADER_FORBIDDEN = ("\r", "\n", "\x00")
@@ -87,7 +89,7 @@ def _channel_issues(subscription: dict[str, Any], version: str, allow_http: bool
         issues.append(Issue("value", "Subscription.channel.endpoint", "an https address expected"))
     elif address.scheme == "http" and not allow_http:
         issues.append(Issue("value", "Subscription.channel.endpoint", "https only"))
-    if channel.get("payload") != "application/fhir+json":
+    if channel.get("payload") not in PAYLOADS:
         issues.append(Issue("unsupported", "Subscription.channel.payload", "application/fhir+json expected"))
     if payload_content(subscription) not in CONTENTS[version]:
         wanted = " or ".join(sorted(CONTENTS[version]))

@@ -18,28 +18,27 @@ from gateway.rules.documents.reading import (
     sequence,
     text,
 )
+from gateway.rules.documents.writing import SAID
 from gateway.rules.model import RuleSet, ValueSet
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
 def read_value_set(name: str, value: object, location: str = "valueSets") -> ValueSet:
-    """A value set: a list of codes, or `{codes, version, title, system, unit, question, loinc, source}`.
+    """A value set: a list of codes, or `{codes, version, title, system, unit, question, loinc, source …}`.
 
-    One that was taken from a published file has `fileHash`, `effectiveDate`, `expirationDate` too.
+    `reportType`, `modifier` and `questionnaire` say more of how a record is asked for (model.ValueSet). A set that was
+    taken from a published file has `fileHash`, `effectiveDate`, `expirationDate` too.
     """
     where = f"{location}.{name}"
     body = mapping({"codes": value} if isinstance(value, list) else value, where, frozenset(
-        {"codes", "version", "title", "system", "unit", "question", "loinc", "source", "fileHash", "effectiveDate",
-         "expirationDate"}
+        {"codes", "version", *SAID.values(), "fileHash", "effectiveDate", "expirationDate"}
     ))  # fmt: skip
     codes = sequence(body.get("codes"), where)
     if len(codes) > model.MAX_VALUE_SET:
         raise fail(f"more than {model.MAX_VALUE_SET} codes", where)
     extra = {
-        key: text(str(body[key]), where, 500)
-        for key in ("version", "title", "system", "unit", "question", "loinc", "source")
-        if key in body
+        name: text(str(body[key]), where, 500) for name, key in (("version", "version"), *SAID.items()) if key in body
     }
     file_hash = text(body.get("fileHash", ""), where, 71)
     if file_hash and not _HASH.fullmatch(file_hash):

@@ -33,6 +33,18 @@ from gateway.rules.model import (
 )
 
 Document = dict[str, Any]
+SAID = {
+    "title": "title",
+    "system": "system",
+    "unit": "unit",
+    "question": "question",
+    "loinc": "loinc",
+    "report_type": "reportType",
+    "modifier": "modifier",
+    "questionnaire": "questionnaire",
+    "source": "source",
+}
+"""Texts of a value set: field → key in a document."""
 OPERATORS = {
     "eq": "eq", "ne": "ne", "lt": "lt", "le": "lte", "gt": "gt", "ge": "gte", "in": "in", "notin": "notIn",
     "under": "under", "between": "between",
@@ -189,9 +201,9 @@ def write_rule(rule: Rule) -> Document:
 def write_value_set(value_set: ValueSet) -> Document:
     """Inverse of `read_value_set`; codes sorted."""
     document: Document = {"version": value_set.version, "codes": sorted(value_set.codes)}
-    for name in ("title", "system", "unit", "question", "loinc", "source"):
+    for name, key in SAID.items():
         if getattr(value_set, name):
-            document[name] = getattr(value_set, name)
+            document[key] = getattr(value_set, name)
     if value_set.file_hash:
         document["fileHash"] = value_set.file_hash
     if value_set.effective is not None:

@@ -16,6 +16,10 @@ UPDATE workflow.case_view SET version = $2, status = $3, completed_at = $4 WHERE
 -- Anything else moves the version, and the step when it names one.
 UPDATE workflow.case_view SET version = $2, step = coalesce($3, step) WHERE case_id = $1 AND version < $2;
 
+-- name: clocked
+-- A clock was extended, or a message started a new one.
+UPDATE workflow.case_view SET version = $2, due_at = $3 WHERE case_id = $1 AND version < $2;
+
 -- name: clear
 -- Forget the read model, before it is rebuilt from the log.
 DELETE FROM workflow.case_view;

@@ -35,10 +35,16 @@ UPDATE workflow.workflow_instances
  WHERE id = $1;
 
 -- name: join
--- A further message of the case: the request as it stands now, and another run when the last one has ended.
+-- A further message of the case: the request as it stands now, and another run, with a clock of its own ($7), when the last
+-- one has ended.
 UPDATE workflow.workflow_instances
-   SET status = $2, version = $3, run = $4, context = $5, lane = $6, updated_at = now(), completed_at = NULL
+   SET status = $2, version = $3, run = $4, context = $5, lane = $6, due_at = coalesce($7, due_at), updated_at = now(),
+       completed_at = NULL
  WHERE id = $1;
+
+-- name: extend
+-- The clock of a case ends later.
+UPDATE workflow.workflow_instances SET due_at = $2, version = $3, updated_at = now() WHERE id = $1;
 
 -- name: stranded
 -- Cases opened but not started: their opener died, or waits no longer (design D6).

@@ -18,6 +18,8 @@ TABLE = {
     "X1008": ("error", ""),
     "X1009": ("request_info", "A4"),
     "X1010": ("escalate", "A4"),
+    "X1011": ("request_info", "A4"),
+    "X1012": ("request_info", "A4"),
     "E1390": ("pend", "A4"),
 }
 
@@ -37,6 +39,9 @@ def test_changes_errors_tasks_and_questions_are_there(catalogue, now):
     assert decide("X1002").items[0].changes == {"quantity": 5}
     assert decide("X1008").errors == ({"code": "33", "followUp": "C"},)
     assert decide("X1009").requested_information[0]["question"] == "Please send the operative report."
+    assert decide("X1011").requested_information[0]["questionnaire"] == "demo-questionnaire-1"
+    asked = decide("X1012").requested_information[0]
+    assert (asked["reportType"], asked["modifier"], asked["loinc"]) == ("LA", "18804-5", "")
     assert decide("X1010").tasks[0]["kind"] == "clinician_review"
     assert decide("X1001").valid_to == "2026-07-14"
     mixed = decide("X1001", "X1004", "X1006")

@@ -137,7 +137,8 @@ def applied(*codes: str) -> Verdict:
     ("code", "action"),
     [
         ("X1001", "A1"), ("X1002", "A6"), ("X1003", "A2"), ("X1004", "A3"), ("X1005", "A4"),
-        ("X1006", "NA"), ("X1007", "CT"), ("X1009", "A4"), ("X1010", "A4"), ("99213", "A4"),
+        ("X1006", "NA"), ("X1007", "CT"), ("X1009", "A4"), ("X1010", "A4"), ("X1011", "A4"), ("X1012", "A4"),
+        ("99213", "A4"),
     ],
 )  # fmt: skip
 def test_the_demonstration_policy(code: str, action: str) -> None:
@@ -160,6 +161,14 @@ def test_what_is_missing_is_asked_for_and_never_approved() -> None:
     given = applied("X1009")
     assert [item["loinc"] for item in given.requested_information] == ["11504-8"]
     assert given.items[0].action == "A4"
+
+
+def test_what_one_line_alone_waits_for_names_the_line() -> None:
+    asked = applied("X1001", "X1009", "X1009", "X1012").requested_information
+    assert [(row.get("line"), row["loinc"], row.get("reportType")) for row in asked] == [
+        (None, "11504-8", None),
+        ("4", "", "LA"),
+    ]
 
 
 def test_a_request_without_lines_is_decided_as_a_whole() -> None:

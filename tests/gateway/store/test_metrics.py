@@ -27,9 +27,13 @@ class Log:
         self.database, self.tenant = database, tenant
         self.case, self.version = "", 0
 
-    async def opened(self, at: datetime, priority: str = "standard", kind: str = "authorization.request") -> None:
+    async def opened(
+        self, at: datetime, priority: str = "standard", kind: str = "authorization.request", **more: Any
+    ) -> None:
         self.case, self.version = str(uuid.uuid4()), 0
-        await self.add("CaseOpened", at, type=kind, priority=priority, receivedAt=at.isoformat())
+        due = at + (72 if priority == "expedited" else 168) * HOUR
+        times = {"receivedAt": at.isoformat(), "dueAt": due.isoformat()}
+        await self.add("CaseOpened", at, type=kind, priority=priority, **times, **more)
 
     async def message(self, at: datetime, kind: str = "authorization.update") -> None:
         await self.add("MessageReceived", at, type=kind, receivedAt=at.isoformat())
@@ -119,6 +123,37 @@ async def test_appeals_extensions_drugs_and_other_cases(log: Log) -> None:
     assert metrics.figures["standard-approved-after-appeal"] == pytest.approx(100 / 3)
     assert metrics.figures["extended-and-approved"] == pytest.approx(100 / 3)
     assert metrics.figures["expedited-approved"] is None
+
+
+async def test_late_is_what_came_after_the_clock_with_its_extensions(log: Log) -> None:
+    week = 168 * HOUR
+    for taken in (week, week + HOUR):  # the very end of the clock is in time
+        await log.opened(BEGIN)
+        await log.decided(BEGIN + taken, line("A1"))
+    await log.opened(BEGIN, "expedited")
+    await log.decided(BEGIN + 73 * HOUR, line("A3"))
+    await log.opened(BEGIN)
+    await log.add("ClockExtended", BEGIN + HOUR, days=14, dueAt=(BEGIN + 3 * week).isoformat())
+    await log.decided(BEGIN + 3 * week, line("A1"))
+    await log.opened(BEGIN)
+    await log.add("ClockExtended", BEGIN + HOUR, days=7, dueAt=(BEGIN + 2 * week).isoformat())
+    await log.decided(BEGIN + 2 * week + HOUR, line("A1"))
+    metrics = await found(log)
+    assert (metrics.counts["standard_late"], metrics.counts["expedited_late"]) == (2, 1)
+    assert metrics.counts["extended_approved"] == 2
+
+
+async def test_a_line_of_business_is_counted_apart_and_without_a_legal_clock_never_late(log: Log) -> None:
+    await log.opened(BEGIN, line="qhp-ffe", legalClock=False)
+    await log.decided(BEGIN + 400 * HOUR, line("A1"), line("A3", 2))
+    await log.opened(BEGIN)
+    await log.decided(BEGIN + 400 * HOUR, line("A1"))
+    rest, exempt = await public_metrics(log.database, YEAR, log.tenant)
+    assert (rest.line, exempt.line) == ("all", "qhp-ffe")
+    assert (rest.counts["standard_late"], exempt.counts["standard_late"]) == (1, 0)
+    # Its issuer publishes the nine metrics like every other: only the time for a decision is not prescribed.
+    assert exempt.figures["standard-approved"] == pytest.approx(50)
+    assert exempt.figures["standard-mean-hours"] == pytest.approx(400)
 
 
 async def test_the_year_is_that_of_the_determination(log: Log) -> None:

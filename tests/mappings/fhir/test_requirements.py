@@ -5,6 +5,7 @@ Requirements on transport, timing, storage and on clients are shown elsewhere (e
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -26,6 +27,19 @@ from tests.mappings.fhir.test_response import ASKED, actions_of, found_paths, se
 from tests.mappings.fhir.test_subscription import BASE, event, subscription
 
 Element = dict[str, Any]
+
+
+SUPPORTING: dict[str, Element] = {
+    "Condition": {"code": samples.concept(terms.ICD10, "G89.4")},
+    "Procedure": {"status": "completed", "code": samples.concept("http://snomed.info/sct", "1")},
+    "AllergyIntolerance": {"code": samples.concept("http://snomed.info/sct", "1")},
+    "Immunization": {
+        "status": "completed",
+        "vaccineCode": samples.concept("http://hl7.org/fhir/sid/cvx", "1"),
+        "occurrenceString": "2025",
+    },
+    "CarePlan": {"status": "active", "intent": "plan"},
+}
 
 
 def claim(bundle: Element) -> Element:
@@ -107,6 +121,16 @@ def test_conf_10_other_elements_are_ignored() -> None:
     assert errors(request) == set()
 
 
+def test_conf_11_nothing_depends_on_more_than_the_profiles() -> None:
+    """Resources that name no profile, and none beside those the Claim needs, are decided like any other."""
+    request = samples.request()
+    for entry in request["entry"]:
+        entry["resource"].pop("meta", None)
+    plain = submit(request).facts
+    assert errors(request) == set()
+    assert plain == submit(samples.request()).facts
+
+
 @pytest.mark.parametrize("name", ["careTeam", "supportingInfo", "diagnosis", "extension"])
 def test_conf_12_and_14_optional_elements_may_be_left_out(name: str) -> None:
     request = samples.request()
@@ -155,12 +179,45 @@ def test_prof_7_spec_69_and_70_cancelled_items_carry_both_marks() -> None:
     assert submit(samples.update()).facts["services"][1]["change"] == "cancelled"
 
 
+def test_prof_8_withdrawn_information_is_not_looked_at() -> None:
+    """Neither dates and documents, nor the resources that only withdrawn information names."""
+    before = submit(samples.update()).facts
+    looked_at = ("documents", "observations", "encounter.admitDate", "encounter.dischargeDate")
+    assert all(before[name] for name in looked_at)
+    update = samples.update()
+    for row in claim(update)["supportingInfo"]:
+        row["modifierExtension"] = [{"url": terms.INFO_CANCELLED, "valueBoolean": True}]
+    assert not any(submit(update).facts.get(name) for name in looked_at)
+    for row in claim(update)["supportingInfo"]:
+        row["modifierExtension"][0]["valueBoolean"] = False
+    assert submit(update).facts == before
+
+
 def test_prof_9_10_spec_71_and_72_changes_are_flagged() -> None:
     assert [row.get("change") for row in submit(samples.update()).facts["services"]] == [None, "cancelled", "added"]
     update = samples.update()
     added = claim(update)["item"][2]
     added["extension"] = [row for row in added["extension"] if row["url"] != terms.INFO_CHANGED]
     assert any(terms.INFO_CHANGED in issue.location for issue in warnings(update))
+
+
+@pytest.mark.parametrize("kind", ["Condition", "Procedure", "AllergyIntolerance", "Immunization", "CarePlan"])
+def test_spec_1_and_2_other_profiles_support_a_request(kind: str) -> None:
+    """US Core resources as supporting information: taken, and kept for the payer whole."""
+    request = samples.request()
+    address = "urn:uuid:00000000-0000-4000-8000-0000000000aa"
+    resource = {"resourceType": kind, "id": "more"} | SUPPORTING[kind]
+    patient = {"reference": next(e["fullUrl"] for e in request["entry"] if e["resource"]["resourceType"] == "Patient")}
+    resource["patient" if kind in ("AllergyIntolerance", "Immunization") else "subject"] = patient
+    request["entry"].append({"fullUrl": address, "resource": resource})
+    category = samples.concept(terms.PAS_CODES, "additionalInformation")
+    row = {"sequence": 90, "category": category, "valueReference": {"reference": address}}
+    row["extension"] = claim(request)["supportingInfo"][0]["extension"]
+    claim(request)["supportingInfo"].append(row)
+    assert errors(request) == set()
+    kept = submit(request).resource
+    assert kept is not None
+    assert kept["entry"][-1]["resource"] == resource
 
 
 def test_spec_12_the_first_entry_is_the_claim() -> None:
@@ -188,10 +245,32 @@ def test_spec_16_full_urls_are_http_or_uuid(url: str) -> None:
     assert "Bundle.entry[10].fullUrl" in errors(request)
 
 
+def test_spec_17_ids_we_make_are_one_cases_alone() -> None:
+    request = samples.request()
+    ours = []
+    for case_id in ("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"):
+        decision = samples.decide("A4", request, requested_information=ASKED)
+        response = render(request, dataclasses.replace(decision, case_id=case_id))
+        sent = {entry["fullUrl"] for entry in request["entry"]}
+        ours.append({entry["fullUrl"] for entry in response["entry"]} - sent | {f"urn:uuid:{response['id']}"})
+    assert len(ours[0]) == len(ours[1]) > 3
+    assert not ours[0] & ours[1]
+
+
 def test_spec_20_entries_nothing_leads_to_are_said() -> None:
     request = samples.request()
     del claim(request)["supportingInfo"][1]
     assert [issue.location for issue in warnings(request)] == ["Bundle.entry[10]"]
+
+
+def test_spec_21_documents_are_read_from_their_document_reference() -> None:
+    found = submit(samples.request()).facts["documents"]
+    assert {"type": "11505-5", "date": "2026-01-10", "controlNumber": "ACN-1"} in found
+
+
+def test_spec_23_every_answer_complies_with_its_profile() -> None:
+    for bundle in session():
+        assert wire.validate_response(bundle) == []
 
 
 def test_spec_22_supporting_information_is_numbered_once() -> None:
@@ -217,6 +296,12 @@ def test_spec_30_and_31_the_answer_starts_with_the_claim_response_and_repeats_no
     assert kinds[0] == "ClaimResponse"
     urls = [entry["fullUrl"] for entry in response["entry"]]
     assert len(urls) == len(set(urls))
+
+
+def test_spec_32_nothing_is_said_twice() -> None:
+    for bundle in session():
+        bare = [{name: value for name, value in e["resource"].items() if name != "id"} for e in bundle["entry"]]
+        assert [row for number, row in enumerate(bare) if row in bare[:number]] == []
 
 
 def test_spec_33_echoed_resources_keep_their_identity() -> None:

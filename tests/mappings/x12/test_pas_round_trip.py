@@ -280,6 +280,21 @@ def test_update_carries_changed_items_and_answers_find_them() -> None:
     assert [(item.sequence, item.action) for item in found.items] == [(2, "A4")]
 
 
+def test_withdrawn_information_is_not_sent_to_the_payer() -> None:
+    """PAS prof-8: the entry stays in the Claim, marked; nothing of it is used any more."""
+    bundle = whole_request()
+    claim = bundle["entry"][0]["resource"]
+    event = next(transaction(written("278_request", request(bundle, now=NOW).tree)).descendants("2000E"))
+    assert {"PWK", "DTP"} <= {segment.id for segment in event.segments()}
+    for row in claim["supportingInfo"]:
+        row["modifierExtension"] = [{"url": terms.INFO_CANCELLED, "valueBoolean": True}]
+    rendering = request(bundle, now=NOW)
+    event = next(transaction(written("278_request", rendering.tree)).descendants("2000E"))
+    assert not {"PWK", "DTP", "MSG"} & {segment.id for segment in event.segments()}
+    left = [(entry.fate, entry.target) for entry in rendering.left_out.entries]
+    assert left == [("ignored", "withdrawn by the sender")] * len(claim["supportingInfo"])
+
+
 def whole_request() -> dict[str, Any]:
     (intake,) = read_case(CASES[0].parent / "dependent-two-lines").intakes
     return plain(intake.resource)

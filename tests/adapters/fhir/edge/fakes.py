@@ -151,7 +151,7 @@ class DirectNotifier:
         outbound = Outbound(
             endpoint=f"subscription/{subscription.id}",
             data=orjson.dumps(bundle),
-            media_type="application/fhir+json",
+            media_type=resource["channel"]["payload"],
             idempotency_key=f"handshake-{subscription.id}-{subscription.version}",
         )
 

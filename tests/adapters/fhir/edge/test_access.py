@@ -204,3 +204,14 @@ async def test_logs_hold_routes_and_codes_only() -> None:
         assert "CANARY" not in str(lines)
         assert {name for line in lines for name in line} - {"log_level"} <= FIELDS
         assert {line["route"] for line in lines if "route" in line} == {SUBMIT, "/fhir/pas/2.2.1/Task/{id}"}
+
+
+async def test_where_no_client_is_registered_the_token_endpoint_refuses_in_the_same_words() -> None:
+    async with running(tokens=None) as world:
+        for form, error in (
+            ({"grant_type": "password"}, "unsupported_grant_type"),
+            ({"scope": "system/*.rs"}, "invalid_request"),
+            ({"grant_type": "client_credentials", "client_assertion": "a.b.c"}, "invalid_client"),
+        ):
+            response = await world.http.post("/fhir/token", data=form)
+            assert (response.status_code, response.json()) == (400, {"error": error})

@@ -33,6 +33,9 @@ async def test_a_posted_resource_is_created_and_can_be_read(world: World) -> Non
     assert location.startswith("/fhir/r4/Patient/")
     read = await world.http.get(location.removesuffix("/_history/1"))
     assert read.json() == {**PATIENT, "id": read.json()["id"]}
+    assert (await world.http.get(location)).content == read.content
+    assert (await world.http.get(location.replace("_history/1", "_history/2"))).status_code == 404
+    assert (await world.http.get(location, headers={"if-none-match": response.headers["etag"]})).status_code == 304
     assert world.accept.accepted[0][0].raw.size > 0
     minimal = await world.post("/fhir/r4/Patient", PATIENT, prefer="return=minimal")
     assert (minimal.status_code, minimal.content) == (201, b"")

@@ -59,6 +59,10 @@ async def test_an_approval_is_answered_at_once_and_can_be_read_again(world: Worl
     known = {"if-none-match": read.headers["etag"]}
     again = await world.http.get(f"/fhir/pas/2.2.1/ClaimResponse/{claim_response['id']}", headers=known)
     assert (again.status_code, again.content) == (304, b"")
+    for several in (f'"other", {read.headers["etag"]}', '"1"', "*"):  # RFC 9110 13.1.2: a list, compared weakly; any
+        known = {"if-none-match": several}
+        again = await world.http.get(f"/fhir/pas/2.2.1/ClaimResponse/{claim_response['id']}", headers=known)
+        assert (again.status_code, again.headers["etag"]) == (304, read.headers["etag"])
     whole = await world.http.get(f"/fhir/pas/2.2.1/Bundle/{bundle['id']}")
     assert whole.json()["entry"] == bundle["entry"]
     intake, reception = world.accept.accepted[0]

@@ -241,3 +241,15 @@ async def test_nothing_is_promised_when_the_handshake_cannot_be_queued(world: Wo
     world.notifier.failure = Unavailable()
     assert (await world.post(PATH, subscription("http://127.0.0.1:9/hook"))).status_code == 503
     assert world.subscriptions.rows == {}
+
+
+async def test_the_older_json_type_is_served_as_it_was_asked_for(world: World, receiver: Receiver) -> None:
+    """The published test kit's sound Subscription asks for `application/json`, and is compared with what comes."""
+    created = await world.post(PATH, changed("channel.payload", "application/json"))
+    assert created.status_code == 201, created.text
+    resource = {**subscription(receiver.url), "id": created.json()["id"]}
+    resource["channel"]["payload"] = "application/json"
+    updated = await world.http.put(f"{PATH}/{resource['id']}", json=resource, headers={"if-match": '"7", W/"1"'})
+    assert updated.status_code == 200, updated.text
+    await settled(world)
+    assert receiver.got[0][0]["content-type"] == "application/json"

@@ -126,6 +126,7 @@ class Hl7Codec:
 
     def _intake(self, message: Message, raw: Raw, reception: Reception, kind: str, conversion: Conversion) -> Intake:
         case = _case_key(message) if kind.startswith("authorization.") else ()
+        ordering_key, lane = (case, ()) if case else _order(message, conversion)
         facts = facts_of(conversion, reception.received_at, routing())
         reply = self._reply(message, raw, reception)
         if kind.startswith("authorization.") and kind != "authorization.request":
@@ -140,7 +141,8 @@ class Hl7Codec:
             format=FORMAT,
             natural_key=_natural_key(message),
             case_key=case,
-            ordering_key=case or _ordering_key(message, conversion),
+            ordering_key=ordering_key,
+            lane=lane,
             raw=raw,
             resource=conversion.bundle,
             facts=facts,
@@ -196,13 +198,13 @@ def _case_key(message: Message) -> tuple[str, ...]:
     return ("hl7", facility, "message", message.control_id)
 
 
-def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
-    """The patient; for events on several patients, and without one, the facility."""
-    facility = message.header.get(4) or message.header.get(3)
+def _order(message: Message, conversion: Conversion) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The facility, and the patient within it. An event on several patients has none: it stands between all of them."""
+    facility = ("facility", message.header.get(4) or message.header.get(3))
+    if message.trigger in routing()["coarse"]:
+        return facility, ()
     patient = conversion.job.patient if conversion.job else None
-    if patient is None or message.trigger in routing()["coarse"]:
-        return ("facility", facility)
-    return ("patient", facility, patient["id"])
+    return facility, ("patient", patient["id"] if patient else "")
 
 
 def _tells(message: Message) -> bool:

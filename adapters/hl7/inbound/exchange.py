@@ -94,7 +94,7 @@ class Exchange:
         self._window = Window(
             seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=self._loop.time
         )
-        self._order: dict[tuple[str, ...], asyncio.Future[None]] = {}
+        self._order: dict[tuple[str, ...], dict[tuple[str, ...], asyncio.Future[None]]] = {}
 
     def use(self, settings: ListenerSettings) -> None:
         """Take new partners over from the next message on."""
@@ -225,24 +225,32 @@ class Exchange:
         return Outcome(reading.answer(error), good=False, again=isinstance(error, OwnError))
 
     async def _accept_in_order(self, intake: Intake, reception: Reception) -> Accepted:
-        """Publish after everything with the same ordering key that came before, on whatever connection."""
+        """Publish after everything that came before and must not be overtaken, on whatever connection it came."""
         if not intake.ordering_key:
             return await self._accept(intake, reception)
-        key = (reception.tenant, *intake.ordering_key)
-        before = self._order.get(key)
-        mine: asyncio.Future[None] = self._loop.create_future()
-        self._order[key] = mine
+        key, lane = (reception.tenant, *intake.ordering_key), intake.lane
+        tails = self._order.setdefault(key, {})
+        if lane:
+            tail = tails.get(lane) or tails.get(())
+            before = [tail] if tail is not None else []
+        else:
+            before = list(tails.values())
+            tails.clear()  # whoever comes waits for us, and we for them
+        mine = tails[lane] = self._loop.create_future()
         try:
-            if before is not None:
-                await asyncio.shield(before)
+            if before:
+                await asyncio.wait(before)
             return await self._accept(intake, reception)
         finally:
-            if self._order.get(key) is mine:
+            if tails.get(lane) is mine:
+                del tails[lane]
+            if not tails and self._order.get(key) is tails:
                 del self._order[key]
-            if before is None or before.done():
+            if left := [one for one in before if not one.done()]:
+                # We gave up waiting: those behind us still wait for those before us.
+                asyncio.gather(*left).add_done_callback(lambda _: mine.set_result(None))
+            else:
                 mine.set_result(None)
-            else:  # we gave up waiting: those behind us still wait for those before us
-                before.add_done_callback(lambda _: mine.set_result(None))
 
     def _reception(self, partner: PartnerSettings | None, peer: Peer) -> Reception:
         name = partner.name if partner is not None else ""

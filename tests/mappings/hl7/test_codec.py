@@ -161,10 +161,12 @@ def test_broken_messages_are_refused(text: str, code: str) -> None:
 
 
 def test_merges_use_the_coarser_key() -> None:
-    one, other, same = (read(adt(number=number)).intakes[0].ordering_key for number in ("7", "8", "7"))
-    assert one == same != other
+    one, other, same = (read(adt(number=number)).intakes[0] for number in ("7", "8", "7"))
+    assert one.lane == same.lane != other.lane
+    assert one.lane[0] == "patient"
     merge = read(adt("A40") + "MRG|8^^^CLINIC^MR\n").intakes[0]
-    assert merge.ordering_key == ("facility", "CLINIC")
+    assert {intake.ordering_key for intake in (one, other, merge)} == {("facility", "CLINIC")}
+    assert merge.lane == (), "it stands between the messages of all patients"
     assert merge.type == "clinical.adt"
 
 

@@ -133,9 +133,12 @@ class Hl7Codec:
             names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
             reply["parents"] = [[name, str(facts[fact])] for name, fact in names if facts.get(fact)]
         elif kind.startswith("clinical.") and _tells(message):
-            reply["parents"] = _patient_keys(conversion)
+            first, *others = _patients(conversion)
+            reply["parents"] = first
+            if others:
+                reply["others"] = others
         if kind == "authorization.request":
-            reply["aliases"] = _patient_keys(conversion)
+            reply["aliases"] = _patients(conversion)[0]
         return Intake(
             type=kind,
             format=FORMAT,
@@ -213,12 +216,19 @@ def _tells(message: Message) -> bool:
     return message.trigger in events or "*" in events
 
 
-def _patient_keys(conversion: Conversion) -> list[list[str]]:
-    """The lookup keys of the message's patient."""
+def _patients(conversion: Conversion) -> list[list[list[str]]]:
+    """The lookup keys of the message's patient, and those of every further one into whom another was merged."""
     job = conversion.job
     if job is None or job.patient is None:
-        return []
-    return [list(key) for key in patient_keys(job.patient, [old for _, old in job.made.get("MRG", ())])]
+        return [[]]
+    known = {entry["fullUrl"]: entry["resource"] for entry in conversion.bundle["entry"]}
+    found = []
+    for patient in known.values():
+        links = patient.get("link", ()) if patient["resourceType"] == "Patient" else ()
+        merged = [known[link["other"]["reference"]] for link in links if link["type"] == "replaces"]
+        if patient is job.patient or merged:
+            found.append([list(key) for key in patient_keys(patient, merged)])
+    return found or [[]]
 
 
 def control_id(raw: Raw, number: int) -> str:

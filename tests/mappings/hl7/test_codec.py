@@ -182,6 +182,16 @@ def test_clinical_messages_that_tell_name_the_patient_whose_cases_they_concern()
     assert merge == [*named, ["person", "6", "1970-01-01"]]
 
 
+def test_a_message_with_several_merges_names_each_patient_with_its_own_numbers() -> None:
+    """A number of one patient under another's birth date finds nobody, or a twin."""
+    second = "PID|2||70^^^CLINIC^MR||ROE^RICHARD||19800101\nMRG|60^^^CLINIC^MR\n"
+    text = adt("A40").replace("DOE^JANE", "DOE^JANE||19700101") + "MRG|6^^^CLINIC^MR\n" + second
+    reply = read(text).intakes[0].reply
+    assert reply["parents"] == [["person", "7", "1970-01-01"], ["person", "6", "1970-01-01"]]
+    assert reply["others"] == [[["person", "70", "1980-01-01"], ["person", "60", "1980-01-01"]]]
+    assert "others" not in read(adt("A40") + "MRG|6^^^CLINIC^MR\n").intakes[0].reply
+
+
 def test_a_request_is_found_by_its_patient() -> None:
     assert read(REQUEST).intakes[0].reply["aliases"] == [["person", "7", "1970-01-01"]]
 

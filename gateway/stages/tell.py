@@ -1,8 +1,9 @@
 """A clinical message tells the open cases of its patient (design D12): it starts nothing, it joins what waits.
 
 Which messages do is the mapping's table; those carry the patient's lookup keys as `parents`, and where one message has
-several merges, those of each further patient as `others`. A discharge, a result or a document becomes an event of each open case of that patient and part of its facts, then its workflow is told, and what
-follows is what its definition says. A message that finds no open case is journaled only.
+several merges, those of each further patient as `others`. A discharge, a result or a document becomes an event of each
+open case of that patient and part of its facts, then its workflow is told, and what follows is what its definition
+says. A message that finds no open case is journaled only.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from adapters.hl7.wire import Message, Segment, parse, read_header
+from adapters.hl7.wire import Message, Segment, compose, parse, read_header, write
 from adapters.hl7.wire.acknowledgement import Answers, acknowledge, is_answer, plan, refuse, wanted
 from adapters.hl7.wire.batch import reply_batch, split
 from adapters.hl7.wire.check import check
@@ -98,18 +98,22 @@ class Hl7Codec:
         try:
             if not kind:
                 raise Unmappable("no route for this message type", location="MSH-9")
-            conversion = convert(message, program, source=reception.source)
+            parts = master_file_entries(message) if kind.startswith("provider.") else [message]
+            conversions = [convert(part, program, source=reception.source) for part in parts]
         except Unmappable:
             intake = self._bare(message, raw, reception, kind or "clinical.unknown", "unmappable")
             return Reading(intakes=(intake,), answer=_acknowledging(message, raw, reception, ()))
         except GatewayError as error:
             return _refused(data, error, reception, raw)
-        intake = self._intake(message, raw, reception, kind, conversion)
-        if waits and intake.reply["immediate"]:
+        intakes = [
+            self._intake(part, raw, reception, kind, conversion, number)
+            for number, (part, conversion) in enumerate(zip(parts, conversions, strict=True))
+        ]
+        if waits and intakes[0].reply["immediate"]:
             until = reception.received_at + timedelta(seconds=waits) - LEAVING
-            intake.reply.update(lane="fast", waitsUntil=until.isoformat())
-        issues = _issues(message, conversion)
-        return Reading(intakes=(intake,), answer=_answering(message, raw, reception, program, issues), issues=issues)
+            intakes[0].reply.update(lane="fast", waitsUntil=until.isoformat())
+        issues = _issues(message, *conversions)
+        return Reading(intakes=intakes, answer=_answering(message, raw, reception, program, issues), issues=issues)
 
     def _bare(self, message: Message, raw: Raw, reception: Reception, kind: str, parked: str) -> Intake:
         """A message that is kept without being mapped."""
@@ -124,10 +128,16 @@ class Hl7Codec:
             parked=parked,
         )
 
-    def _intake(self, message: Message, raw: Raw, reception: Reception, kind: str, conversion: Conversion) -> Intake:
-        case = _case_key(message) if kind.startswith("authorization.") else ()
-        ordering_key, lane = (case, ()) if case else _order(message, conversion)
+    def _intake(
+        self, message: Message, raw: Raw, reception: Reception, kind: str, conversion: Conversion, number: int
+    ) -> Intake:
         facts = facts_of(conversion, reception.received_at, routing())
+        case: tuple[str, ...] = ()
+        if kind.startswith("authorization."):
+            case = _case_key(message)
+        elif kind.startswith("provider."):
+            case = _provider_key(message, facts)
+        ordering_key, lane = (case, ()) if case else _order(message, conversion)
         reply = self._reply(message, raw, reception)
         if kind.startswith("authorization.") and kind != "authorization.request":
             names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
@@ -142,7 +152,7 @@ class Hl7Codec:
         return Intake(
             type=kind,
             format=FORMAT,
-            natural_key=_natural_key(message),
+            natural_key=(*_natural_key(message), str(number)) if number else _natural_key(message),
             case_key=case,
             ordering_key=ordering_key,
             lane=lane,
@@ -199,6 +209,26 @@ def _case_key(message: Message) -> tuple[str, ...]:
             if value := part.get(number):
                 return ("hl7", facility, name, part.get(number, 2), value)
     return ("hl7", facility, "message", message.control_id)
+
+
+def master_file_entries(message: Message) -> list[Message]:
+    """A message for each entry of a master file: each is about another provider."""
+    starts = [place for place, part in enumerate(message.segments) if part.name == "MFE"]
+    if len(starts) < 2:
+        return [message]
+    head, ends = message.segments[: starts[0]], [*starts[1:], len(message.segments)]
+    groups = (message.segments[start:end] for start, end in zip(starts, ends, strict=True))
+    return [parse(write(compose([*head, *group])), charset=message.syntax.encoding) for group in groups]
+
+
+def _provider_key(message: Message, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The provider of a master file entry: by NPI whoever reports it, else by its key (MFE-4) within the facility."""
+    facility = message.header.get(4) or message.header.get(3)
+    if number := facts.get("provider.npi"):
+        return ("provider", "npi", number)
+    entry = message.first("MFE")
+    key = entry.get(4) if entry is not None else ""
+    return ("provider", facility, key) if key else ("hl7", facility, "message", message.control_id)
 
 
 def _order(message: Message, conversion: Conversion) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -316,10 +346,10 @@ def _refused(data: bytes, error: GatewayError, reception: Reception, raw: Raw) -
     return Reading(answer=lambda _late: content, refused=True, issues=issues)
 
 
-def _issues(message: Message, conversion: Conversion) -> tuple[Issue, ...]:
+def _issues(message: Message, *conversions: Conversion) -> tuple[Issue, ...]:
     """What was tolerated, and codes no vocabulary knew: by table, never by value."""
     notes = [Issue(note, "MSH", note.replace("-", " "), "information") for note in message.notes]
-    tables = sorted({name for name, _ in conversion.unmapped})
+    tables = sorted({name for conversion in conversions for name, _ in conversion.unmapped})
     return (*notes, *(Issue("code-unknown", name, "code kept as sent", "information") for name in tables))
 
 

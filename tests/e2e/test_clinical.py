@@ -12,6 +12,7 @@ from gateway import samples
 from gateway.cli.send import mllp_exchange
 from gateway.security.tokens import Tokens
 from tests.e2e.running import Gateway, wait_for
+from tests.e2e.test_pended import command
 from tests.e2e.test_protocols import action, rows, submit
 
 BORN = "1980-02-29"
@@ -106,16 +107,43 @@ def test_what_follows_a_merge_finds_the_case_however_close_it_follows(gateway: G
     wait_for("the merge, the discharge and the result", 60, lambda: heard() == wanted)
 
 
-def test_provider_changes_go_to_credentialing(gateway: Gateway) -> None:
-    statement = "SELECT count(*) AS n FROM workflow.message_journal WHERE topic = 'intake.credentialing.v1'"
-    before = rows(gateway, statement)[0]["n"]
+def changed(gateway: Gateway, event: str, key: str, expires: str) -> None:
+    """Send a change of a provider's record; it must be accepted."""
     control = uuid.uuid4().hex[:16]
     segments = (
         f"MSH|^~\\&|HR|HOSP|GW|PAYER|20260301101500||MFN^M02^MFN_M02|{control}|P|2.5.1",
         "MFI|PRA^Practitioner^HL70175||UPD|||NE",
-        "MFE|MUP|1||1234567893|CE",
-        "STF|1234567893|1234567893^^^NPI|REYES^MARIA",
+        f"MFE|{event}|1|20260301|{key}|CE",
+        f"STF|{key}|{key}|REYES^MARIA",
+        f"PRA|{key}|||||A1^SL^IL^{expires}",
     )
     text = "".join(f"{segment}\r" for segment in segments)
     assert f"MSA|AA|{control}" in asyncio.run(mllp_exchange(gateway.mllp, text.encode()))
-    wait_for("the journal", 60, lambda: rows(gateway, statement)[0]["n"] == before + 1)  # type: ignore[operator]
+
+
+def test_a_change_of_a_provider_is_confirmed_by_a_credentialing_specialist(gateway: Gateway) -> None:
+    key = f"S{uuid.uuid4().hex[:8]}"
+    token = Tokens.load(f"file:{gateway.state / 'secrets' / 'token.key'}")("demo", "case", ("provider", "HOSP", key))
+    statement = "SELECT id, status, action FROM workflow.workflow_instances WHERE workflow_key = $1"
+    task = "SELECT task_id FROM workflow.human_tasks WHERE case_id = $1 AND state = 'open' AND role = $2"
+    changed(gateway, "MAD", key, "20270101")
+    wait_for("the case", 60, lambda: rows(gateway, statement, token))
+    case = rows(gateway, statement, token)[0]["id"]
+
+    def tasks() -> list[str]:
+        return [str(row["task_id"]) for row in rows(gateway, task, case, "credentialing_specialist")]
+
+    wait_for("a task for a specialist", 60, tasks)
+    (first,) = tasks()
+    changed(gateway, "MUP", key, "20280101")
+    wait_for("a task that has seen the second change", 60, lambda: tasks() not in ([], [first]))
+    heard = events(gateway, str(case))
+    assert heard.count("MessageReceived:provider.change") == 1
+    assert heard.count("DecisionMade") == 2
+    (open_task,) = tasks()
+    decided = command(gateway, "tasks", "decide", open_task, "--action", "A1", "--reviewer", "cs-1")
+    assert decided.returncode == 0, decided.stderr
+    done = [{"id": case, "status": "completed", "action": "A1"}]
+    wait_for("the end", 60, lambda: rows(gateway, statement, token) == done)
+    changed(gateway, "MDL", key, "20280101")
+    wait_for("another look at the ended case", 60, lambda: len(tasks()) == 1)

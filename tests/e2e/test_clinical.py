@@ -12,8 +12,7 @@ from gateway import samples
 from gateway.cli.send import mllp_exchange
 from gateway.security.tokens import Tokens
 from tests.e2e.running import Gateway, wait_for
-from tests.e2e.test_pended import command
-from tests.e2e.test_protocols import action, rows, submit
+from tests.e2e.test_protocols import action, command, rows, submit
 
 BORN = "1980-02-29"
 DOCUMENT = "TXA|1|11504-8^Operative report^LN|TX|20260301093000||||||||DOC77^EHR|||||AU||AV"

@@ -25,9 +25,10 @@ from adapters.hl7.wire.acknowledgement import Answers, acknowledge, is_answer, p
 from adapters.hl7.wire.batch import reply_batch, split
 from adapters.hl7.wire.check import check
 from gateway.core.envelope import Intake, Raw, Reception
-from gateway.core.errors import GatewayError, Issue, Unmappable
+from gateway.core.errors import GatewayError, Issue, Unmappable, UnsupportedMessage
 from gateway.core.ports import Decision, Reading
 from mappings.fhir_to_hl7 import render_answer
+from mappings.hl7_inquiry import INQUIRY, answer_place, is_inquiry
 from mappings.hl7_to_fhir import Conversion, Program, convert, default_program
 from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
@@ -89,9 +90,11 @@ class Hl7Codec:
             message = parse(data, charset=_charset(program, reception))
             if (refusal := check(message)) is not None:
                 raise refusal
+            if message.code in routing()["unanswered"]:
+                raise UnsupportedMessage(location="MSH-9")
         except GatewayError as error:
             return _refused(data, error, reception, raw)
-        kind = _type_of(message)
+        kind = INQUIRY if is_inquiry(message) else _type_of(message)
         if kind == "acknowledgement.hl7":
             answer = _silent if not plan(message.header).enhanced else _acknowledging(message, raw, reception, ())
             return Reading(intakes=(self._bare(message, raw, reception, kind, ""),), answer=answer)
@@ -109,7 +112,7 @@ class Hl7Codec:
             self._intake(part, raw, reception, kind, conversion, number)
             for number, (part, conversion) in enumerate(zip(parts, conversions, strict=True))
         ]
-        if waits and intakes[0].reply["immediate"]:
+        if waits and intakes[0].reply["immediate"] and kind != INQUIRY:
             until = reception.received_at + timedelta(seconds=waits) - LEAVING
             intakes[0].reply.update(lane="fast", waitsUntil=until.isoformat())
         issues = _issues(message, *conversions)
@@ -147,6 +150,8 @@ class Hl7Codec:
             reply["parents"] = first
             if others:
                 reply["others"] = others
+        if kind == INQUIRY:
+            reply["answer"] = answer_place(message.header, own_connection=_own_connection(reception))
         if kind == "authorization.request":
             reply["aliases"] = _patients(conversion)[0]
         return Intake(
@@ -161,6 +166,7 @@ class Hl7Codec:
             facts=facts,
             ledger=conversion.ledger,
             reply=reply,
+            parked="inquiry" if kind == INQUIRY else "",
         )
 
     def _reply(self, message: Message, raw: Raw, reception: Reception) -> dict[str, Any]:

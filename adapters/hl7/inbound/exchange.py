@@ -50,6 +50,12 @@ Respond = Callable[[Accepted], Awaitable[bytes | None]]
 None otherwise, and for all other messages. Raises MessageConflict for a key that was used with another body."""
 
 
+Inquire = Callable[[Reading, Reception], Awaitable[bytes | None]]
+"""The whole answer to a message that only asks (an intake parked as `inquiry`); it is not accepted. Raises
+Unavailable."""
+INQUIRY = "inquiry"
+
+
 async def never(_accepted: Accepted) -> bytes | None:
     """No fast lane."""
     return None
@@ -82,6 +88,7 @@ class Exchange:
         identify: Callable[[], str],
         observe: Observe,
         respond: Respond,
+        inquire: Inquire | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.settings = settings
@@ -91,6 +98,7 @@ class Exchange:
         self._clock = clock
         self._identify = identify
         self._respond = respond
+        self._inquire = inquire
         self._window = Window(
             seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=self._loop.time
         )
@@ -206,6 +214,8 @@ class Exchange:
             return Outcome(reading.answer(None), good=False)
         try:
             async with asyncio.timeout(self.settings.accept_timeout):
+                if self._inquire is not None and [intake.parked for intake in reading.intakes] == [INQUIRY]:
+                    return Outcome(await self._inquire(reading, reception), good=True)
                 accepted = [await self._accept_in_order(intake, reception) for intake in reading.intakes]
         except TimeoutError:
             return self._failed(reading, Unavailable("not stored in time"), partner)

@@ -295,8 +295,9 @@ def _only_clinical_since_then(stream: Sequence[events.StoredEvent]) -> bool:
 
 
 def _said(decision: Decision) -> bytes:
-    """What a requester hears of a decision; not how it was found."""
-    return dumps(as_json(replace(decision, record={})))
+    """What a requester hears of a decision; not how it was found, nor when the clock ends, which may be extended."""
+    asked = [{name: value for name, value in row.items() if name != "due"} for row in decision.requested_information]
+    return dumps(as_json(replace(decision, record={}, requested_information=asked)))
 
 
 def _outcome(case: Case, known: events.StoredEvent) -> StepOutcome:

@@ -173,13 +173,8 @@ class Case:
         """Whether the rules decide otherwise with the clinical messages that joined, heard of or not."""
         if self._ruleset is None or not workflow.patched("look-first"):
             return True
-        given = StepInput(
-            case_id=self._case.case_id,
-            tenant=self._case.tenant,
-            step_id="look",
-            command_id=f"{self._case.run}.look.{occasion}.{number}",
-            executor=self._ruleset,
-        )
+        given = self._step_input("look", self._ruleset, {})
+        given = replace(given, command_id=f"{self._case.run}.look.{occasion}.{number}")
         outcome = await self._local("look", given)
         if outcome.outcome == MESSAGE:
             return True
@@ -218,10 +213,10 @@ class Case:
 
     async def _integrate(self, step: Raw) -> str:
         if step["executor"].get("action"):
-            closing = self._closing(step)
-            given = replace(self._step_input(step["id"], step["executor"], closing), heard=self._known())
             if await self._undecided():
                 return MESSAGE
+            given = self._step_input(step["id"], step["executor"], self._closing(step))
+            given = replace(given, heard=self._known())
             outcome = await self._local("conclude", given)
             if outcome.outcome == MESSAGE:
                 return MESSAGE

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.infra.consuming import Record
 
 WINDOW = 1000
-"""Unfinished records of a partition, after which no more are read until the lowest is done."""
+"""Unfinished records of a subscription, after which no more are read: in an outage they all wait in memory."""
 COMMIT_SECONDS = 0.1
 """Least time between two commits: one per record would cost a round trip each."""
 LEAVE_SECONDS = 5.0
@@ -91,13 +91,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # the libr
         self._closed = False
 
     async def put(self, record: Record, consumer: Committing) -> None:
-        """Begin a record; returns at once, or when its partition's window has room."""
+        """Begin a record; returns at once, or when the window has room."""
         if self._closed:
             return
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._committing())
         found = self._partitions.setdefault(TopicPartition(record.topic, record.partition), Partition(consumer))
-        while len(found) >= WINDOW and not found.leaving:
+        while sum(map(len, self._partitions.values())) >= WINDOW and not found.leaving:
             self._ended.clear()
             await self._ended.wait()
         if found.leaving:

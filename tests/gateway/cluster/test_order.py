@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from faststream.kafka import KafkaBroker
 
 from adapters.hl7.inbound import Listener
 from adapters.hl7.settings import ListenerSettings
@@ -26,6 +27,7 @@ from gateway.core.envelope import Envelope
 from gateway.core.errors import ConcurrencyError
 from gateway.infra import consuming
 from gateway.infra.kafka import KafkaPublisher
+from gateway.infra.subscription import Subscription
 from gateway.security.cipher import IdentityCipher
 from gateway.security.tokens import Tokens
 from gateway.stages.accept import AcceptStage
@@ -123,10 +125,10 @@ class Handled:
             self.done.set()
 
 
-async def create(kafka: str) -> None:
+async def create(kafka: str, *topics: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
-    await admin.create_topics([NewTopic(TOPIC, CONSUMERS, 1), NewTopic(BURIED, 1, 1)])
+    await admin.create_topics([NewTopic(topic, 1 if topic == BURIED else CONSUMERS, 1) for topic in topics])
     await admin.close()
 
 
@@ -145,11 +147,11 @@ def pairs_out_of_order(feeds: list[list[tuple[str, bytes]]], handled: Handled) -
     return wrong
 
 
-async def committed(kafka: str) -> tuple[int, int]:
+async def committed(kafka: str, topic: str, group: str) -> tuple[int, int]:
     """Offsets committed and written, of all partitions."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id="order", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
     await consumer.start()
-    names = [TopicPartition(TOPIC, number) for number in range(CONSUMERS)]
+    names = [TopicPartition(topic, number) for number in range(CONSUMERS)]
     ends = await consumer.end_offsets(names)
     done = [await consumer.committed(name) or 0 for name in names]
     await consumer.stop()
@@ -157,7 +159,7 @@ async def committed(kafka: str) -> tuple[int, int]:
 
 
 async def test_the_order_of_a_patient_holds_from_the_wire_to_the_consumers(kafka: str) -> None:
-    await create(kafka)
+    await create(kafka, TOPIC, BURIED)
     publisher = KafkaPublisher(kafka)
     await publisher.open()
     stage = AcceptStage(
@@ -191,7 +193,7 @@ async def test_the_order_of_a_patient_holds_from_the_wire_to_the_consumers(kafka
     merges = sum(b"ADT^A40" in data for messages in feeds for _, data in messages)
     assert merges > MESSAGES / 100
     _poison_held_only_its_own_key(handled)
-    assert await committed(kafka) == (MESSAGES, MESSAGES)
+    assert await committed(kafka, TOPIC, "order") == (MESSAGES, MESSAGES)
 
 
 def _poison_held_only_its_own_key(handled: Handled) -> None:
@@ -206,3 +208,51 @@ def _poison_held_only_its_own_key(handled: Handled) -> None:
     assert meanwhile, "others of its partition went on while it was tried again"
     assert not own & set(meanwhile)
     assert handled.order[str(POISON)] == [number for number in range(EACH) if number != 5]
+
+
+async def test_consumers_that_come_and_go_lose_nothing_and_keep_the_order(kafka: str) -> None:
+    topic, keys, each = "order.moving", 60, 30
+    await create(kafka, topic)
+    publisher = KafkaPublisher(kafka)
+    await publisher.open()
+    for number in range(each):
+        await asyncio.gather(
+            *(publisher.publish(topic, key=f"k{key}", headers={}, value=b"%d" % number) for key in range(keys))
+        )
+    seen: dict[str, list[int]] = defaultdict(list)
+    chance = random.Random(5)
+
+    async def handle(record: consuming.Record) -> None:
+        await asyncio.sleep(chance.uniform(0, 0.02))
+        seen[record.key].append(int(record.value))
+
+    def consumers(workers: int) -> tuple[KafkaBroker, Subscription]:
+        broker = consuming.build_broker(kafka)
+        guard = consuming.Guard(publisher, BURIED, "moving")
+        return broker, consuming.subscribe(broker, topic, group="moving", guard=guard, handler=handle, workers=workers)
+
+    def distinct() -> int:
+        return sum(len(set(found)) for found in seen.values())
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(120):
+            while distinct() < count:  # noqa: ASYNC110 - two groups of consumers lead there
+                await asyncio.sleep(0.02)
+
+    first, one = consumers(3)
+    await first.start()
+    await until(keys * each // 5)
+    second, other = consumers(3)
+    await second.start()
+    await until(keys * each // 2)
+    await one.close()
+    await first.stop()
+    await until(keys * each)
+    await other.close()
+    await second.stop()
+    await publisher.close()
+    assert {key: list(dict.fromkeys(found)) for key, found in seen.items()} == {
+        f"k{key}": list(range(each)) for key in range(keys)
+    }
+    assert sum(map(len, seen.values())) < 2 * keys * each, "little is handled again"
+    assert await committed(kafka, topic, "moving") == (keys * each, keys * each)

@@ -39,12 +39,14 @@ JOURNALED_TOPICS: Final = (*STARTED_TOPICS, "intake.acknowledgement.v1", PARKED)
 DEFINITIONS: Final[Mapping[str, str]] = {
     "authorization": "prior_authorization",
     "eligibility": "eligibility",
+    "provider": "provider_credentialing",
 }
 """Workflow definition by message type, or by its first word."""
 
-OPENING: Final = frozenset({"authorization.request", "authorization.update", "eligibility.request"})
+OPENING: Final = frozenset({"authorization.request", "authorization.update", "eligibility.request", "provider.change"})
 """Message types that may open a case; others join one. An update carries the whole request (PAS spec-68): where the
-prior one is unknown here, it is a request, so that it is decided and does not wait for ever."""
+prior one is unknown here, it is a request, so that it is decided and does not wait for ever. A provider's change joins
+the case that is open on the provider, else it opens one."""
 
 
 def definition_of(message_type: str) -> str | None:
@@ -52,5 +54,9 @@ def definition_of(message_type: str) -> str | None:
     return DEFINITIONS.get(message_type) or DEFINITIONS.get(message_type.split(".", 1)[0])
 
 
-RULE_SETS: Final[Mapping[str, str]] = {"prior-authorization": "demo", "eligibility": "eligibility"}
+RULE_SETS: Final[Mapping[str, str]] = {
+    "prior-authorization": "demo",
+    "eligibility": "eligibility",
+    "credentials": "credentials",
+}
 """Shipped rule set by the name that definitions use; a folder of policies in the settings takes their place."""

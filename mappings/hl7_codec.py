@@ -20,14 +20,15 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from adapters.hl7.wire import Message, Segment, parse, read_header
+from adapters.hl7.wire import Message, Segment, compose, parse, read_header, write
 from adapters.hl7.wire.acknowledgement import Answers, acknowledge, is_answer, plan, refuse, wanted
 from adapters.hl7.wire.batch import reply_batch, split
 from adapters.hl7.wire.check import check
 from gateway.core.envelope import Intake, Raw, Reception
-from gateway.core.errors import GatewayError, Issue, Unmappable
+from gateway.core.errors import GatewayError, Issue, Unmappable, UnsupportedMessage
 from gateway.core.ports import Decision, Reading
 from mappings.fhir_to_hl7 import render_answer
+from mappings.hl7_inquiry import INQUIRY, answer_place, is_inquiry
 from mappings.hl7_to_fhir import Conversion, Program, convert, default_program
 from mappings.hl7_to_fhir.facts import facts_of
 from mappings.hl7_to_fhir.vocabulary import TABLES, load_yaml
@@ -89,27 +90,33 @@ class Hl7Codec:
             message = parse(data, charset=_charset(program, reception))
             if (refusal := check(message)) is not None:
                 raise refusal
+            if message.code in routing()["unanswered"]:
+                raise UnsupportedMessage(location="MSH-9")
         except GatewayError as error:
             return _refused(data, error, reception, raw)
-        kind = _type_of(message)
+        kind = INQUIRY if is_inquiry(message) else _type_of(message)
         if kind == "acknowledgement.hl7":
             answer = _silent if not plan(message.header).enhanced else _acknowledging(message, raw, reception, ())
             return Reading(intakes=(self._bare(message, raw, reception, kind, ""),), answer=answer)
         try:
             if not kind:
                 raise Unmappable("no route for this message type", location="MSH-9")
-            conversion = convert(message, program, source=reception.source)
+            parts = master_file_entries(message) if kind.startswith("provider.") else [message]
+            conversions = [convert(part, program, source=reception.source) for part in parts]
         except Unmappable:
             intake = self._bare(message, raw, reception, kind or "clinical.unknown", "unmappable")
             return Reading(intakes=(intake,), answer=_acknowledging(message, raw, reception, ()))
         except GatewayError as error:
             return _refused(data, error, reception, raw)
-        intake = self._intake(message, raw, reception, kind, conversion)
-        if waits and intake.reply["immediate"]:
+        intakes = [
+            self._intake(part, raw, reception, kind, conversion, number)
+            for number, (part, conversion) in enumerate(zip(parts, conversions, strict=True))
+        ]
+        if waits and intakes[0].reply["immediate"] and kind != INQUIRY:
             until = reception.received_at + timedelta(seconds=waits) - LEAVING
-            intake.reply.update(lane="fast", waitsUntil=until.isoformat())
-        issues = _issues(message, conversion)
-        return Reading(intakes=(intake,), answer=_answering(message, raw, reception, program, issues), issues=issues)
+            intakes[0].reply.update(lane="fast", waitsUntil=until.isoformat())
+        issues = _issues(message, *conversions)
+        return Reading(intakes=intakes, answer=_answering(message, raw, reception, program, issues), issues=issues)
 
     def _bare(self, message: Message, raw: Raw, reception: Reception, kind: str, parked: str) -> Intake:
         """A message that is kept without being mapped."""
@@ -124,28 +131,42 @@ class Hl7Codec:
             parked=parked,
         )
 
-    def _intake(self, message: Message, raw: Raw, reception: Reception, kind: str, conversion: Conversion) -> Intake:
-        case = _case_key(message) if kind.startswith("authorization.") else ()
+    def _intake(
+        self, message: Message, raw: Raw, reception: Reception, kind: str, conversion: Conversion, number: int
+    ) -> Intake:
         facts = facts_of(conversion, reception.received_at, routing())
+        case: tuple[str, ...] = ()
+        if kind.startswith("authorization."):
+            case = _case_key(message)
+        elif kind.startswith("provider."):
+            case = _provider_key(message, facts)
+        ordering_key, lane = (case, ()) if case else _order(message, conversion)
         reply = self._reply(message, raw, reception)
         if kind.startswith("authorization.") and kind != "authorization.request":
             names = (("authorization", "request.authorizationNumber"), ("trace", "request.traceNumber"))
             reply["parents"] = [[name, str(facts[fact])] for name, fact in names if facts.get(fact)]
         elif kind.startswith("clinical.") and _tells(message):
-            reply["parents"] = _patient_keys(conversion)
+            first, *others = _patients(conversion)
+            reply["parents"] = first
+            if others:
+                reply["others"] = others
+        if kind == INQUIRY:
+            reply["answer"] = answer_place(message.header, own_connection=_own_connection(reception))
         if kind == "authorization.request":
-            reply["aliases"] = _patient_keys(conversion)
+            reply["aliases"] = _patients(conversion)[0]
         return Intake(
             type=kind,
             format=FORMAT,
-            natural_key=_natural_key(message),
+            natural_key=(*_natural_key(message), str(number)) if number else _natural_key(message),
             case_key=case,
-            ordering_key=case or _ordering_key(message, conversion),
+            ordering_key=ordering_key,
+            lane=lane,
             raw=raw,
             resource=conversion.bundle,
             facts=facts,
             ledger=conversion.ledger,
             reply=reply,
+            parked="inquiry" if kind == INQUIRY else "",
         )
 
     def _reply(self, message: Message, raw: Raw, reception: Reception) -> dict[str, Any]:
@@ -196,13 +217,33 @@ def _case_key(message: Message) -> tuple[str, ...]:
     return ("hl7", facility, "message", message.control_id)
 
 
-def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
-    """The patient; for events on several patients, and without one, the facility."""
+def master_file_entries(message: Message) -> list[Message]:
+    """A message for each entry of a master file: each is about another provider."""
+    starts = [place for place, part in enumerate(message.segments) if part.name == "MFE"]
+    if len(starts) < 2:
+        return [message]
+    head, ends = message.segments[: starts[0]], [*starts[1:], len(message.segments)]
+    groups = (message.segments[start:end] for start, end in zip(starts, ends, strict=True))
+    return [parse(write(compose([*head, *group])), charset=message.syntax.encoding) for group in groups]
+
+
+def _provider_key(message: Message, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The provider of a master file entry: by NPI whoever reports it, else by its key (MFE-4) within the facility."""
     facility = message.header.get(4) or message.header.get(3)
+    if number := facts.get("provider.npi"):
+        return ("provider", "npi", number)
+    entry = message.first("MFE")
+    key = entry.get(4) if entry is not None else ""
+    return ("provider", facility, key) if key else ("hl7", facility, "message", message.control_id)
+
+
+def _order(message: Message, conversion: Conversion) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The facility, and the patient within it. An event on several patients has none: it stands between all of them."""
+    facility = ("facility", message.header.get(4) or message.header.get(3))
+    if message.trigger in routing()["coarse"]:
+        return facility, ()
     patient = conversion.job.patient if conversion.job else None
-    if patient is None or message.trigger in routing()["coarse"]:
-        return ("facility", facility)
-    return ("patient", facility, patient["id"])
+    return facility, ("patient", patient["id"] if patient else "")
 
 
 def _tells(message: Message) -> bool:
@@ -211,12 +252,19 @@ def _tells(message: Message) -> bool:
     return message.trigger in events or "*" in events
 
 
-def _patient_keys(conversion: Conversion) -> list[list[str]]:
-    """The lookup keys of the message's patient."""
+def _patients(conversion: Conversion) -> list[list[list[str]]]:
+    """The lookup keys of the message's patient, and those of every further one into whom another was merged."""
     job = conversion.job
     if job is None or job.patient is None:
-        return []
-    return [list(key) for key in patient_keys(job.patient, [old for _, old in job.made.get("MRG", ())])]
+        return [[]]
+    known = {entry["fullUrl"]: entry["resource"] for entry in conversion.bundle["entry"]}
+    found = []
+    for patient in known.values():
+        links = patient.get("link", ()) if patient["resourceType"] == "Patient" else ()
+        merged = [known[link["other"]["reference"]] for link in links if link["type"] == "replaces"]
+        if patient is job.patient or merged:
+            found.append([list(key) for key in patient_keys(patient, merged)])
+    return found or [[]]
 
 
 def control_id(raw: Raw, number: int) -> str:
@@ -304,10 +352,10 @@ def _refused(data: bytes, error: GatewayError, reception: Reception, raw: Raw) -
     return Reading(answer=lambda _late: content, refused=True, issues=issues)
 
 
-def _issues(message: Message, conversion: Conversion) -> tuple[Issue, ...]:
+def _issues(message: Message, *conversions: Conversion) -> tuple[Issue, ...]:
     """What was tolerated, and codes no vocabulary knew: by table, never by value."""
     notes = [Issue(note, "MSH", note.replace("-", " "), "information") for note in message.notes]
-    tables = sorted({name for name, _ in conversion.unmapped})
+    tables = sorted({name for conversion in conversions for name, _ in conversion.unmapped})
     return (*notes, *(Issue("code-unknown", name, "code kept as sent", "information") for name in tables))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from gateway.core.errors import EndpointRefused, EndpointUnavailable
+from gateway.core.exact_json import dumps
 from gateway.core.ports import Decision, ItemDecision
 from gateway.infra.postgres import Connection
 from gateway.infra.telemetry import DECISIONS, span
@@ -25,10 +26,7 @@ from gateway.stages.revise import Told, refusal
 from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
 from mappings.pas_metrics import decided_lines
-from workflows.inputs import DeliveryInput, StepInput, StepOutcome, TaskInput
-
-MESSAGE = "message"
-"""Outcome of a step that was to end something while a message joined that nobody has looked at."""
+from workflows.inputs import CLINICAL, MESSAGE, DeliveryInput, StepInput, StepOutcome, TaskInput
 
 WaysBack = Callable[[Connection, Case, str], Awaitable[tuple[str, ...]]]
 """(connection, case, lane) → the endpoints that must hear of it; none when the caller has its answer already."""
@@ -65,6 +63,30 @@ class CaseActivities:
                     now=self.clock(),
                 )
                 return await self._record(connection, case, verdict, facts, given)
+
+    @activity.defn(name="look")
+    async def look(self, given: StepInput) -> StepOutcome:
+        """Whether the rules decide otherwise now that clinical messages have joined: `message`, else `same`.
+
+        Nothing is recorded. Every open case of a patient hears of a result; most are about something else, and their
+        requester must not get the same answer again, nor their reviewer a new task.
+        """
+        async with self.cases.database.transaction(given.tenant) as connection:
+            case = await self.cases.lock(connection, given.case_id)
+            stream = await events.stream(connection, self.cases.cipher, given.case_id)
+        same = StepOutcome(outcome="same", version=case.version)
+        before = next((told.decision for told in reversed(_told(stream)) if told.decision), None)
+        by_rules = [told.decision for told in _told(stream) if told.decision and not told.decision.human_reviewed]
+        if before is None or not by_rules or not _only_clinical_since_then(stream):
+            return replace(same, outcome=MESSAGE)
+        facts, last = case.context["facts"], by_rules[-1]
+        verdict = self.policy(
+            facts, ruleset=given.executor["ruleset"], tenant=case.tenant, as_of=case.received_at, now=self.clock()
+        )
+        now = decide(
+            verdict, case_id=case.id, version=last.version, now=last.decided_at, facts=facts, due_at=case.due_at
+        )
+        return same if _said(now) == _said(last) else replace(same, outcome=MESSAGE)
 
     @activity.defn(name="conclude")
     async def conclude(self, given: StepInput) -> StepOutcome:
@@ -260,6 +282,22 @@ def _told(stream: Sequence[events.StoredEvent]) -> list[Told]:
         elif event.type == "DecisionMade" and event.sealed and not event.data.get("notice"):
             told.append(Told(decision=from_json(event.sealed["decision"])))
     return told
+
+
+def _only_clinical_since_then(stream: Sequence[events.StoredEvent]) -> bool:
+    """Whether all messages since the newest decision are clinical."""
+    for event in reversed(stream):
+        if event.type == "DecisionMade":
+            return True
+        if event.type == "MessageReceived" and not event.data["type"].startswith(CLINICAL):
+            return False
+    return False
+
+
+def _said(decision: Decision) -> bytes:
+    """What a requester hears of a decision; not how it was found, nor when the clock ends, which may be extended."""
+    asked = [{name: value for name, value in row.items() if name != "due"} for row in decision.requested_information]
+    return dumps(as_json(replace(decision, record={}, requested_information=asked)))
 
 
 def _outcome(case: Case, known: events.StoredEvent) -> StepOutcome:

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+CLINICAL = "clinical."
+"""Kinds of messages that every open case of their patient is told: most of them change nothing for a given case."""
+MESSAGE = "message"
+"""Outcome of a step that was to end something while a message joined that nobody has looked at."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CaseInput:

@@ -20,6 +20,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.conditions import holds
     from workflows.definitions import CLOSE, END, MAX_VISITS, Retry, deadline, duration
     from workflows.inputs import (
+        CLINICAL,
+        MESSAGE,
         CaseInput,
         CaseResult,
         DeliveryInput,
@@ -50,6 +52,8 @@ class Case:
         self._case = case
         self._decision: Raw | None = None
         self._version = case.run or 1
+        self._looked = 0
+        self._ruleset: Raw | None = None
         self._endpoints: tuple[str, ...] = ()
         self._messages: list[Message] = []
         self._heard: set[int] = set()
@@ -67,11 +71,13 @@ class Case:
         done = True
         while done and not self._closed:
             done = await self._sequence(self._case.definition["steps"])
-            if not self._closed:
-                again = done and self._undecided()
+            again = False
+            while not self._closed and not again:
+                again = done and await self._undecided()
                 self._messages.clear()
                 if not again:
                     await self._close(done)
+                    again = not self._closed and await self._changed("close", self._visits[CLOSE])
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._notices:
             await asyncio.gather(*self._notices, return_exceptions=True)
@@ -147,12 +153,36 @@ class Case:
             number = by_id[target] if target else number + 1
         return True
 
-    def _undecided(self) -> bool:
-        """Whether a message came that no decision has looked at, say while the last one was being delivered."""
-        return any(message.version > self._version for message in self._messages)
+    async def _undecided(self) -> bool:
+        """Whether a message came that asks for another decision, say while the last one was being delivered."""
+        for message in sorted(
+            filter(self._is_new, self._messages), key=lambda message: message.kind.startswith(CLINICAL)
+        ):
+            if self._is_new(message) and await self._matters(message):
+                return True
+        return False
+
+    def _is_new(self, message: Message) -> bool:
+        return message.version > max(self._version, self._looked)
+
+    async def _matters(self, message: Message) -> bool:
+        """Whether it asks for another decision: a clinical message only where the rules decide otherwise with it."""
+        return not message.kind.startswith(CLINICAL) or await self._changed("message", message.version)
+
+    async def _changed(self, occasion: str, number: int) -> bool:
+        """Whether the rules decide otherwise with the clinical messages that joined, heard of or not."""
+        if self._ruleset is None or not workflow.patched("look-first"):
+            return True
+        given = self._step_input("look", self._ruleset, {})
+        given = replace(given, command_id=f"{self._case.run}.look.{occasion}.{number}")
+        outcome = await self._local("look", given)
+        if outcome.outcome == MESSAGE:
+            return True
+        self._looked = max(self._looked, outcome.version)
+        return False
 
     def _known(self) -> Heard:
-        return Heard(decided=self._version, versions=tuple(sorted(self._heard)))
+        return Heard(decided=max(self._version, self._looked), versions=tuple(sorted(self._heard)))
 
     async def _close(self, done: bool) -> None:
         """Close the case, unless its stream has a message that we have not heard of yet: its signal is on the way."""
@@ -176,17 +206,20 @@ class Case:
 
     async def _decide(self, step: Raw) -> str:
         closing = self._closing(step)
+        self._ruleset = step["executor"]
         outcome = await self._local("decide", self._step_input(step["id"], step["executor"], closing))
         self._take(outcome)
         return outcome.outcome
 
     async def _integrate(self, step: Raw) -> str:
         if step["executor"].get("action"):
-            closing = self._closing(step)
-            given = replace(self._step_input(step["id"], step["executor"], closing), heard=self._known())
-            outcome = await self._local("conclude", given) if not self._undecided() else None
-            if outcome is None or outcome.outcome == "message":
-                return "message"
+            if await self._undecided():
+                return MESSAGE
+            given = self._step_input(step["id"], step["executor"], self._closing(step))
+            given = replace(given, heard=self._known())
+            outcome = await self._local("conclude", given)
+            if outcome.outcome == MESSAGE:
+                return MESSAGE
             self._take(outcome)
         if not self._endpoints:
             return "delivered"
@@ -230,13 +263,14 @@ class Case:
         if review is None:
             del self._tasks[task_id]  # from here on a review is refused; one that was taken waits until it is recorded
         given = self._task_input(step, task_id, role, "close", review=review)
-        outcome = await self._local("close_task", replace(given, opened=opened, closing=self._closing(step)))
+        given = replace(given, opened=max(opened, self._looked), closing=self._closing(step))
+        outcome = await self._local("close_task", given)
         if review is None:
-            return "message" if came else "timeout"
+            return MESSAGE if came else "timeout"
         del self._tasks[task_id]
-        if outcome.outcome == "message":
+        if outcome.outcome == MESSAGE:
             self._set_aside.add(task_id)
-            return "message"
+            return MESSAGE
         self._take(outcome)
         return review.action
 
@@ -250,7 +284,7 @@ class Case:
             alarms = [(self._deadline(row["at"], open_since), row["to"]) for row in step["escalation"]]
             alarms = sorted(alarm for alarm in alarms if alarm[0] < end)
             moment, to = alarms[handed] if handed < len(alarms) else (end, "")
-            came = await self._next(moment, task_id=task_id)
+            came = await self._answer(moment, task_id)
             if came is not None:
                 return came
             if self._due_at != due:
@@ -262,6 +296,13 @@ class Case:
                 return None
             role, handed = to, handed + 1
             await self._local("open_task", self._task_input(step, task_id, to, f"to.{to}", due_at=end))
+
+    async def _answer(self, moment: datetime, task_id: str) -> Review | Message | None:
+        """The review of a task, or the first message that asks for another decision; None when neither came."""
+        while True:
+            came = await self._next(moment, task_id=task_id)
+            if not isinstance(came, Message) or await self._matters(came):
+                return came
 
     async def _wait(self, step: Raw) -> str:
         begun, kinds, due = workflow.now(), frozenset(step["executor"]["for"]), None
@@ -281,7 +322,7 @@ class Case:
         """
 
         def fits(message: Message) -> bool:
-            return message.version > self._version if kinds is None else message.kind in kinds
+            return self._is_new(message) if kinds is None else message.kind in kinds
 
         def ready() -> Review | Message | None:
             return self._tasks.get(task_id) or next(filter(fits, self._messages), None)

@@ -10,7 +10,6 @@ import json
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +25,10 @@ from adapters.hl7.settings import ListenerSettings, SenderSettings, TlsSettings
 from adapters.hl7.wire import Message, parse
 from adapters.hl7.wire.batch import split
 from adapters.hl7.wire.check import check, warnings
-from adapters.hl7.wire.mllp import Frame, Framer, Limits, Refused, Truncated, frame
+from adapters.hl7.wire.mllp import frame
 from gateway.cli import hl7_fhir
 from gateway.cli.hl7_explain import as_json_tree, fates_of, tree
+from gateway.cli.hl7_files import messages, payloads, read
 from gateway.cli.hl7_local import Folder, LocalCodec
 from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import DeliveryError, GatewayError, Issue, MalformedMessage
@@ -42,30 +42,6 @@ File = Annotated[Path, typer.Argument(help="File with messages; - reads standard
 Charset = Annotated[str | None, typer.Option(help="Character set where MSH-18 is empty (default UTF-8).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 MEDIA_TYPE = "application/hl7-v2"
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}") from error
-
-
-def _payloads(data: bytes) -> Iterator[bytes]:
-    """What the frames hold, or the file itself where there are none."""
-    if not data.startswith(b"\x0b"):
-        yield data
-        return
-    framer = Framer(Limits(junk=1024 * 1024))
-    for event in (*framer.feed(data), *framer.end()):
-        if isinstance(event, Frame):
-            yield event.payload
-        elif isinstance(event, Refused | Truncated):
-            raise MalformedMessage(f"frame: {event.reason}")
-
-
-def _messages(data: bytes) -> list[bytes]:
-    return [message for payload in _payloads(data) for message in split(payload).messages]
 
 
 def _problems(data: bytes, charset: str | None) -> tuple[Message | None, list[Issue]]:
@@ -94,8 +70,7 @@ def validate(
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
-            payloads = list(_payloads(_read(file)))
-            for stream in map(split, payloads):
+            for stream in map(split, list(payloads(read(file)))):
                 rows += [_row(str(file), None, [issue]) for issue in stream.issues]
                 rows += [_row(str(file), *_problems(message, charset)) for message in stream.messages]
         except GatewayError as error:
@@ -136,7 +111,7 @@ def explain(
     Example: gateway hl7 explain request.hl7
     """
     explained = []
-    for data in _messages(_read(file)):
+    for data in messages(read(file)):
         message = parse(data, charset=charset)
         fates = fates_of(message) if ledger else {}
         if as_json:
@@ -159,7 +134,7 @@ def ack(
     Example: gateway hl7 ack request.hl7 | gateway hl7 explain -
     """
     codec, refused = Hl7Codec(), False
-    for payload in _payloads(_read(file)):
+    for payload in payloads(read(file)):
         reading = codec.read(Raw.of(payload, MEDIA_TYPE), _reception(charset))
         answer = reading.answer(None)
         refused = refused or reading.refused
@@ -210,7 +185,7 @@ def send(
             "tls": TlsSettings(authorities=authorities, certificate=certificate, key=key) if tls else None,
         }
     )
-    rows = asyncio.run(_send_all(settings, _messages(_read(file))))
+    rows = asyncio.run(_send_all(settings, messages(read(file))))
     if as_json:
         print(json.dumps(rows, indent=2))
     for row in [] if as_json else rows:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from adapters.hl7.wire import parse
-from adapters.hl7.wire.batch import split
+from gateway.cli.hl7_files import messages, read
 from gateway.core.errors import ConfigurationError, GatewayError
 from mappings.hl7_to_fhir import Conversion, Program, convert, default_program, load_program
 
@@ -27,6 +28,7 @@ Examples:
 
   gateway hl7 to-fhir order.hl7 --partner clinic.yaml --pretty
 """
+Row = tuple[int | str, str, str, str]
 _errors = Console(stderr=True)
 
 
@@ -41,7 +43,7 @@ def to_fhir(
     file: Annotated[
         Path,
         typer.Argument(
-            help="HL7 v2 file: one message, several, or a batch; - reads standard input.",
+            help="HL7 v2 file: one message, several, a batch, or MLLP frames; - reads standard input.",
         ),
     ],
     ledger: Annotated[Path | None, typer.Option(help="Write the fate of every field to this CSV file.")] = None,
@@ -51,14 +53,10 @@ def to_fhir(
 ) -> None:
     """Write one FHIR R4 Bundle (JSON) for each message to standard output, one on each line."""
     program = load_program(partner) if partner else default_program()
-    messages = split(_content(file), charset=program.charset).messages
+    found = messages(read(file), program.charset)
     failed = 0
-    rows: TextIO | None = None
-    try:
-        if ledger is not None:
-            rows = ledger.open("w", encoding="utf-8", newline="")
-            csv.writer(rows).writerow(["message", "path", "fate", "target"])
-        numbered = list(enumerate(messages, 1))
+    with _ledger(ledger) as keep:
+        numbered = list(enumerate(found, 1))
         steps = track(numbered, "messages", console=_errors, transient=True) if len(numbered) > 100 else numbered
         for number, raw in steps:
             try:
@@ -69,24 +67,36 @@ def to_fhir(
                 continue
             option = orjson.OPT_INDENT_2 if pretty else 0
             typer.echo(orjson.dumps(conversion.bundle, default=_exact, option=option).decode())
-            if rows is not None:
-                csv.writer(rows).writerows(
-                    (number, entry.path, entry.fate, entry.target) for entry in conversion.ledger.entries
-                )
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {ledger}: {type(error).__name__}") from error
-    finally:
-        if rows is not None:
-            rows.close()
+            keep((number, entry.path, entry.fate, entry.target) for entry in conversion.ledger.entries)
     if failed:
         raise typer.Exit(1)
 
 
-def _content(file: Path) -> bytes:
+@contextmanager
+def _ledger(path: Path | None) -> Iterator[Callable[[Iterable[Row]], None]]:
+    """Write rows to the file; forget them where there is none. Raises ConfigurationError."""
+    if path is None:
+        yield lambda _rows: None
+        return
+
+    def keep(rows: Iterable[Row]) -> None:
+        try:
+            writer.writerows(rows)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
     try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        target = path.open("w", encoding="utf-8", newline="")
     except OSError as error:
-        raise typer.BadParameter(f"cannot read it: {type(error).__name__}", param_hint="FILE") from error
+        raise _unwritable(path, error) from error
+    with target:
+        writer = csv.writer(target)
+        keep([("message", "path", "fate", "target")])
+        yield keep
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"cannot write {path}: {error.strerror}")
 
 
 def _convert(raw: bytes, program: Program, source: str) -> Conversion:

@@ -87,7 +87,10 @@ class Intake:
     case_key: tuple[str, ...]
     """The business case it belongs to; equal keys share one workflow. Empty: no case (journal only)."""
     ordering_key: tuple[str, ...]
-    """Messages with equal ordering keys stay in order: the case, or the patient for clinical feeds (D4)."""
+    """Messages with equal ordering keys stay in order: the case, or the facility for clinical feeds (D4)."""
+    lane: tuple[str, ...] = ()
+    """The patient within a facility: messages of different lanes may overtake each other. One without a lane (a merge)
+    stands between all that came before it under its ordering key and all that comes after (decision 0070)."""
     raw: Raw
     resource: dict[str, Any] | None = None
     """The canonical form: a FHIR R4 Bundle."""
@@ -121,6 +124,8 @@ class Envelope:
     ledger: dict[str, Any]
     raw: Raw
     reply: dict[str, Any]
+    lane: str = ""
+    """Token of `Intake.lane`."""
     causation_id: str | None = None
     trace_parent: str | None = None
     parked: str = ""
@@ -142,6 +147,8 @@ class Envelope:
             "correlation_id": self.correlation_id,
             "content-type": "application/json",
         }
+        if self.lane:
+            headers["ce_lane"] = self.lane
         if self.causation_id:
             headers["ce_causationid"] = self.causation_id
         if self.trace_parent:
@@ -186,6 +193,7 @@ class Envelope:
                 format=headers["ce_format"],
                 body_sha256=headers["ce_bodysha256"],
                 correlation_id=headers["correlation_id"],
+                lane=headers.get("ce_lane", ""),
                 causation_id=headers.get("ce_causationid"),
                 trace_parent=headers.get("traceparent"),
                 parked=headers.get("ce_parked", ""),

@@ -81,6 +81,7 @@ class EnvelopeHeaders(BaseModel):
     ce_format: str
     correlation_id: str
     content_type: Literal["application/json"] = Field(alias="content-type")
+    ce_lane: str | None = Field(None, description="Token of the patient, where the key is the facility's.")
     ce_causationid: str | None = None
     traceparent: str | None = None
     ce_parked: str | None = Field(None, description="Reason code, on the parked topic.")

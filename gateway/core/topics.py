@@ -50,7 +50,9 @@ class Topic(_Closed):
     """One topic."""
 
     purpose: str = Field(description="What its records are, in one sentence.")
-    key: Literal["case", "patient"] = Field(description="What keeps order: records of one case, or of one patient.")
+    key: Literal["case", "facility", "provider"] = Field(
+        description="What keeps order: records of one case, one facility (its patients side by side), one provider."
+    )
     partitions: int | None = Field(None, ge=1, description="Number of partitions; default: the profile's.")
     retention: Duration = Field(description="How long records are kept.")
     cleanup: Literal["delete", "compact"] = Field(description="Kafka's cleanup.policy.")

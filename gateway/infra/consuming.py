@@ -1,9 +1,10 @@
 """The door to Kafka for consuming: subscribers behind one guard (design D3).
 
-FastStream with `AckPolicy.NACK_ON_ERROR`, auto-commit off, `earliest`. The guard: what we cannot reach pauses (in
-place, without limit: only that partition waits, and its lag shows it); what may pass is tried again a few times; what
-cannot succeed goes, confirmed, to the dead-letter topic with its original bytes, key and headers and an error code
-without PHI. Only then does the handler return, which commits.
+FastStream with `AckPolicy.MANUAL`, auto-commit off, `earliest`. The guard: what we cannot reach pauses (in place,
+without limit, and its lag shows it); what may pass is tried again a few times; what cannot succeed goes, confirmed, to
+the dead-letter topic with its original bytes, key and headers and an error code without PHI. Only then is the record
+done; a partition is committed up to its lowest record that is not (gateway/infra/subscription.py), so a record that is
+tried again delays its own key only.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.infra.kafka import KafkaPublisher, KafkaSecurity
+from gateway.infra.subscription import Subscription
 from gateway.infra.telemetry import CONSUMED, DEAD_LETTERS, PAUSED, logger
 
 ATTEMPTS = 5
 """In-place attempts at an error that may pass (a lost race); about two seconds in all, far below the poll interval."""
 PAUSE_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Waits while a server of ours is away; the last one repeats."""
+AT_ONCE = 8
+"""Records of a group that one process handles at the same moment: as many as it has database connections."""
 
 log = logger("consuming")
 
@@ -57,10 +61,19 @@ def security_of(security: KafkaSecurity) -> BaseSecurity | None:
     return kind(security.username, security.password or "", ssl_context=context, use_ssl=context is not None)
 
 
-async def record_of(message: KafkaMessage) -> Record:
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A record, and the consumer that will commit it."""
+
+    record: Record
+    consumer: Any  # Committing; the broker library builds a validator from this annotation, and a protocol has none
+
+
+async def received_of(message: KafkaMessage) -> Received:
     """FastStream's message as plain data: the decoder of all subscribers."""
     raw: Any = message.raw_message
-    return Record(
+    consumer: Any = message.consumer
+    record = Record(
         topic=raw.topic,
         partition=raw.partition,
         offset=raw.offset,
@@ -68,6 +81,7 @@ async def record_of(message: KafkaMessage) -> Record:
         headers={name: value.decode("utf-8", "replace") for name, value in raw.headers},
         value=raw.value or b"",
     )
+    return Received(record, consumer)
 
 
 class Guard:
@@ -77,6 +91,7 @@ class Guard:
         self._publisher = publisher
         self._dead_letter_topic = dead_letter_topic
         self._group = group
+        self._slots = asyncio.Semaphore(AT_ONCE)  # not held between two attempts: who waits takes nobody's place
 
     async def __call__(self, handler: Handler, record: Record) -> None:
         """Handle one record to its end: done, or confirmed in the dead-letter topic."""
@@ -110,7 +125,8 @@ class Guard:
         )
         async for attempt in retrying:
             with attempt:
-                await handler(record)
+                async with self._slots:
+                    await handler(record)
 
     async def _bury(self, record: Record, error: Exception) -> bool:
         code = error.code if isinstance(error, GatewayError) else type(error).__name__
@@ -138,37 +154,47 @@ class Guard:
 
 
 def build_broker(servers: str, security: KafkaSecurity | None = None) -> KafkaBroker:
-    """A FastStream broker that cannot lose: idempotent acks=all, no topic creation, nack on error by default."""
+    """A FastStream broker that cannot lose: idempotent acks=all, no topic creation, nothing acknowledged by itself."""
     return KafkaBroker(
         servers,
         security=security_of(security or KafkaSecurity()),
         acks="all",
         enable_idempotence=True,
         allow_auto_create_topics=False,
-        ack_policy=AckPolicy.NACK_ON_ERROR,
+        ack_policy=AckPolicy.MANUAL,
         graceful_timeout=15.0,
         apply_types=False,  # handlers take a Record: no dependency injection, which would cost a thread hop each
         logger=None,
     )
 
 
-def subscribe(broker: KafkaBroker, *topics: str, group: str, guard: Guard, handler: Handler, workers: int = 1) -> None:
-    """Attach a guarded subscriber. `workers` consumers share the partitions of one topic; order per key is kept.
+def subscribe(
+    broker: KafkaBroker, *topics: str, group: str, guard: Guard, handler: Handler, workers: int = 1
+) -> Subscription:
+    """Attach a guarded subscriber. `workers` consumers share the partitions of one topic; order per lane is kept.
 
-    One consumer may read several quiet topics: each member that joins a group makes all others pause.
+    One consumer may read several quiet topics: each member that joins a group makes all others pause. What is returned
+    has to be closed before the broker stops.
     """
 
-    async def consume(record: Record) -> None:
+    async def handle(record: Record) -> None:
         await guard(handler, record)
+
+    subscription = Subscription(handle)
+
+    async def consume(received: Received) -> None:
+        await subscription.put(received.record, received.consumer)
 
     subscriber = broker.subscriber(
         *topics,
         group_id=group,
         auto_offset_reset="earliest",
-        ack_policy=AckPolicy.NACK_ON_ERROR,
+        ack_policy=AckPolicy.MANUAL,
         max_poll_interval_ms=600_000,
         max_workers=workers,
-        decoder=record_of,
+        listener=subscription,
+        decoder=received_of,
         no_reply=True,
     )
     subscriber(consume)
+    return subscription

@@ -10,7 +10,7 @@ from adapters.hl7.inbound import Listener
 from adapters.hl7.settings import ListenerSettings
 from adapters.soap import inbound as soap_inbound
 from adapters.soap.settings import SoapSettings
-from gateway.app import App, fhir, hl7, now, x12
+from gateway.app import App, fhir, hl7, hl7_inquiries, now, x12
 from gateway.core.ids import new_id
 from gateway.core.settings import host_port
 from gateway.infra.http import HttpSettings, TlsSettings, serve
@@ -62,6 +62,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             identify=_control_id,
             observe=_observe,
             respond=hl7.responder(lane, app.settings.fast_lane_seconds),
+            inquire=hl7_inquiries.inquiries(app, client),
         )
         async with listener:
             http = http_settings(app)

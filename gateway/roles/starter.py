@@ -11,6 +11,7 @@ from gateway import registry
 from gateway.app import App, needed
 from gateway.infra import consuming, temporal
 from gateway.infra.kafka import KafkaPublisher
+from gateway.infra.subscription import Subscription
 from gateway.infra.telemetry import CASES, logger, span
 from gateway.roles.periodic import every
 from gateway.stages.accept import Opener
@@ -50,13 +51,14 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             await journal.write(envelope, topic=record.topic, partition=record.partition, offset=record.offset)
 
         broker = consuming.build_broker(needed(app.settings.kafka, "kafka"), app.security)
-        attach(broker, app.publisher, start, keep, workers=app.settings.starter_consumers)
+        subscriptions = attach(broker, app.publisher, start, keep, workers=app.settings.starter_consumers)
         await broker.start()
         log.info("role.ready", role="starter")
         ready()
         sweeper = asyncio.create_task(every(SWEEP_SECONDS, lambda: _sweep(app, stage)))
         await stop.wait()
         sweeper.cancel()
+        await asyncio.gather(*(subscription.close() for subscription in subscriptions))
         await broker.stop()
 
 
@@ -67,14 +69,19 @@ def attach(
     keep: consuming.Handler,
     *,
     workers: int,
-) -> None:
+) -> tuple[Subscription, ...]:
     """The starter's and the journal's subscribers, in a loop over the same table that AsyncAPI is made from."""
     starting = consuming.Guard(publisher, registry.DEAD_LETTERS, registry.STARTER_GROUP)
     keeping = consuming.Guard(publisher, registry.DEAD_LETTERS, registry.JOURNAL_GROUP)
     busy, *quiet = registry.STARTED_TOPICS
-    consuming.subscribe(broker, busy, group=registry.STARTER_GROUP, guard=starting, handler=start, workers=workers)
-    consuming.subscribe(broker, *quiet, group=registry.STARTER_GROUP, guard=starting, handler=start)
-    consuming.subscribe(broker, *registry.JOURNALED_TOPICS, group=registry.JOURNAL_GROUP, guard=keeping, handler=keep)
+    group = registry.STARTER_GROUP
+    return (
+        consuming.subscribe(broker, busy, group=group, guard=starting, handler=start, workers=workers),
+        consuming.subscribe(broker, *quiet, group=group, guard=starting, handler=start),
+        consuming.subscribe(
+            broker, *registry.JOURNALED_TOPICS, group=registry.JOURNAL_GROUP, guard=keeping, handler=keep
+        ),
+    )
 
 
 async def _sweep(app: App, stage: StartStage) -> None:

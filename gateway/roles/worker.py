@@ -56,6 +56,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         )
         local: list[Callable[..., Any]] = [
             cases.decide,
+            cases.look,
             cases.conclude,
             cases.open_task,
             cases.close_task,

@@ -72,6 +72,7 @@ class AcceptStage:
             time=reception.received_at,
             subject=self.token(tenant, "case", case_key),
             key=self.token(tenant, "order", intake.ordering_key or case_key),
+            lane=self.token(tenant, "order", intake.lane) if intake.lane else "",
             dedupe_key=dedupe_key,
             format=intake.format,
             body_sha256=intake.raw.sha256,

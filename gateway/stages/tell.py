@@ -1,8 +1,9 @@
 """A clinical message tells the open cases of its patient (design D12): it starts nothing, it joins what waits.
 
-Which messages do is the mapping's table; those carry the patient's lookup keys as `parents`. A discharge, a result or a
-document becomes an event of each open case of that patient and part of its facts, then its workflow is told, and what
-follows is what its definition says. A message that finds no open case is journaled only.
+Which messages do is the mapping's table; those carry the patient's lookup keys as `parents`, and where one message has
+several merges, those of each further patient as `others`. A discharge, a result or a document becomes an event of each
+open case of that patient and part of its facts, then its workflow is told, and what follows is what its definition
+says. A message that finds no open case is journaled only.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ class TellStage:
 
     async def __call__(self, envelope: Envelope) -> Sequence[Opened]:
         """Join the open cases and tell their workflows. Safe to repeat at any point."""
-        keys = keys_of({}, envelope.reply.get("parents", ()))
-        if not keys:
-            return ()
-        try:
-            told = await self.cases.tell(envelope, keys)
-        except MessageConflict:
-            await self.park(envelope, "conflict")
-            return ()
+        told: list[Opened] = []
+        for patient in (envelope.reply.get("parents", ()), *envelope.reply.get("others", ())):
+            if keys := keys_of({}, patient):
+                try:
+                    told += await self.cases.tell(envelope, keys)
+                except MessageConflict:
+                    await self.park(envelope, "conflict")
+                    return ()
         for opened in told:
             await self.starter.notify(opened, envelope.type)
-        return told
+        return tuple(told)

@@ -14,6 +14,7 @@ from .convert import Conversion
 from .cursor import Cursor
 from .datatypes import NPI
 from .graph import Resource
+from .provider_facts import provider_facts
 
 Facts = dict[str, Any]
 
@@ -63,6 +64,8 @@ def facts_of(conversion: Conversion, received_at: datetime, routing: Mapping[str
         facts["request.submitter"] = header.get(4) or header.get(3)
         if job.code in {"RQA", "REF", "RPA", "RRI"}:
             facts |= _request(conversion, view, routing)
+        elif job.code == "MFN":
+            facts |= provider_facts(conversion.cursors, view.first("Practitioner"), received_at.astimezone(UTC).date())
     return _filled(facts)
 
 

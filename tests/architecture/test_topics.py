@@ -88,7 +88,7 @@ def test_no_subscriber_acknowledges_before_its_handler_is_done(broker: KafkaBrok
     subscribers: list[Any] = list(broker.subscribers)
     assert len(subscribers) == 3
     for subscriber in subscribers:
-        assert subscriber.ack_policy is AckPolicy.NACK_ON_ERROR
+        assert subscriber.ack_policy is AckPolicy.MANUAL
         assert subscriber.group_id in CATALOGUE.groups
         assert options(subscriber)["enable_auto_commit"] is False
         assert options(subscriber)["auto_offset_reset"] == "earliest"

@@ -186,3 +186,55 @@ def test_what_hl7_asked_for_is_found_by_an_x12_inquiry(gateway: Gateway) -> None
     sample = messages.request_278("X1001", now())
     told = answers_278(gateway, sample, inquiry_278(sample, member=f"H{referral}", npi="1234567893"))
     assert "HCR*A1*" in told
+
+
+def question(
+    gateway: Gateway, number: str = "", referral: str = "", member: str = "M12345678", npi: str = "1234567893"
+) -> str:
+    """Ask by HL7 v2 after an authorization: by its number (RQA^I08), or by the referral's (REF^I15)."""
+    stamp, control = f"{now():%Y%m%d%H%M%S}", f"Q{now():%H%M%S%f}"
+    event, structure = ("RQA^I08", "RQA_I08") if number else ("REF^I15", "REF_I12")
+    segments = [
+        rf"MSH|^~\&|EHR|CLINIC|GW|PAYER|{stamp}||{event}^{structure}|{control}|P|2.5.1",
+        f"RF1|P|||||{referral}" if referral else "",
+        f"AUT|PPO|ACME||||{number}" if number else "",
+        f"PRD|RP^Referring^HL70286|LOPEZ^EVA|||||{npi}^NPI",
+        "PID|1||7^^^CLINIC^MR||DOE^JANE||19700101|F",
+        f"IN1|1|PPO|ACME|Acme|{'|' * 31}{member}",
+    ]
+    data = "".join(f"{part}\r" for part in segments if part).encode()
+    return asyncio.run(mllp_exchange(gateway.mllp, data))
+
+
+def test_what_fhir_asked_for_is_found_by_an_hl7_inquiry(gateway: Gateway) -> None:
+    before = cases(gateway)
+    number = response(submit(gateway, request("http", "X1001", "X1004")))["preAuthRef"]
+    told = question(gateway, number, member="MEMBER77", npi="1111111112")
+    assert "RPA^I08" in told
+    assert "MSA|AA|" in told
+    assert "RF1|A^" in told
+    assert told.count("\rPR1|") == 2
+    assert told.count(f"|{number}^") == 2
+    assert "|0|" in told[told.rindex("\rAUT|") :], "nothing is granted of the second service"
+    assert cases(gateway) == before + 1, "the question is no case"
+    for other in ({"member": "SOMEONE", "npi": "1111111112"}, {"member": "MEMBER77", "npi": "1098765432"}):
+        refused = question(gateway, number, **other)
+        assert "MSA|AE|" in refused
+        assert "|204^" in refused
+        assert "PR1|" not in refused
+
+
+def test_what_x12_asked_for_is_found_by_an_hl7_inquiry(gateway: Gateway) -> None:
+    sample = messages.request_278("X1005", now())
+    answers_278(gateway, sample, sample.data)
+    told = question(gateway, referral=sample.trace)
+    assert "RRI^I15" in told
+    assert "RF1|P^" in told
+    assert "X1005" in told
+
+
+def test_what_hl7_asked_for_is_told_to_an_hl7_inquiry_as_it_stands(gateway: Gateway) -> None:
+    referral = f"R{now():%H%M%S%f}"
+    assert "MSA|AA" in asyncio.run(mllp_exchange(gateway.mllp, rqa("I08", referral)))
+    wait_for("the approval", 30, lambda: "RF1|A^" in question(gateway, referral=referral, member=f"H{referral}"))
+    assert "X1001" in question(gateway, referral=referral, member=f"H{referral}")

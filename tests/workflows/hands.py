@@ -69,6 +69,8 @@ class Hands:
     refusing: str = ""
     """Why clocks are not extended."""
     due: datetime | None = None
+    looks: list[str] = field(default_factory=lambda: ["message"])
+    """What looking at clinical messages finds: `same` or `message`; the last one repeats."""
     joined: set[int] = field(default_factory=set)
     """Versions of messages in the stream, whether their signals came or not."""
 
@@ -77,7 +79,8 @@ class Hands:
         self.calls.append(Call(name, command, detail, now - (self.start or now)))
 
     def missed(self, given: StepInput) -> bool:
-        return given.heard is not None and not self.joined <= set(given.heard.versions)
+        heard = given.heard
+        return heard is not None and not {one for one in self.joined if one > heard.decided} <= set(heard.versions)
 
     def outcome(self, action: str, closing: dict[str, bool]) -> StepOutcome:
         self.version += 1
@@ -92,6 +95,12 @@ class Hands:
         action = self.actions.pop(0) if len(self.actions) > 1 else self.actions[0]
         await self.note("decide", given.command_id, action)
         return self.outcome(action, given.closing)
+
+    @activity.defn(name="look")
+    async def look(self, given: StepInput) -> StepOutcome:
+        found = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        await self.note("look", given.command_id, found)
+        return StepOutcome(outcome=found, version=max(self.joined, default=self.version))
 
     @activity.defn(name="conclude")
     async def conclude(self, given: StepInput) -> StepOutcome:
@@ -162,7 +171,8 @@ class Hands:
 async def working(hands: Hands, kind: type = Case) -> AsyncIterator[Hands]:
     """Workers of the cases' queue and of the endpoints' queues, as the worker role builds them."""
     local: list[Callable[..., Any]] = [
-        hands.decide, hands.conclude, hands.open_task, hands.close_task, hands.close_case, hands.extend_clock,
+        hands.decide, hands.look, hands.conclude, hands.open_task, hands.close_task, hands.close_case,
+        hands.extend_clock,
         hands.mark_subscription,
     ]  # fmt: skip
     client = hands.environment.client

@@ -129,6 +129,57 @@ async def test_a_further_message_decides_again(environment: WorkflowEnvironment)
     assert [call.command for call in hands.calls if call.name == "decide"] == ["0.decide.1", "0.decide.2"]
 
 
+async def test_a_clinical_message_that_changes_nothing_leaves_the_task_open(environment: WorkflowEnvironment) -> None:
+    """More of them than a step may be visited: a feed of results must not end a case."""
+    async with working(Hands(environment, ["A4"], endpoints=(ENDPOINT,), looks=["same"])) as hands:
+        handle = await started(hands, "clinical")
+        await until(lambda: hands.task != "")
+        for version in range(3, MAX_VISITS + 13):
+            hands.joined.add(version)
+            await told(handle, version, "clinical.observation")
+        await until(lambda: len(hands.seen("look")) > 0)
+        await reviewed(handle, hands, "A1")
+        assert await ended(handle, "clinical") == CaseResult(status="completed", action="A1")
+    assert hands.seen("decide") == [("decide", "A4")]
+    assert len(hands.seen("open_task")) == 1
+    assert len(hands.seen("deliver")) == 2
+
+
+async def test_a_clinical_message_that_changes_the_decision_is_decided(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A4", "A1"], looks=["same", "message"])) as hands:
+        handle = await started(hands, "clinical-decided")
+        await until(lambda: hands.task != "")
+        await told(handle, 3, "clinical.observation")
+        await until(lambda: len(hands.seen("look")) == 1)
+        await told(handle, 4, "clinical.document")
+        assert (await ended(handle, "clinical_decided")).action == "A1"
+    assert hands.seen("look", "decide", "close_task") == [
+        ("decide", "A4"), ("look", "same"), ("look", "message"), ("close_task", ""), ("decide", "A1")
+    ]  # fmt: skip
+
+
+async def test_an_answer_is_not_sent_again_for_a_clinical_message_during_its_delivery(
+    environment: WorkflowEnvironment,
+) -> None:
+    hands = Hands(environment, ["A1"], endpoints=(ENDPOINT,), deliveries=["unavailable"], looks=["same"])
+    async with working(hands):
+        handle = await started(hands, "clinical-late")
+        await until(lambda: ("deliver", "unavailable") in hands.seen())
+        await told(handle, 3, "clinical.observation")
+        hands.deliveries = ["delivered"]
+        assert await ended(handle) == CaseResult(status="completed", action="A1")
+    assert len(hands.seen("decide")) == 1
+    assert hands.seen("deliver").count(("deliver", "delivered")) == 1
+
+
+async def test_nor_for_one_whose_signal_is_still_on_the_way(environment: WorkflowEnvironment) -> None:
+    async with working(Hands(environment, ["A1"], endpoints=(ENDPOINT,), joined={3}, looks=["same"])) as hands:
+        assert (await ended(await started(hands, "clinical-on-the-way"))).action == "A1"
+    assert hands.seen("decide", "look") == [("decide", "A1"), ("look", "same")]
+    assert len(hands.seen("close_case")) == 2
+    assert len(hands.seen("deliver")) == 1
+
+
 async def test_a_repeated_signal_counts_once(environment: WorkflowEnvironment) -> None:
     """The starter signals again when it crashed before its commit; also long after the first was taken up."""
     async with working(Hands(environment, ["A4"])) as hands:

@@ -8,7 +8,7 @@ duplicates   the window of recent messages
 
 from __future__ import annotations
 
-from .exchange import Observe, Respond
+from .exchange import Inquire, Observe, Respond
 from .listener import Listener
 
-__all__ = ["Listener", "Observe", "Respond"]
+__all__ = ["Inquire", "Listener", "Observe", "Respond"]

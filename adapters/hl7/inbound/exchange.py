@@ -50,6 +50,12 @@ Respond = Callable[[Accepted], Awaitable[bytes | None]]
 None otherwise, and for all other messages. Raises MessageConflict for a key that was used with another body."""
 
 
+Inquire = Callable[[Reading, Reception], Awaitable[bytes | None]]
+"""The whole answer to a message that only asks (an intake parked as `inquiry`); it is not accepted. Raises
+Unavailable."""
+INQUIRY = "inquiry"
+
+
 async def never(_accepted: Accepted) -> bytes | None:
     """No fast lane."""
     return None
@@ -82,6 +88,7 @@ class Exchange:
         identify: Callable[[], str],
         observe: Observe,
         respond: Respond,
+        inquire: Inquire | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.settings = settings
@@ -91,10 +98,11 @@ class Exchange:
         self._clock = clock
         self._identify = identify
         self._respond = respond
+        self._inquire = inquire
         self._window = Window(
             seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=self._loop.time
         )
-        self._order: dict[tuple[str, ...], asyncio.Future[None]] = {}
+        self._order: dict[tuple[str, ...], dict[tuple[str, ...], asyncio.Future[None]]] = {}
 
     def use(self, settings: ListenerSettings) -> None:
         """Take new partners over from the next message on."""
@@ -206,6 +214,8 @@ class Exchange:
             return Outcome(reading.answer(None), good=False)
         try:
             async with asyncio.timeout(self.settings.accept_timeout):
+                if self._inquire is not None and [intake.parked for intake in reading.intakes] == [INQUIRY]:
+                    return Outcome(await self._inquire(reading, reception), good=True)
                 accepted = [await self._accept_in_order(intake, reception) for intake in reading.intakes]
         except TimeoutError:
             return self._failed(reading, Unavailable("not stored in time"), partner)
@@ -225,24 +235,32 @@ class Exchange:
         return Outcome(reading.answer(error), good=False, again=isinstance(error, OwnError))
 
     async def _accept_in_order(self, intake: Intake, reception: Reception) -> Accepted:
-        """Publish after everything with the same ordering key that came before, on whatever connection."""
+        """Publish after everything that came before and must not be overtaken, on whatever connection it came."""
         if not intake.ordering_key:
             return await self._accept(intake, reception)
-        key = (reception.tenant, *intake.ordering_key)
-        before = self._order.get(key)
-        mine: asyncio.Future[None] = self._loop.create_future()
-        self._order[key] = mine
+        key, lane = (reception.tenant, *intake.ordering_key), intake.lane
+        tails = self._order.setdefault(key, {})
+        if lane:
+            tail = tails.get(lane) or tails.get(())
+            before = [tail] if tail is not None else []
+        else:
+            before = list(tails.values())
+            tails.clear()  # whoever comes waits for us, and we for them
+        mine = tails[lane] = self._loop.create_future()
         try:
-            if before is not None:
-                await asyncio.shield(before)
+            if before:
+                await asyncio.wait(before)
             return await self._accept(intake, reception)
         finally:
-            if self._order.get(key) is mine:
+            if tails.get(lane) is mine:
+                del tails[lane]
+            if not tails and self._order.get(key) is tails:
                 del self._order[key]
-            if before is None or before.done():
+            if left := [one for one in before if not one.done()]:
+                # We gave up waiting: those behind us still wait for those before us.
+                asyncio.gather(*left).add_done_callback(lambda _: mine.set_result(None))
+            else:
                 mine.set_result(None)
-            else:  # we gave up waiting: those behind us still wait for those before us
-                before.add_done_callback(lambda _: mine.set_result(None))
 
     def _reception(self, partner: PartnerSettings | None, peer: Peer) -> Reception:
         name = partner.name if partner is not None else ""

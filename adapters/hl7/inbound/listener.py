@@ -17,7 +17,7 @@ from gateway.core.ports import Accept, Clock, Codec
 
 from .connection import Connection, configure
 from .duplicates import Outcome
-from .exchange import Exchange, Observe, Peer, Respond, never, within
+from .exchange import Exchange, Inquire, Observe, Peer, Respond, never, within
 
 _SWEEP = 1.0
 """Seconds between two looks at all connections' clocks: one timer for all is cheaper than three for each."""
@@ -44,16 +44,17 @@ class Listener:
         identify: Callable[[], str],
         observe: Observe = _unobserved,
         respond: Respond = never,
+        inquire: Inquire | None = None,
     ) -> None:
         """`identify` gives control ids for our acknowledgements, `observe` is told what happens, `respond` gives
-        business answers to senders that wait for them."""
+        business answers to senders that wait for them, `inquire` answers questions; without it they are parked."""
         self.settings = settings
         self.observe = observe
         self.tasks: set[asyncio.Task[Outcome]] = set()
         self.port = settings.port
         """The port bound, also when the settings left it to the system."""
         self.exchange: Exchange
-        self._parts = (codec, accept, clock, identify, respond)
+        self._parts = (codec, accept, clock, identify, respond, inquire)
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
@@ -76,7 +77,7 @@ class Listener:
     async def start(self) -> None:
         """Bind and serve. Raises ConfigurationError when the address cannot be bound or TLS files do not fit."""
         loop = asyncio.get_running_loop()
-        codec, accept, clock, identify, respond = self._parts
+        codec, accept, clock, identify, respond, inquire = self._parts
         self.exchange = Exchange(
             self.settings,
             codec=codec,
@@ -85,6 +86,7 @@ class Listener:
             identify=identify,
             observe=self.observe,
             respond=respond,
+            inquire=inquire,
         )
         context = self.settings.tls.listener_context() if self.settings.tls else None
         self._sockets = await self._bind()

@@ -19,6 +19,8 @@ from .reader import LIMITS, Limits, parse, read_header
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|$)")
 _NEXT = re.compile(rb"[\r\n](?:MSH|FHS|BHS|BTS|FTS)")
+_WIDE = (b"\xff\xfe", b"\xfe\xff", b"M\x00", b"\x00M", b"\x00\x00")
+"""How messages in character sets of more than one byte a letter begin."""
 _ENVELOPE = (b"FHS", b"BHS", b"BTS", b"FTS")
 
 
@@ -66,6 +68,8 @@ class _Cutter:
 
     def cut(self, raw: bytes) -> Stream:
         """All messages, or an error."""
+        if raw.startswith(_WIDE):
+            raise MalformedMessage("UTF-16 or UTF-32: its bytes collide with those of the frame", location="MSH-18")
         body = raw.removeprefix(b"\xef\xbb\xbf")
         for number, match in enumerate(_LINE.finditer(body), 1):
             line = match.group()

@@ -99,7 +99,8 @@ class WireCodec:
             format="hl7v2",
             natural_key=(message.control_id,),
             case_key=(),
-            ordering_key=(message.get("PID-3"),),
+            ordering_key=("facility",),
+            lane=() if message.trigger == "A40" else (message.get("PID-3"),),
             raw=Raw.of(message.raw, "application/hl7-v2"),
         )
 

@@ -59,6 +59,14 @@ def test_broken_files_give_nothing(data: bytes, location: str) -> None:
     assert caught.value.location == location
 
 
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_wide_characters_are_refused_by_name(name: str) -> None:
+    data = "MSH|^~\\&|A|B|C|D|20260301||ADT^A08|1|P|2.5.1\r".encode(name)
+    with pytest.raises(MalformedMessage, match="UTF-16") as caught:
+        split(data)
+    assert caught.value.location == "MSH-18"
+
+
 def test_too_many_messages() -> None:
     with pytest.raises(LimitExceeded):
         split(ONE * 4, limit=3)

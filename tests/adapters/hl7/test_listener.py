@@ -81,6 +81,21 @@ async def test_messages_of_one_patient_are_published_in_order(listen: Any, conne
     assert [name for name in ids(accept) if name != "X1"] == ["C1", "C2", "C3"]
 
 
+async def test_a_merge_is_published_between_what_came_before_and_after_it(listen: Any, connect: Any, adt: Any) -> None:
+    accept = GatedAccept()
+    client = await connect(await listen(accept))
+    merge = adt("M").replace(b"ADT^A01", b"ADT^A40")
+    await client.send(adt("C1"), adt("X1", patient="P2"), merge, adt("C2"), adt("X2", patient="P2"), adt("C3"))
+    await until(lambda: set(accept.started) == {"C1", "X1"})
+    for name in ("C3", "X2", "C2", "M", "C1"):
+        accept.gate(name).set()
+    await asyncio.sleep(0.05)
+    assert ids(accept) == ["C1"], "the merge waits for the other patient, too"
+    accept.gate("X1").set()
+    assert [await client.code() for _ in range(6)] == [f"AA {name}" for name in ("C1", "X1", "M", "C2", "X2", "C3")]
+    assert ids(accept)[:3] == ["C1", "X1", "M"]
+
+
 @pytest.mark.parametrize(("accept_code", "code"), [("", "AE"), ("AL", "CE")])
 @pytest.mark.parametrize("failure", [Unavailable(), OwnError()])
 async def test_a_failed_produce_is_never_a_yes(

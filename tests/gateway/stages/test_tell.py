@@ -41,12 +41,19 @@ def stage(cases: ScriptedPatients, starter: RecordingStarter, parked: list[tuple
 async def test_every_open_case_is_told() -> None:
     starter = RecordingStarter()
     cases = ScriptedPatients([Opened(outcome="joined", case_id=name, version=2, subject=name) for name in "ab"])
-    assert await stage(cases, starter, [])(envelope("clinical.adt", reply=PARENTS)) == cases.told
+    assert await stage(cases, starter, [])(envelope("clinical.adt", reply=PARENTS)) == tuple(cases.told)
     assert [(opened.case_id, kind) for opened, kind in starter.notified] == [
         ("a", "clinical.adt"),
         ("b", "clinical.adt"),
     ]
     assert cases.asked == [(("person", ("7", "1970-01-01")), ("person", ("8", "1970-01-01")))]
+
+
+async def test_each_patient_of_a_message_has_cases_of_its_own() -> None:
+    cases = ScriptedPatients([Opened(outcome="joined", case_id="a", version=2, subject="a")])
+    given = envelope("clinical.adt", reply={**PARENTS, "others": [[["person", "9", "1980-01-01"]]]})
+    assert len(await stage(cases, RecordingStarter(), [])(given)) == 2
+    assert cases.asked[1] == (("person", ("9", "1980-01-01")),)
 
 
 async def test_what_names_no_patient_asks_nobody() -> None:

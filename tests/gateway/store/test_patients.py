@@ -98,6 +98,47 @@ async def test_the_decision_sees_the_case_with_what_was_added_to_it(
     assert "diagnoses" not in seen[0]
 
 
+async def test_a_look_tells_whether_clinical_messages_change_the_decision(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    case = await opened(store, tenant, definition, "one")
+    given = StepInput(
+        case_id=case, tenant=tenant, step_id="decide", command_id="0.decide.1", executor={"ruleset": "demo"}
+    )
+
+    def policy(facts: Any, **_: Any) -> Verdict:
+        wanted = {"type": "C"} in facts["documents"]
+        asked = () if wanted else ({"code": "C", "text": "a report of type C"},)
+        return Verdict(items=[ItemDecision(sequence=1, action="A4", reasons=())], requested_information=asked)
+
+    hands, patients = replace(activities(store), policy=policy), PatientCaseStore(store)
+    assert (await hands.look(given)).outcome == "message", "nothing was decided yet"
+    await hands.decide(given)
+    await patients.tell(clinical(tenant), JANE)
+    found = await hands.look(given)
+    assert (found.outcome, found.version) == ("same", 3)
+    await patients.tell(clinical(tenant, 2, facts={"documents": [{"type": "C"}]}), JANE)
+    assert (await hands.look(given)).outcome == "message"
+    assert await types(store, tenant, case) == ["CaseOpened", "DecisionMade", "MessageReceived", "MessageReceived"]
+
+
+async def test_a_look_does_not_pass_over_other_messages(store: CaseStore, tenant: str, definition: Definition) -> None:
+    """An update that joined is decided, whatever the rules say of it."""
+    case = await opened(store, tenant, definition, "one")
+    given = StepInput(
+        case_id=case, tenant=tenant, step_id="decide", command_id="0.decide.1", executor={"ruleset": "demo"}
+    )
+    verdict = Verdict(items=[ItemDecision(sequence=1, action="A4")])
+    hands = replace(activities(store), policy=lambda *_, **__: verdict)
+    await hands.decide(given)
+    update = envelope(
+        "authorization.update", id=str(uuid.uuid4()), tenant=tenant, subject=f"{tenant}-one", dedupe_key=f"{tenant}-u"
+    )
+    assert (await store.open(opening(update, definition, opens=False))).outcome == "joined"
+    await PatientCaseStore(store).tell(clinical(tenant), JANE)
+    assert (await hands.look(given)).outcome == "message"
+
+
 async def test_again_changes_nothing_but_the_workflow_is_told_again(
     store: CaseStore, tenant: str, definition: Definition
 ) -> None:

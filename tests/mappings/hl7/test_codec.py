@@ -161,10 +161,12 @@ def test_broken_messages_are_refused(text: str, code: str) -> None:
 
 
 def test_merges_use_the_coarser_key() -> None:
-    one, other, same = (read(adt(number=number)).intakes[0].ordering_key for number in ("7", "8", "7"))
-    assert one == same != other
+    one, other, same = (read(adt(number=number)).intakes[0] for number in ("7", "8", "7"))
+    assert one.lane == same.lane != other.lane
+    assert one.lane[0] == "patient"
     merge = read(adt("A40") + "MRG|8^^^CLINIC^MR\n").intakes[0]
-    assert merge.ordering_key == ("facility", "CLINIC")
+    assert {intake.ordering_key for intake in (one, other, merge)} == {("facility", "CLINIC")}
+    assert merge.lane == (), "it stands between the messages of all patients"
     assert merge.type == "clinical.adt"
 
 
@@ -178,6 +180,16 @@ def test_clinical_messages_that_tell_name_the_patient_whose_cases_they_concern()
     assert read(text.replace("19700101", "1970")).intakes[0].reply["parents"] == []
     merge = read(text.replace("ADT^A03", "ADT^A40") + "MRG|6^^^CLINIC^MR\n").intakes[0].reply["parents"]
     assert merge == [*named, ["person", "6", "1970-01-01"]]
+
+
+def test_a_message_with_several_merges_names_each_patient_with_its_own_numbers() -> None:
+    """A number of one patient under another's birth date finds nobody, or a twin."""
+    second = "PID|2||70^^^CLINIC^MR||ROE^RICHARD||19800101\nMRG|60^^^CLINIC^MR\n"
+    text = adt("A40").replace("DOE^JANE", "DOE^JANE||19700101") + "MRG|6^^^CLINIC^MR\n" + second
+    reply = read(text).intakes[0].reply
+    assert reply["parents"] == [["person", "7", "1970-01-01"], ["person", "6", "1970-01-01"]]
+    assert reply["others"] == [[["person", "70", "1980-01-01"], ["person", "60", "1980-01-01"]]]
+    assert "others" not in read(adt("A40") + "MRG|6^^^CLINIC^MR\n").intakes[0].reply
 
 
 def test_a_request_is_found_by_its_patient() -> None:
@@ -214,3 +226,52 @@ def test_the_codec_never_raises() -> None:
             assert intake.natural_key
             assert intake.ordering_key
         reading.answer(None)
+
+
+STAFF = """MSH|^~\\&|HR|HOSP|GW|PAYER|20260301101500||MFN^M02^MFN_M02|M1|P|2.7
+MFI|PRA^Practitioner^HL70175||UPD|||NE
+MFE|MUP|1|20260310|1234567893|CWE
+STF|1234567893|1234567893^^^&2.16.840.1.113883.4.6&ISO^NPI|REYES^MARIA||F|19700101|A
+PRA|1234567893|||||A12345^SL^IL^20270101~X9^DEA^^20280101
+CER|1|A12345|||||||||||Reyes||||||||||||||20270301||||V
+MFE|MDL|2||LOCAL7|CWE
+STF|LOCAL7||BAUER^TOM||M||I
+"""
+
+
+def test_each_entry_of_a_master_file_of_staff_is_a_case_of_its_provider() -> None:
+    reading = read(STAFF)
+    one, other = reading.intakes
+    assert [intake.type for intake in reading.intakes] == ["provider.change"] * 2
+    assert one.case_key == ("provider", "npi", "1234567893")
+    assert other.case_key == ("provider", "HOSP", "LOCAL7")
+    assert len({intake.natural_key for intake in reading.intakes}) == 2
+    assert (one.ordering_key, one.lane) == (one.case_key, ())
+    assert one.facts["provider.npi"] == "1234567893"
+    assert (one.facts["provider.change"], other.facts["provider.change"]) == ("MUP", "MDL")
+    assert (one.facts["provider.active"], other.facts["provider.active"]) == (True, False)
+    assert one.facts["request.serviceStart"] == "2026-03-10"
+    assert one.facts["credentials"] == [
+        {"type": "STATE-LICENSE", "expires": "2027-03-01", "status": "active"},
+        {"type": "DEA", "expires": "2028-01-01"},
+    ]
+    assert "credentials" not in other.facts
+    assert b"BAUER" not in repr(one.resource).encode()
+    assert "MSA|AA|M1" in answer_of(reading)
+
+
+def test_a_key_of_ten_digits_is_an_npi_only_with_its_check_digit() -> None:
+    text = STAFF[STAFF.index("MSH") : STAFF.index("MFE|MUP")] + "MFE|MAD|1||{key}|CWE\nSTF|{key}||X^Y\n"
+    keys = [read(text.format(key=key)).intakes[0].case_key for key in ("1234567893", "1234567890")]
+    assert keys == [("provider", "npi", "1234567893"), ("provider", "HOSP", "1234567890")]
+
+
+def test_a_single_entry_keeps_the_messages_key() -> None:
+    text = STAFF[: STAFF.index("MFE|MDL")]
+    (intake,) = read(text).intakes
+    assert intake.natural_key == ("HR", "HOSP", "M1")
+
+
+def test_master_files_of_other_things_open_no_credentialing_case() -> None:
+    (intake,) = read("MSH|^~\\&|HR|HOSP|GW|PAYER|20260301||MFN^M05^MFN_M05|M2|P|2.5.1\nMFI|LOC||UPD|||NE\n").intakes
+    assert intake.type == "clinical.masterfile"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import typer
 from typer.testing import CliRunner
 
 from adapters.hl7.wire import parse
+from adapters.hl7.wire.mllp import frame
 from gateway.cli import hl7_fhir
 from tests.mappings.hl7.corpus import CASES, lines
 
@@ -49,6 +52,36 @@ def test_standard_input_and_partner_files(tmp_path: Path) -> None:
     result = CliRunner().invoke(APP, ["to-fhir", "-", "--partner", str(partner), "--pretty"], input=message)
     assert result.exit_code == 0, result.output
     assert '"system": "urn:oid:1.2.9"' in result.stdout
+
+
+def test_frames_as_captured_from_a_wire(tmp_path: Path) -> None:
+    message = (CASES / "adt_a03_discharge" / "message.hl7").read_bytes().replace(b"\n", b"\r")
+    file = tmp_path / "wire.mllp"
+    file.write_bytes(frame(message) + frame(message))
+    result = CliRunner().invoke(APP, ["to-fhir", str(file)])
+    assert result.exit_code == 0, result.output
+    bare = CliRunner().invoke(APP, ["to-fhir", "-"], input=message)
+    assert result.stdout == bare.stdout * 2
+
+
+def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
+    message = (CASES / "adt_a03_discharge" / "message.hl7").read_bytes().replace(b"\n", b"\r")
+    file = tmp_path / "many.hl7"
+    file.write_bytes(message * 50)
+    given = [sys.executable, "-m", "gateway", "hl7", "to-fhir", str(file)]
+    with subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_ledger_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    file = CASES / "adt_a03_discharge" / "message.hl7"
+    result = CliRunner().invoke(APP, ["to-fhir", str(file), "--ledger", str(tmp_path / "none" / "l.csv")])
+    assert "cannot write" in str(result.exception)
+    assert result.stdout == ""
 
 
 def test_wrong_usage_is_two() -> None:

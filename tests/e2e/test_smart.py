@@ -84,7 +84,8 @@ def test_the_command_line_signs_in_too(gateway: Gateway, keys: Path, tmp_path: P
     file = tmp_path / "request.json"
     file.write_bytes(wire.serialize(request("http", "X1002")))
     arguments = ["fhir", "submit", str(file), "--url", endpoint(gateway), "--client-id", "ehr-ec", "--key-id", "k1"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    environment = clean | {"COLUMNS": "200"}
 
     def run(key: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "gateway", *arguments, "--key", str(keys / key), "--scope", SCOPE]

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.fhir.wire import BundleIndex, closure, entries
+from adapters.fhir.wire import BundleIndex, closure
 from adapters.fhir.wire.pas_rules import is_full_url
 from adapters.fhir.wire.terms import DATA_ABSENT
 
@@ -39,7 +39,7 @@ class Echo:
 
     def url(self, number: int) -> str:
         """The fullUrl of an entry; a derived urn:uuid where the sender gave none, or none that is absolute."""
-        given = str(entries(self.bundle)[number].get("fullUrl", ""))
+        given = str(self.index.rows[number].get("fullUrl", ""))
         return given if is_full_url(given) else f"urn:uuid:{derived_uuid(self.case_id, 'entry', str(number))}"
 
     def refer(self, reference: Any, holder: int = 0) -> dict[str, Any]:
@@ -50,8 +50,9 @@ class Echo:
         return self.absolute(reference if isinstance(reference, dict) else {}, holder) or _unknown()
 
     def want(self, number: int) -> None:
-        """Echo this entry and everything it leads to."""
-        self.wanted |= closure(self.bundle, number).reached
+        """Echo this entry and everything it leads to; what is wanted already has brought that with it."""
+        if number not in self.wanted:
+            self.wanted |= closure(self.bundle, number, index=self.index).reached
 
     def absolute(self, value: Any, holder: int = 0) -> Any:
         """A copy with every relative reference replaced by the fullUrl it means.
@@ -76,14 +77,14 @@ class Echo:
     def entries(self) -> list[dict[str, Any]]:
         """The wanted entries in the request's order, with absolute references."""
         return [
-            {"fullUrl": self.url(number), "resource": self.absolute(entries(self.bundle)[number]["resource"], number)}
+            {"fullUrl": self.url(number), "resource": self.absolute(self.index.rows[number]["resource"], number)}
             for number in sorted(self.wanted)
-            if "resource" in entries(self.bundle)[number]
+            if "resource" in self.index.rows[number]
         ]
 
     def claim_fits(self) -> bool:
         """Are the documents of the request small enough to be echoed with the Claim?"""
-        return sum(_attachment_size(entry.get("resource")) for entry in entries(self.bundle)) <= ATTACHMENTS_ECHOED
+        return sum(_attachment_size(entry.get("resource")) for entry in self.index.rows) <= ATTACHMENTS_ECHOED
 
 
 def _attachment_size(value: Any) -> int:

@@ -83,7 +83,7 @@ def party(index: BundleIndex, reference: Any, holder: int = 0) -> Party:
     if number is None:
         logical = reference.get("identifier") if isinstance(reference, dict) else None
         return Party(npi=npi({"identifier": [logical]}), identifiers=_pairs([logical])) if logical else Party()
-    resource: dict[str, Any] = entries(index.bundle)[number].get("resource") or {}
+    resource: dict[str, Any] = index.rows[number].get("resource") or {}
     if resource.get("resourceType") != "PractitionerRole":
         return _party(resource)
     person = party(index, resource.get("practitioner"), number)

@@ -15,6 +15,7 @@ from typing import Any
 from adapters.fhir.wire import (
     FHIR_JSON,
     LIMITS,
+    BundleIndex,
     Limits,
     closure,
     entries,
@@ -180,8 +181,8 @@ def _messages(bundle: dict[str, Any]) -> list[dict[str, Any]]:
     leading = [n for n, e in enumerate(all_entries) if (e.get("resource") or {}).get("resourceType") in LEADING]
     if not leading:
         return [bundle]
-    found = []
+    index, found = BundleIndex(bundle), []
     for number in leading:
-        rest = sorted(closure(bundle, number).reached - {number})
+        rest = sorted(closure(bundle, number, index=index).reached - {number})
         found.append(bundle | {"entry": [all_entries[number], *(all_entries[other] for other in rest)]})
     return found

@@ -52,8 +52,8 @@ def facts_of(bundle: dict[str, Any], view: ClaimView, reception: Reception) -> F
     for insurance in rows(claim, "insurance")[:1]:
         facts |= coverage_facts(index.resource(insurance.get("coverage")))
     withdrawn = _withdrawn(index, claim)
-    found = [entry.get("resource") or {} for entry in entries(bundle)]
-    resources = [resource for resource in found if not any(resource is each for each in withdrawn)]
+    found = [entry.get("resource") or {} for entry in index.rows]
+    resources = [resource for resource in found if id(resource) not in withdrawn]
     facts |= clinical_facts(resources)
     facts["documents"] = [*_attached(index, claim), *_unattached(index, claim, resources)]
     return {name: value for name, value in facts.items() if value not in ("", None)}
@@ -125,11 +125,15 @@ def _stated(claim: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in rows(claim, "supportingInfo") if not cancelled(row)]
 
 
-def _withdrawn(index: BundleIndex, claim: dict[str, Any]) -> list[dict[str, Any]]:
-    """Resources that only withdrawn supporting information names."""
-    kept = [index.resource(row.get("valueReference")) for row in _stated(claim)]
-    gone = [index.resource(row.get("valueReference")) for row in rows(claim, "supportingInfo") if cancelled(row)]
-    return [resource for resource in gone if resource and not any(resource is each for each in kept)]
+def _withdrawn(index: BundleIndex, claim: dict[str, Any]) -> set[int]:
+    """Identities of the resources that only withdrawn supporting information names."""
+    gone = [row for row in rows(claim, "supportingInfo") if cancelled(row)]
+    return _named(index, gone) - _named(index, _stated(claim))
+
+
+def _named(index: BundleIndex, information: list[dict[str, Any]]) -> set[int]:
+    """Identities (`id()`) of the resources that rows of supportingInfo name; those of one Bundle, which is at hand."""
+    return {id(index.resource(row.get("valueReference"))) for row in information if "valueReference" in row}
 
 
 def _event_dates(claim: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -219,9 +223,9 @@ def _attached(index: BundleIndex, claim: dict[str, Any]) -> Iterator[Facts]:
 
 
 def _unattached(index: BundleIndex, claim: dict[str, Any], resources: list[dict[str, Any]]) -> Iterator[Facts]:
-    attached = [index.resource(row.get("valueReference")) for row in _stated(claim)]
+    attached = _named(index, _stated(claim))
     for resource in resources:
-        if resource.get("resourceType") == "DocumentReference" and not any(resource is found for found in attached):
+        if resource.get("resourceType") == "DocumentReference" and id(resource) not in attached:
             yield document_fact(resource)
 
 

@@ -255,10 +255,10 @@ class Case:
     async def _task(self, step: Raw) -> str:
         task_id = f"{self._case.case_id}:{self._case.run}:{step['id']}:{self._visits[step['id']]}"
         role = step["executor"]["role"]
-        end = self._deadline(step["timeout"], begun := workflow.now())
+        end, due = self._deadline(step["timeout"], begun := workflow.now()), self._due_at
         opened = (await self._local("open_task", self._task_input(step, task_id, role, "open", due_at=end))).version
         self._tasks[task_id] = None
-        came = await self._answered(step, task_id, begun, workflow.now())
+        came = await self._answered(step, task_id, begun, due)
         review = came if isinstance(came, Review) else None
         if review is None:
             del self._tasks[task_id]  # from here on a review is refused; one that was taken waits until it is recorded
@@ -274,13 +274,19 @@ class Case:
         self._take(outcome)
         return review.action
 
-    async def _answered(
-        self, step: Raw, task_id: str, begun: datetime, open_since: datetime
-    ) -> Review | Message | None:
-        """What ended an open task; it is handed on at its alarms, which move with the clock. None: its time was up."""
-        role, handed = step["executor"]["role"], 0
+    async def _answered(self, step: Raw, task_id: str, begun: datetime, due: datetime) -> Review | Message | None:
+        """What ended an open task; it is handed on at its alarms, which move with the clock. None: its time was up.
+
+        `due`: the end of the clock when the task was put on the list.
+        """
+        open_since, role, handed = workflow.now(), step["executor"]["role"], 0
         while True:
-            end, due = self._deadline(step["timeout"], begun), self._due_at
+            end = self._deadline(step["timeout"], begun)
+            if self._due_at != due:
+                due = self._due_at
+                given = self._task_input(step, task_id, role, f"due.{due:%Y%m%dT%H%M%S}", due_at=end)
+                await self._local("open_task", given)
+                continue
             alarms = [(self._deadline(row["at"], open_since), row["to"]) for row in step["escalation"]]
             alarms = sorted(alarm for alarm in alarms if alarm[0] < end)
             moment, to = alarms[handed] if handed < len(alarms) else (end, "")
@@ -288,9 +294,6 @@ class Case:
             if came is not None:
                 return came
             if self._due_at != due:
-                end = self._deadline(step["timeout"], begun)
-                given = self._task_input(step, task_id, role, f"due.{self._due_at:%Y%m%dT%H%M%S}", due_at=end)
-                await self._local("open_task", given)
                 continue
             if not to:
                 return None

@@ -132,7 +132,7 @@ class Notifications:
 
     async def _subscription(self, tenant: str, endpoint: str) -> Subscription:
         found = await self.subscriptions.find(tenant, endpoint.split(".", 1)[1])
-        if found is None:
+        if found is None or found.status == "off":
             raise EndpointRefused("the subscription has ended")
         return found
 

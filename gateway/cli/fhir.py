@@ -36,6 +36,8 @@ class Version(StrEnum):
     previous = "2.0.1"
 
 
+INQUIRY = "inquiry"
+"""Part of the profiles' names: profile-pas-inquiry-request-bundle, profile-claim-inquiry."""
 EPILOG = """Examples:
 
 gateway fhir validate request.json
@@ -88,7 +90,7 @@ def check(resource: dict[str, Any], kind: Kind, version: Version, *, strict: boo
 
 
 def guess(resource: dict[str, Any]) -> Kind:
-    """What a resource most likely is. An inquiry cannot be told from a request: say `--as inquire`."""
+    """What a resource most likely is; an inquiry by its profiles, without which it looks like a request."""
     if resource.get("resourceType") == "Subscription":
         return Kind.subscription
     if resource.get("resourceType") == "Parameters":
@@ -96,13 +98,21 @@ def guess(resource: dict[str, Any]) -> Kind:
         return Kind.attachment if "TrackingId" in names else Kind.resource
     first = next(iter(wire.entries(resource)), {}).get("resource")
     leading = first.get("resourceType") if isinstance(first, dict) else None
+    if leading == "Claim" and any(INQUIRY in profile for profile in (*_profiles(resource), *_profiles(first))):
+        return Kind.inquire
     return {"Claim": Kind.submit, "ClaimResponse": Kind.response}.get(str(leading), Kind.resource)
+
+
+def _profiles(resource: Any) -> list[str]:
+    meta = resource.get("meta") if isinstance(resource, dict) else None
+    found = meta.get("profile") if isinstance(meta, dict) else None
+    return [profile for profile in found if isinstance(profile, str)] if isinstance(found, list) else []
 
 
 def _show(file: str, issues: list[Issue]) -> None:
     console = Console(highlight=False)
     if not issues:
-        console.print(f"[green]sound[/green] {file}")
+        console.print(f"[green]sound[/green] {escape(file)}", soft_wrap=True)
         return
     for issue in issues:
         colour = "yellow" if issue.severity == "warning" else "red"

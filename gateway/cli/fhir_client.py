@@ -9,11 +9,12 @@ What the other side says is shown to the person at the terminal as it is; nothin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +49,22 @@ POLL_SECONDS = 0.5
 HOOK_HEADERS = "GATEWAY_HOOK_HEADERS"
 """Lines `Name: value`."""
 
-Url = Annotated[str, typer.Option("--url", envvar="GATEWAY_FHIR_URL", help="Base URL with the version's path.")]
+
+def _http(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise typer.BadParameter("an address http://… or https://… expected")
+    return url
+
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar="GATEWAY_FHIR_URL",
+        help="Base URL with the version's path.",
+        callback=_http,
+    ),
+]
 ClientId = Annotated[str, typer.Option("--client-id", help="SMART Backend Services: our client id.")]
 Key = Annotated[Path | None, typer.Option("--key", help="… the PEM private key we sign with (RSA or P-384).")]
 KeyId = Annotated[str, typer.Option("--key-id", help="… the key's id in our key set.")]
@@ -58,6 +74,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON."
 File = Annotated[str, typer.Argument(help="A Bundle in FHIR JSON or XML; - reads standard input.")]
 
 HERE = "http://127.0.0.1:8080/fhir/pas/2.2.1"
+PAYER = "https://payer.example/pas/2.2.1"
+REACH = "check --url, and that the server runs (`gateway run --profile demo` prints its address and token)"
+HINTS = {
+    401: ": set GATEWAY_TOKEN to a bearer token, or give --client-id, --key and --key-id",
+    403: ": ask for other scopes with --scope, or subscribe for systems of your own",
+    404: ": is --url the FHIR base, with the version's path?",
+}
+"""What a person can do about an answer."""
 DEFAULT_SCOPE = "system/*.rs"
 
 
@@ -77,11 +101,11 @@ def join(app: typer.Typer) -> None:
     """Add the verbs to the group."""
     submit = _asking("$submit", "Submit an authorization request and show the decision on each line.")
     inquire = _asking("$inquire", "Ask for the current state of authorizations by example.")
-    app.command("submit", epilog=_examples("submit", "request.json", "request.xml --url https://payer.example/r4"))(
-        submit
-    )
-    app.command("inquire", epilog=_examples("inquire", "inquiry.json", "inquiry.json --json"))(inquire)
-    app.command(epilog=_examples("subscribe", "https://ehr.example/hook --organization 1234567893"))(subscribe)
+    smart = f"request.xml --url {PAYER} --client-id us --key key.pem --key-id k1"
+    app.command("submit", epilog=_examples("submit", "request.json", smart))(submit)
+    app.command("inquire", epilog=_examples("inquire", "inquiry.json", "- --json < inquiry.json"))(inquire)
+    hook = "https://ehr.example/hook --organization 1234567893"
+    app.command(epilog=_examples("subscribe", hook, f"{hook} --wait 30 --json"))(subscribe)
 
 
 def _asking(operation: str, purpose: str) -> Callable[..., None]:
@@ -98,8 +122,9 @@ def _asking(operation: str, purpose: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         body, form = read_file(file)
-        access = Access(url, client_id, key, key_id, scope, authorities)
-        _answered(_run(_post(access, f"Claim/{operation}", body, form)), as_json)
+        access = access_of(url, client_id, key, key_id, scope, authorities)
+        with _refusals(as_json):
+            _answered(_run(_post(access, f"Claim/{operation}", body, form)), as_json)
 
     ask.__doc__ = purpose
     return ask
@@ -121,15 +146,41 @@ def subscribe(
 
     Headers that each notification must carry (the receiver's token) are read from GATEWAY_HOOK_HEADERS, one line each.
     """
-    access = Access(url, client_id, key, key_id, scope, authorities)
+    access = access_of(url, client_id, key, key_id, scope, authorities)
     headers = [line.strip() for line in os.environ.get(HOOK_HEADERS, "").splitlines() if line.strip()]
-    created = _run(_subscribe(access, subscription(endpoint, organization, headers), wait))
+    with _refusals(as_json):
+        created = _run(_subscribe(access, subscription(endpoint, organization, headers), wait))
+    status, why = str(created.get("status", "")), str(created.get("error", ""))
     if as_json:
         print(json.dumps(created, indent=2))
     else:
-        Console().print(f"Subscription {created.get('id', '')}: {created.get('status', '')}", highlight=False)
-    if created.get("status") != "active":
+        shown = f"Subscription {created.get('id', '')}: {status}{f', {why}' if why else ''}"
+        Console().print(escape(shown), highlight=False, soft_wrap=True)
+    if status == "requested":
+        Console(stderr=True).print("the handshake has not been answered yet: wait longer with --wait")
+    if status != "active":
         raise typer.Exit(1)
+
+
+def access_of(url: str, client_id: str, key: Path | None, key_id: str, scope: str, authorities: Path | None) -> Access:
+    """Where and as whom. Raises BadParameter: the three options of a client go together."""
+    given = {"--client-id": client_id, "--key": key, "--key-id": key_id}
+    if (missing := [name for name, value in given.items() if not value]) and len(missing) < len(given):
+        raise typer.BadParameter(f"{' and '.join(missing)} too: SMART Backend Services need all of {', '.join(given)}")
+    return Access(url, client_id, key, key_id, scope, authorities)
+
+
+@contextlib.contextmanager
+def _refusals(as_json: bool) -> Iterator[None]:
+    """With `--json`, a refusal is an OperationOutcome on standard output, too; the exit code stays 1."""
+    try:
+        yield
+    except EndpointRefused as error:
+        if not as_json:
+            raise
+        issues = error.issues or (Issue("invalid", "", str(error)),)
+        print(json.dumps(wire.operation_outcome(issues), indent=2))
+        raise typer.Exit(1) from None
 
 
 def subscription(endpoint: str, organizations: list[str], headers: list[str]) -> dict[str, Any]:
@@ -220,10 +271,11 @@ async def _call(
     try:
         response = await http.request(method, f"{access.url.rstrip('/')}/{path}", content=body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise EndpointUnavailable(f"no answer: {type(error).__name__}", location=access.url) from error
+        raise EndpointUnavailable(f"no answer ({type(error).__name__}); {REACH}", location=access.url) from error
     if response.is_success:
         return response
-    refused = EndpointRefused(f"the server answered {response.status_code}", location=path)
+    hint = HINTS.get(response.status_code, "")
+    refused = EndpointRefused(f"the server answered {response.status_code}{hint}", location=path)
     refused.issues = _issues(response.content)
     raise refused
 
@@ -234,11 +286,13 @@ async def _authorization(http: httpx.AsyncClient, access: Access) -> str:
         return f"Bearer {token}" if token else ""
     configuration = f"{access.url.rstrip('/')}/.well-known/smart-configuration"
     try:
+        pem = access.key.read_bytes()
         found = (await http.get(configuration)).json()
         token_url = str(found["token_endpoint"])
-        pem = access.key.read_bytes()
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise EndpointUnavailable("no SMART configuration", location=configuration) from error
+    except httpx.HTTPError as error:
+        raise EndpointUnavailable(f"no answer ({type(error).__name__}); {REACH}", location=configuration) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EndpointUnavailable("no SMART configuration: is --url the FHIR base?", location=configuration) from error
     except OSError as error:
         raise ConfigurationError(f"cannot read the key: {error.strerror}", location=str(access.key)) from error
     credentials = ClientCredentials.load(
@@ -282,4 +336,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 def _examples(verb: str, *lines: str) -> str:
     calls = "\n\n".join(f"gateway fhir {verb} {line}" for line in lines)
-    return f"Examples:\n\n{calls}\n\nA bearer token is read from the environment variable GATEWAY_TOKEN."
+    return (
+        f"Examples:\n\n{calls}\n\nA bearer token is read from the environment variable GATEWAY_TOKEN; the demo "
+        "profile's is in .gateway/secrets/bearer.token. Exit codes: 0 answered, 1 refused or no answer, 2 wrong usage."
+    )

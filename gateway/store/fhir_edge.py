@@ -9,13 +9,14 @@ import hashlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from adapters.fhir.inbound.services import Resource, Stored, Subscription
+from adapters.fhir.wire.subscription_rules import ended
 from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import Issue
 from gateway.core.exact_json import dumps, loads
@@ -28,6 +29,10 @@ from gateway.store.cases import CaseStore
 from mappings.inquire import FoundCase
 
 SQL = Queries(Path(__file__).parent / "sql" / "edges.sql")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _identity(text: str) -> uuid.UUID | None:
@@ -43,16 +48,19 @@ class PostgresSubscriptions:
 
     database: Database
     cipher: Cipher
+    clock: Callable[[], datetime] = _now
 
     def _of(self, row: asyncpg.Record) -> Subscription:
+        resource = loads(self.cipher.decrypt(row["tenant"], row["resource"]))
+        over = ended(resource, row["updated"], self.clock())
         return Subscription(
             id=str(row["id"]),
             tenant=row["tenant"],
             client=row["client"],
             pas_version=row["pas_version"],
             organizations=tuple(row["organizations"]),
-            resource=loads(self.cipher.decrypt(row["tenant"], row["resource"])),
-            status=row["status"],
+            resource=resource,
+            status="off" if over else row["status"],
             version=row["version"],
             events=row["events"],
             updated=row["updated"],
@@ -125,7 +133,8 @@ class PostgresSubscriptions:
     async def watching(self, tenant: str, organization: str) -> Sequence[Subscription]:
         """Active subscriptions for a sending system."""
         async with self.database.transaction(tenant) as connection:
-            return [self._of(row) for row in await connection.fetch(SQL.watching, tenant, organization)]
+            found = [self._of(row) for row in await connection.fetch(SQL.watching, tenant, organization)]
+        return [subscription for subscription in found if subscription.status == "active"]
 
 
 async def watching_client(

@@ -17,6 +17,7 @@ from adapters.fhir.wire.outcome import ISSUE_TYPES
 from gateway.core.errors import Issue
 from gateway.stack.cache import cache_folder
 from gateway.stack.java import jars, java
+from gateway.stages.clock import notice
 from mappings.decision_to_claimresponse import pended, render
 from mappings.inquire import render_inquiry_response
 from mappings.review_actions import ACTIONS
@@ -50,6 +51,9 @@ def emitted() -> Iterator[tuple[str, Resource]]:
                 asked = ASKED if action == "A4" else ()
                 decision = samples.decide(action, request, requested_information=asked)
                 yield f"answer {action} {version} {scheme}", render(request, decision, version=version)
+            waiting = samples.decide("A4", request, requested_information=ASKED)
+            later = notice(waiting, version=9, now=samples.DECIDED, due_at=samples.DECIDED, reason="More is needed.")
+            yield f"extended {version} {scheme}", render(request, later, version=version)
             yield (
                 f"update {version} {scheme}",
                 render(change, pended("c", 1, change, samples.RECEIVED), version=version),

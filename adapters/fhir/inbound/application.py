@@ -229,6 +229,8 @@ class Door:
         """Unknown paths and methods."""
         status = error.status_code if isinstance(error, HTTPException) else 500
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        if request.url.path == oauth.TOKEN_PATH:
+            return oauth.error_answer("invalid_request", status, headers)
         words = {404: "not-found", 405: "unsupported"}
         text = {404: "nothing is served here", 405: "this method is not served here"}.get(status, "refused")
         return refuse(request, status, [Issue(words.get(status, "invalid"), "", text)], headers)

@@ -160,7 +160,7 @@ class Edge:
         limits = Limits(size=self.settings.max_body)
         data = received.raw.data or b""
         try:
-            return await self._aside(lambda: parse(data, received.raw.media_type, limits), len(data))
+            return await self.aside(lambda: parse(data, received.raw.media_type, limits), len(data))
         except SenderError as error:
             # Size was checked before: depth, numbers and node counts are the sender's to mend, 413 would mislead.
             issue = Issue(error.code, error.location, error.message)
@@ -171,7 +171,7 @@ class Edge:
         """The business messages of a body, at least one. Raises Failure, after the refusal was put on record."""
         version, operation = received.version, received.operation
         codec = self.services.codecs(operation, version=version, strict=received.strict, base_url=self.base(version))
-        reading = await self._aside(lambda: codec.read(received.raw, received.reception), received.raw.size)
+        reading = await self.aside(lambda: codec.read(received.raw, received.reception), received.raw.size)
         if reading.intakes and not reading.refused:
             return reading.intakes
         found = errors_of(reading.issues) or [Issue("unsupported", "", "nothing in this message is served here")]
@@ -189,8 +189,8 @@ class Edge:
         """The base URL of a version's endpoint: a PAS version, or `r4`."""
         return f"{self.settings.base_url}/fhir/{version if version == 'r4' else f'pas/{version}'}"
 
-    async def _aside(self, work: Callable[[], T], size: int) -> T:
-        """Run heavy reading off the event loop, so that others are served meanwhile."""
+    async def aside(self, work: Callable[[], T], size: int) -> T:
+        """Run heavy work on a body of this size off the event loop, so that others are served meanwhile."""
         return await asyncio.to_thread(work) if size > LARGE else work()
 
     def keep(self, task: asyncio.Task[Any]) -> None:

@@ -56,7 +56,7 @@ async def submit(edge: Edge, request: Request, version: str) -> Response:
 
 async def _answer(edge: Edge, submission: Submission, seconds: float) -> Resource:
     decision = await _decide(edge, submission, seconds)
-    answer = _rendered(edge, submission, decision)
+    answer = await edge.aside(lambda: _rendered(edge, submission, decision), submission.envelope.raw.size)
     principal = submission.principal
     try:
         await edge.services.issued.save(principal.tenant, principal.client, kept(answer))

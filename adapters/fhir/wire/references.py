@@ -32,9 +32,12 @@ class BundleIndex:
     bundle: dict[str, Any]
     by_url: dict[str, list[int]] = field(default_factory=dict)
     by_id: dict[str, list[int]] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(init=False)
+    """The entries, listed once: a Bundle may have tens of thousands, and each of their references asks for one."""
 
     def __post_init__(self) -> None:
-        for number, entry in enumerate(entries(self.bundle)):
+        self.rows = entries(self.bundle)
+        for number, entry in enumerate(self.rows):
             resource = entry.get("resource")
             if not isinstance(resource, dict):
                 continue
@@ -50,7 +53,7 @@ class BundleIndex:
         target = HISTORY.sub("", reference)
         if not RELATIVE.match(target):
             return self.by_url.get(target, [])
-        base = ABSOLUTE.match(str(entries(self.bundle)[holder].get("fullUrl", "")))
+        base = ABSOLUTE.match(str(self.rows[holder].get("fullUrl", "")))
         if base:
             found = self.by_url.get(f"{base[1]}/{target}")
             if found:
@@ -60,7 +63,7 @@ class BundleIndex:
     def resource(self, reference: Any, holder: int = 0) -> dict[str, Any] | None:
         """The resource a Reference element means, when it means exactly one."""
         number = self.entry_number(reference, holder)
-        return None if number is None else entries(self.bundle)[number].get("resource")
+        return None if number is None else self.rows[number].get("resource")
 
     def entry_number(self, reference: Any, holder: int = 0) -> int | None:
         """The entry number a Reference element means, when it means exactly one entry."""
@@ -100,23 +103,25 @@ class Closure:
     """References that mean more than one entry."""
 
 
-def closure(bundle: dict[str, Any], start: int = 0, *, skip: frozenset[str] = frozenset()) -> Closure:
+def closure(
+    bundle: dict[str, Any], start: int = 0, *, skip: frozenset[str] = frozenset(), index: BundleIndex | None = None
+) -> Closure:
     """Follow every reference from entry `start`, transitively.
 
     `related` is entered in the start entry only: a prior Claim's own parent must not be in the Bundle (spec-66).
-    `skip` names elements of the start entry that are not followed (`request` of a ClaimResponse).
+    `skip` names elements of the start entry that are not followed (`request` of a ClaimResponse); `index` is that of
+    the Bundle, where the caller has it.
     """
-    index = BundleIndex(bundle)
-    all_entries = entries(bundle)
+    index = index or BundleIndex(bundle)
     result = Closure()
-    waiting = [start] if start < len(all_entries) else []
+    waiting = [start] if start < len(index.rows) else []
     while waiting:
         number = waiting.pop()
         if number in result.reached:
             continue
         result.reached.add(number)
         left_out = skip if number == start else frozenset({"related"})
-        resource = all_entries[number].get("resource")
+        resource = index.rows[number].get("resource")
         for reference in references_in(resource, f"Bundle.entry[{number}].resource", left_out):
             if reference.value.startswith("#"):
                 continue

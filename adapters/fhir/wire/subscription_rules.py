@@ -7,6 +7,7 @@ use, is read as the same. PAS 2.0.1 takes id-only notifications and the filter n
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,6 +49,18 @@ def heartbeat_period(subscription: dict[str, Any]) -> int:
     """Seconds between heartbeats; 0 when none are wanted."""
     extensions = (subscription.get("channel") or {}).get("extension", [])
     return next((int(e.get("valueUnsignedInt", 0)) for e in extensions if e.get("url") == HEARTBEAT_PERIOD), 0)
+
+
+def ended(subscription: dict[str, Any], since: datetime, now: datetime) -> bool:
+    """Whether the time has come at which the client wants it turned off (R4 Subscription.end).
+
+    An `end` that had passed when the Subscription was sent (`since`) means nothing: the published test kit sends one.
+    """
+    try:
+        end = datetime.fromisoformat(str(subscription.get("end", "")))
+    except ValueError:
+        return False
+    return end.tzinfo is not None and since < end <= now
 
 
 def validate_subscription(

@@ -6,6 +6,7 @@ Comments and processing instructions are dropped. The JSON form is the same `dic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -69,11 +70,11 @@ def _read_complex(node: etree._Element, type_name: str, path: str, depth: int) -
         raise LimitExceeded("nested too deep", location=path)
     shapes = elements(type_name)
     value: dict[str, Any] = {}
-    for attribute, content in node.attrib.items():
+    for attribute, content in _attributes(node):
         if attribute == SCHEMA_LOCATION:
             continue
         if (attribute == "id" and not is_resource(type_name)) or (attribute == "url" and type_name == "Extension"):
-            value[str(attribute)] = str(content)
+            value[attribute] = content
         else:
             raise MalformedMessage("an attribute FHIR does not have", location=path)
     if (node.text or "").strip() or any((child.tail or "").strip() for child in node):
@@ -87,6 +88,14 @@ def _read_complex(node: etree._Element, type_name: str, path: str, depth: int) -
             raise MalformedMessage("an element R4 does not have here", location=inside)
         _read_child(value, child, name.localname, shape, inside, depth - 1)
     return value
+
+
+def _attributes(node: etree._Element) -> Iterator[tuple[str, str]]:
+    """Name and value, one by one: `attrib.items()` looks each one up from the first, which takes seconds for thousands.
+
+    The first that FHIR does not have ends the reading.
+    """
+    return ((str(name), str(node.get(name))) for name in node.attrib)
 
 
 def _read_child(value: dict[str, Any], node: etree._Element, name: str, shape: Element, path: str, depth: int) -> None:
@@ -121,11 +130,11 @@ def _read_child(value: dict[str, Any], node: etree._Element, name: str, shape: E
 def _read_primitive(node: etree._Element, shape: Element, path: str, depth: int) -> tuple[Any, dict[str, Any] | None]:
     companion: dict[str, Any] = {}
     content: Any = None
-    for attribute, text in node.attrib.items():
+    for attribute, text in _attributes(node):
         if attribute == "value":
-            content = _typed(str(text), shape.type, path)
+            content = _typed(text, shape.type, path)
         elif attribute == "id":
-            companion["id"] = str(text)
+            companion["id"] = text
         else:
             raise MalformedMessage("an attribute FHIR does not have", location=path)
     for child in node:

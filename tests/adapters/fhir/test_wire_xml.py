@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,15 @@ def test_deep_and_huge_xml_exceeds_a_limit() -> None:
         wire.parse(b'<Patient xmlns="http://hl7.org/fhir">' + extension + b"</Patient>", "xml")
     with pytest.raises(LimitExceeded):
         wire.parse(b"<a/>" * 600_000, "xml")
+
+
+@pytest.mark.parametrize("inside", [b"<Patient CROWD/>", b"<Patient><active value='true' CROWD/></Patient>"])
+def test_a_crowd_of_attributes_takes_no_time(inside: bytes) -> None:
+    crowd = b'xmlns="http://hl7.org/fhir" ' + b" ".join(b'a%d="x"' % number for number in range(60_000))
+    begun = time.process_time()
+    with pytest.raises(MalformedMessage):
+        wire.parse(inside.replace(b"CROWD", crowd, 1), "xml")
+    assert time.process_time() - begun < 2  # looking each one up from the first took twenty
 
 
 def test_unknown_elements_cannot_be_written() -> None:

@@ -96,3 +96,26 @@ def test_no_verb_takes_a_secret_as_an_argument() -> None:
         result = CliRunner().invoke(group, [verb, "--token", "secret"])
         assert result.exit_code == 2
         assert "No such option" in result.output
+
+
+async def test_what_went_wrong_says_what_to_do(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    file.write_bytes(b'{"resourceType":"Bundle","type":"collection","entry":[]}')
+    assert "GATEWAY_TOKEN" in str((await call(world, "submit", str(file), token="wrong"))[2])
+    code, shown, _ = await call(world, "submit", str(file), "--json")
+    assert (code, json.loads(shown)["issue"][0]["expression"]) == (1, ["Bundle.entry"])
+    _, shown, _ = await call(world, "subscribe", "http://127.0.0.1:9/hook", "--organization", "1234567893")
+    assert "error, the endpoint does not answer" in shown
+    world.url = "http://127.0.0.1:9"
+    assert "gateway run" in str((await call(world, "submit", str(file)))[2])
+    world.url = "127.0.0.1"
+    assert (await call(world, "submit", str(file)))[0] == 2
+
+
+@pytest.mark.parametrize("given", [["--client-id", "us"], ["--key", "k.pem"], ["--client-id", "us", "--key-id", "k1"]])
+def test_half_a_client_is_wrong_usage(tmp_path: Path, given: list[str]) -> None:
+    file = tmp_path / "request.json"
+    file.write_bytes(b"{}")
+    result = CliRunner().invoke(app, ["submit", str(file), *given])
+    assert result.exit_code == 2
+    assert "--key" in result.output

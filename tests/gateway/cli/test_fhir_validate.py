@@ -63,3 +63,15 @@ def test_wrong_usage(tmp_path: Path) -> None:
 
 def test_help_has_examples() -> None:
     assert "gateway fhir validate request.json" in run("--help")[1]
+
+
+def test_an_inquiry_is_known_by_its_profile(tmp_path: Path) -> None:
+    inquiry = samples.inquiry()
+    profile = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/profile-claim-inquiry"
+    path = tmp_path / "inquiry.json"
+    inquiry["entry"][0]["resource"]["meta"] = {"profile": [profile]}
+    path.write_bytes(wire.serialize(inquiry))
+    assert run(str(path))[0] == 0
+    inquiry["entry"][0]["resource"]["meta"] = {"profile": [7]}
+    path.write_bytes(wire.serialize(inquiry))
+    assert run(str(path))[0] == 1

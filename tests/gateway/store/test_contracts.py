@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -21,13 +22,14 @@ from gateway.store.fhir_edge import PostgresIssued, PostgresSubscriptions, Postg
 from gateway.store.journal import Journal
 from gateway.store.soap_answers import PostgresAnswers
 from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
-from tests.adapters.fhir.edge.contracts import IssuedContract, JtiContract, SubscriptionsContract
+from tests.adapters.fhir.edge.contracts import RESOURCE, IssuedContract, JtiContract, SubscriptionsContract
 from tests.adapters.x12.contract import EnvelopeLedgerContract, NumberAllocatorContract
 from tests.gateway.stages.fakes import MARKER, envelope
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
 
 CIPHER = EnvelopeCipher(DerivedKeys({"k1": b"1" * 32}, "k1"))
+DAY = timedelta(days=1)
 USED = ("subscriptions", "subscription_events", "issued", "interchanges", "control_numbers")
 
 
@@ -45,6 +47,18 @@ class TestPostgresSubscriptions(SubscriptionsContract):
     @pytest.fixture
     def subject(self, empty: Database) -> PostgresSubscriptions:
         return PostgresSubscriptions(empty, CIPHER)
+
+    async def test_it_is_off_when_its_end_has_come(self, empty: Database) -> None:
+        moment = datetime.now(UTC)
+        now, later = (PostgresSubscriptions(empty, CIPHER, lambda at=at: at) for at in (moment, moment + 2 * DAY))
+        resource = {**RESOURCE, "end": (moment + DAY).isoformat()}
+        made = await now.create("acme", "ehr-a", "2.2.1", ["222"], resource)
+        await now.mark("acme", made.id, "active")
+        assert [row.id for row in await now.watching("acme", "222")] == [made.id]
+        assert await later.watching("acme", "222") == []
+        found = await later.find("acme", made.id)
+        assert found is not None
+        assert found.status == "off"
 
 
 class TestPostgresIssued(IssuedContract):

@@ -16,6 +16,7 @@ import orjson
 from adapters.fhir.inbound import Advice, FhirServices, Stored, Subscription, app
 from adapters.fhir.outbound import RestHookSender, channel_target
 from adapters.fhir.settings import FhirSettings
+from adapters.fhir.wire.subscription_rules import ended
 from gateway.core.envelope import Envelope, Raw, Reception
 from gateway.core.errors import DeliveryError, GatewayError, Issue
 from gateway.core.ports import Codec, Decision, ItemDecision, Outbound
@@ -102,7 +103,9 @@ class MemorySubscriptions:
 
     async def read(self, tenant: str, client: str, identity: str) -> Subscription | None:
         row = self.rows.get((tenant, identity))
-        return row if row is not None and row.client == client else None
+        if row is None or row.client != client:
+            return None
+        return replace(row, status="off") if ended(row.resource, row.updated, self.clock()) else row
 
     async def delete(self, tenant: str, client: str, identity: str) -> bool:
         if await self.read(tenant, client, identity) is None:
@@ -124,7 +127,10 @@ class MemorySubscriptions:
         return [
             row
             for (owner, _), row in self.rows.items()
-            if owner == tenant and row.status == "active" and organization in row.organizations
+            if owner == tenant
+            and row.status == "active"
+            and organization in row.organizations
+            and not ended(row.resource, row.updated, self.clock())
         ]
 
 

@@ -93,6 +93,28 @@ async def test_every_refusal_of_the_token_endpoint_looks_alike(world: World) -> 
     assert (await world.http.get("/fhir/token")).status_code == 405
 
 
+async def test_the_token_endpoint_speaks_oauth_whatever_is_wrong(world: World) -> None:
+    """RFC 6749 §5.2: its errors are JSON with `error`, also those of HTTP itself."""
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    large = await world.http.post("/fhir/token", content=b"a=" + b"x" * 20_000, headers=kind)
+    method = await world.http.get("/fhir/token")
+    assert (large.status_code, method.status_code, method.headers["allow"]) == (413, 405, "POST")
+    for answer in (large, method):
+        assert answer.headers["content-type"].startswith("application/json")
+        assert answer.json() == {"error": "invalid_request"}
+
+
+async def test_an_authorization_server_that_cannot_answer_says_when_to_come_again() -> None:
+    class Down:
+        async def token(self, form: dict[str, str]) -> Any:
+            raise Unavailable
+
+    async with running(tokens=Down()) as world:
+        answer = await token(world, signed=assertion(CLOCK.now))
+    assert (answer.status_code, answer.json()) == (503, {"error": "temporarily_unavailable"})
+    assert answer.headers["retry-after"]
+
+
 async def test_smart_configuration_names_the_endpoint(world: World) -> None:
     for base in ("", "/fhir/pas/2.2.1", "/fhir/r4"):
         document = (await world.http.get(f"{base}/.well-known/smart-configuration")).json()

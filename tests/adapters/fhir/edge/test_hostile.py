@@ -54,6 +54,10 @@ def bodies() -> dict[str, tuple[bytes, str]]:
         ),
         "XML of another namespace": (b"<Bundle/>", xml),
         "XML depth": (b'<Bundle xmlns="http://hl7.org/fhir">' + b"<entry>" * 5000, xml),
+        "XML with a crowd of attributes": (
+            b'<Bundle xmlns="http://hl7.org/fhir" ' + b" ".join(b'a%d="CANARY"' % n for n in range(60_000)) + b"/>",
+            xml,
+        ),
         "XML sent as JSON": (b'<Bundle xmlns="http://hl7.org/fhir"/>', json),
         "JSON sent as XML": (GOOD, xml),
         "UTF-16": (GOOD.decode().encode("utf-16"), json),

@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -253,3 +254,21 @@ async def test_the_older_json_type_is_served_as_it_was_asked_for(world: World, r
     assert updated.status_code == 200, updated.text
     await settled(world)
     assert receiver.got[0][0]["content-type"] == "application/json"
+
+
+async def test_it_is_off_when_its_end_has_come(world: World, receiver: Receiver) -> None:
+    end = world.clock.now + timedelta(hours=1)
+    address = f"{PATH}/{(await world.post(PATH, {**subscription(receiver.url), 'end': end.isoformat()})).json()['id']}"
+    await settled(world)
+    assert (await world.http.get(address)).json()["status"] == "active"
+    world.clock.now = end
+    assert (await world.http.get(address)).json()["status"] == "off"
+    said = (await world.http.get(f"{address}/$status")).json()["entry"][0]["resource"]["parameter"]
+    assert {row["name"]: row for row in said}["status"]["valueCode"] == "off"
+    assert await world.subscriptions.watching("demo", "1234567893") == []
+
+
+async def test_an_end_that_had_passed_already_means_nothing(world: World, receiver: Receiver) -> None:
+    created = await world.post(PATH, {**subscription(receiver.url), "end": "2020-12-31T12:00:00Z"})
+    await settled(world)
+    assert (await world.http.get(f"{PATH}/{created.json()['id']}")).json()["status"] == "active"

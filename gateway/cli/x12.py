@@ -94,12 +94,18 @@ def _emit(value: Any) -> None:
 
 
 @app.command(epilog="Example: gateway x12 validate --json claims.837")
-def validate(files: Files, as_json: Json = False, utf8: Utf8 = False, usage: Usage = "") -> None:
+def validate(
+    files: Files,
+    as_json: Json = False,
+    utf8: Utf8 = False,
+    usage: Usage = "",
+    control: Annotated[bool, typer.Option("--control", help="Envelopes and their counts only: a quick look.")] = False,
+) -> None:
     """Check files against their guides: outcome and errors per interchange, group and transaction set.
 
     Exit code 0: everything accepted (errors that only are reported included); 1: something refused or unreadable.
     """
-    options, documents, failed = _options(utf8=utf8, usage=usage), [], False
+    options, documents, failed = _options(utf8=utf8, usage=usage, mode="control" if control else "judge"), [], False
     for path in files:
         reports, quarantined = _reports(path, options)
         failed |= bool(quarantined) or any(_refused(report) for report in reports)

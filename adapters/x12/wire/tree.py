@@ -50,18 +50,17 @@ class Segment:
     def fields(self) -> list[str]:
         """Identifier and raw elements (composites and repetitions still joined)."""
         if self._fields is None:
-            self._fields = self.text.split(self.separators.element, _BINARY.get(self.text[:3], -1))
+            self._fields = self.text.split(self.separators.element, _BINARY.get(self.id, -1))
         return self._fields
 
     def get(self, element: int, component: int = 0, repetition: int = 1) -> str:
         """A value, "" when absent. Component 0 is the whole element (its first component when it is a composite)."""
-        fields = self._fields or self.fields
-        if element >= len(fields):
-            return ""
-        value, separators = fields[element], self.separators
-        plain = separators.component not in value and (not separators.repetition or separators.repetition not in value)
-        if plain and component < 2 and repetition == 1:
-            return value if value.isascii() else decoded(value)
+        fields = self._fields
+        if fields is None:
+            fields = self.fields
+        value = fields[element] if element < len(fields) else ""
+        if component < 2 and repetition == 1 and (not value or (value.isalnum() and value.isascii())):
+            return value  # most are: no separator is a letter or a digit
         repetitions = self.repetitions(element)
         if len(repetitions) < repetition:
             return ""

@@ -205,8 +205,7 @@ def _validate(guide: Guide, separators: Separators, number: str, version: str, s
     mark = separators.element
     start = mark.join(["ST", guide.transaction, number, *([version] if version else [])])
     walker = Walker(Memory(program(guide, separators)), Segment(start, separators, 1))
-    for position, text in enumerate(segments, 2):
-        walker.step(text, position)
+    walker.walk(segments)
     walker.finish(len(segments) + 2)
     wrong = [fault for fault in walker.faults if fault.effect != "report"]
     if wrong:

@@ -48,6 +48,12 @@ def test_validate_tells_outcomes_and_errors_as_json(bad: Path) -> None:
     }  # fmt: skip
 
 
+def test_validate_of_the_control_structure_alone(bad: Path) -> None:
+    assert run("validate", "--control", bad).exit_code == 0
+    bad.write_text(bad.read_text().replace("IEA*1*", "IEA*2*"))
+    assert run("validate", "--control", bad).exit_code == 1
+
+
 def test_validate_of_several_files_gives_a_list(good: Path, bad: Path) -> None:
     result = run("validate", "--json", good, bad)
     assert [one["interchanges"][0]["outcome"] for one in json.loads(result.stdout)] == ["accepted", "rejected"]

@@ -4,12 +4,15 @@ Who is who is decided by ISA05–ISA08 and ISA15 against the partner profiles. D
 the same bytes under the same (ISA06, ISA08, ISA13, ISA15) get the stored answer again and nothing is published twice;
 other bytes under it are refused (TA1 025). A refused interchange takes no control number, so that it can be corrected.
 
+Reading and writing go on in a thread, so that the event loop serves others during a file of thousands of claims.
+
 Order of use, because accepted means durable: `judge` → publish `accepted_units` → `settle`, which stores and returns
 the answers. After a crash between these, the same file comes out of `judge` unfinished and is published again.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,6 +20,7 @@ from itertools import pairwise
 
 from adapters.x12.settings import PartnerProfile
 from adapters.x12.wire import (
+    AckPolicy,
     Event,
     GroupReport,
     InterchangeHeader,
@@ -124,13 +128,8 @@ class Desk:
     async def judge(self, source: Source, tenant: str, received_at: datetime) -> Verdict:
         """Read, check, and look for duplicates. Publishes nothing, answers nothing. Raises Unavailable."""
         verdict = Verdict(tenant, received_at)
-        reports: list[InterchangeReport] = []
-        for event in read(source(), self.base(), self.options):
-            if isinstance(event, Quarantined):
-                verdict.quarantined.append(event)
-            elif isinstance(event, InterchangeReport):
-                reports.append(event)
-        found = digests(source(), reports)
+        reports, verdict.quarantined = await asyncio.to_thread(self._read, source)
+        found = await asyncio.to_thread(digests, source(), reports)
         earlier = repeats(reports, lambda: found)
         for report, digest, first in zip(reports, found, earlier, strict=True):
             judged = await self._judged(report, digest, verdict)
@@ -139,9 +138,19 @@ class Desk:
             verdict.interchanges.append(judged)
         return verdict
 
+    def _read(self, source: Source) -> tuple[list[InterchangeReport], list[Quarantined]]:
+        reports: list[InterchangeReport] = []
+        quarantined: list[Quarantined] = []
+        for event in read(source(), self.base(), self.options):
+            if isinstance(event, Quarantined):
+                quarantined.append(event)
+            elif isinstance(event, InterchangeReport):
+                reports.append(event)
+        return reports, quarantined
+
     async def settle(self, source: Source, verdict: Verdict, now: datetime) -> list[Answer]:
         """Call once everything accepted is durable: stores the answers and returns them. Raises Unavailable."""
-        answers, claims = [], self._claims(source, verdict)
+        answers, claims = [], await asyncio.to_thread(self._claims, source, verdict)
         for at, judged in enumerate(verdict.interchanges):
             partner = judged.partner
             if partner is None:
@@ -225,25 +234,43 @@ class Desk:
         groups = len(groups_due(report, policy))
         if not groups and not ta1_due(report, policy):
             return None
-        return acknowledge(report, policy, await self._numbers(tenant, report.header, groups), now)
+        numbers = await allocated(self.numbers, tenant, report.header, groups)
+        return await asyncio.to_thread(acknowledge, report, policy, numbers, now)
 
     async def _claim_answer(
         self, verdict: Verdict, judged: Judged, partner: PartnerProfile, found: list[Batch], now: datetime
     ) -> bytes | None:
         if not found:
             return None
-        numbers = await self._numbers(verdict.tenant, judged.report.header, len(addresses(found)))
         try:
-            return acknowledge_claims(judged.report, found, partner.policy, numbers, now, verdict.received_at)
+            return await answer_claims(
+                self.numbers, verdict.tenant, judged.report, found, partner.policy, now, verdict.received_at
+            )
         except InvalidMessage:
             verdict.unanswered += 1
             return None
 
-    async def _numbers(self, tenant: str, header: InterchangeHeader, groups: int) -> FixedNumbers:
-        ours, theirs = header.receiver, header.sender
-        interchange = await self.numbers.allocate(tenant, ours, theirs, "interchange")
-        group = await self.numbers.allocate(tenant, ours, theirs, "group", groups) if groups else 0
-        return FixedNumbers(interchange, group)
+
+async def answer_claims(
+    numbers: NumberAllocator,
+    tenant: str,
+    report: InterchangeReport,
+    found: Sequence[Batch],
+    policy: AckPolicy,
+    now: datetime,
+    received: datetime,
+) -> bytes | None:
+    """The 277CAs for one interchange, written in a thread. Raises InvalidMessage, Unavailable."""
+    taken = await allocated(numbers, tenant, report.header, len(addresses(found)))
+    return await asyncio.to_thread(acknowledge_claims, report, found, policy, taken, now, received)
+
+
+async def allocated(numbers: NumberAllocator, tenant: str, header: InterchangeHeader, groups: int) -> FixedNumbers:
+    """Control numbers for an answer to an interchange: one ISA13, and so many GS06. Raises Unavailable."""
+    ours, theirs = header.receiver, header.sender
+    interchange = await numbers.allocate(tenant, ours, theirs, "interchange")
+    group = await numbers.allocate(tenant, ours, theirs, "group", groups) if groups else 0
+    return FixedNumbers(interchange, group)
 
 
 @dataclass(frozen=True, slots=True)

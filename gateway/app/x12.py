@@ -87,7 +87,7 @@ def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFi
         withheld = verdict.withheld()
         messages = codec.messages(data, reception, accepted, withheld) if accepted else iter(())
         found: list[bytes] = []
-        while some := list(islice(messages, AT_ONCE)):
+        while some := await asyncio.to_thread(lambda: list(islice(messages, AT_ONCE))):
             await asyncio.gather(*(app.accept(intake, reception) for intake in some if intake.type != INQUIRY))
             for intake in [one for one in some if one.type == INQUIRY]:
                 found += await told(intake, reception, profile_of(app, intake.reply["transmission"]))

@@ -13,7 +13,7 @@ event.add("UM", "SC", "I", "3", ("11", "B"))     a tuple is a composite, a list 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from adapters.x12.wire.splitter import Separators
 
@@ -236,5 +236,19 @@ class Loop:
         self.items.append(child)
         return child
 
+    def add_later(self, name: str, make: Callable[[], Iterator[Loop]]) -> None:
+        """Append child loops that are made only while they are written. Nothing else reads them."""
+        self.items.append(LaterLoops(name, self, make))
+
     def __repr__(self) -> str:
         return f"Loop({self.id!r}, {len(self.items)} items)"
+
+
+class LaterLoops(Loop):
+    """Child loops of one name that are made when they are written, one after the other: more than should be held."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, id: str, parent: Loop, make: Callable[[], Iterator[Loop]]) -> None:
+        super().__init__(id, parent)
+        self.make = make

@@ -86,13 +86,13 @@ class SegmentNode:
     notes: tuple[SyntaxNote, ...]
     key_at: tuple[int, int] | None
     keys: frozenset[str] | None
-    loop: LoopNode
+    loop: LoopNode = field(repr=False)
     index: int = 0
     group: int = 0
     number: int = 0
     needed: bool = True
     """Whether a reading that only judges has to keep it: it starts a loop, or a rule looks at it."""
-    moves: dict[str, tuple[Move, ...]] = field(default_factory=dict)
+    moves: dict[str, tuple[Move, ...]] = field(default_factory=dict, repr=False)
     """What may follow: by segment identifier, nearest first."""
 
     @property
@@ -109,8 +109,8 @@ class LoopNode:
     usage: str
     maximum: int
     label: str
-    parent: LoopNode | None
-    children: list[SegmentNode | LoopNode] = field(default_factory=list)
+    parent: LoopNode | None = field(repr=False)
+    children: list[SegmentNode | LoopNode] = field(default_factory=list, repr=False)
     index: int = 0
     group: int = 0
     transient: bool = False
@@ -163,7 +163,7 @@ class Guide:
     when: tuple[str, int, str] | None
     """(segment, element, value) that tells guides with equal identifiers apart: BHT02 of the 278."""
     root: LoopNode
-    nodes: tuple[SegmentNode, ...]
+    nodes: tuple[SegmentNode, ...] = field(repr=False)
     unit: str
     """The loop handed out one by one from large files."""
     business_units: dict[str, int]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
-from adapters.x12.settings import PartnerProfile
+from adapters.x12.settings import PartnerProfile, find_partner, widest_limits
 from adapters.x12.wire import (
     AckPolicy,
     Event,
@@ -40,7 +40,6 @@ from adapters.x12.wire.duplicates import digests, repeats
 from adapters.x12.wire.ports import EnvelopeLedger, NumberAllocator
 from adapters.x12.wire.program import CodeSets
 from adapters.x12.wire.splitter import HEADER
-from adapters.x12.wire.walker import DEFAULT_EFFECTS
 from gateway.core.errors import InvalidMessage
 
 Source = Callable[[], Iterable[bytes]]
@@ -122,8 +121,7 @@ class Desk:
         partner = find_partner(self.partners, header)
         if partner is None:
             return Options(mode="judge", code_sets=self.code_sets)
-        effects = {**DEFAULT_EFFECTS, **{int(snip): effect for snip, effect in partner.edits.items()}}
-        return Options("judge", effects, partner.character_set, self.code_sets, partner.limits)
+        return partner.reading(self.code_sets)
 
     async def judge(self, source: Source, tenant: str, received_at: datetime) -> Verdict:
         """Read, check, and look for duplicates. Publishes nothing, answers nothing. Raises Unavailable."""
@@ -197,16 +195,7 @@ class Desk:
 
     def base(self) -> Options:
         """Limits hold for the whole file, so the widest of all partners."""
-        limits = [partner.limits for partner in self.partners]
-        base = Options(mode="judge")
-        if not limits:
-            return base
-        widest = replace(
-            base.limits,
-            max_segment=max(one.max_segment for one in limits),
-            max_binary=max(one.max_binary for one in limits),
-        )
-        return replace(base, limits=widest)
+        return Options(mode="judge", limits=widest_limits(self.partners))
 
     async def _judged(self, report: InterchangeReport, digest: str, verdict: Verdict) -> Judged:
         header = report.header
@@ -293,14 +282,6 @@ def interchanges(data: bytes) -> list[bytes]:
     """The interchanges of what we wrote ourselves, apart."""
     starts = [offset for kind, offset, _ in split([data]) if kind == HEADER]
     return [data[start:stop] for start, stop in pairwise([*starts, len(data)])]
-
-
-def find_partner(partners: Sequence[PartnerProfile], header: InterchangeHeader) -> PartnerProfile | None:
-    """The profile of a sender: best with our identifier and the right usage, else any of its profiles."""
-    own = [partner for partner in partners if partner.sender == header.sender]
-    named = [partner for partner in own if partner.receiver == header.receiver]
-    exact = [partner for partner in named if partner.usage == header.usage]
-    return next(iter([*exact, *named, *own]), None)
 
 
 def _address_faults(partner: PartnerProfile, header: InterchangeHeader) -> Iterator[tuple[str, int]]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 import pytest
 from pydantic import ValidationError
 
-from adapters.x12.inbound import Desk, find_partner
+from adapters.x12.inbound import Desk
 from adapters.x12.outbound import file_name, outbound, render
-from adapters.x12.settings import AcknowledgementSettings, PartnerProfile, X12Settings
+from adapters.x12.settings import AcknowledgementSettings, PartnerProfile, X12Settings, find_partner
 from adapters.x12.wire import InterchangeReport, guide, read
 from tests.adapters.x12.contract import EnvelopeLedgerContract, NumberAllocatorContract
 from tests.adapters.x12.fakes import MemoryLedger, MemoryNumbers

@@ -92,8 +92,8 @@ class SegmentNode:
     number: int = 0
     needed: bool = True
     """Whether a reading that only judges has to keep it: it starts a loop, or a rule looks at it."""
-    moves: dict[str, tuple[Move, ...]] = field(default_factory=dict, repr=False)
-    """What may follow: by segment identifier, nearest first."""
+    known_moves: dict[str, tuple[Move, ...]] | None = field(default=None, repr=False)
+    """What `moves` found: guides are large, and a file visits few of their places."""
 
     @property
     def starter(self) -> bool:
@@ -196,7 +196,6 @@ def load(name: str) -> Guide:
     units = data.get("business_units", {})
     for node in nodes:
         node.needed = node.starter or node.id in units or (node.loop.id, node.id) in pairs
-        node.moves = _moves(node)
     when = data.get("when")
     return Guide(
         id=str(data["guide"]),
@@ -337,8 +336,14 @@ def _use(token: str, number: str) -> ElementUse:
     return ElementUse(usage, dictionary().elements[number], number, codes, external, repeat)
 
 
+def moves(node: SegmentNode) -> dict[str, tuple[Move, ...]]:
+    """What may follow a node: by segment identifier, nearest first. Computed once per node."""
+    if node.known_moves is None:
+        node.known_moves = _moves(node)
+    return node.known_moves
+
+
 def _moves(node: SegmentNode) -> dict[str, tuple[Move, ...]]:
-    """What may follow a node."""
     found: dict[str, list[Move]] = {}
     checks: Checks = ()
     loop: LoopNode | None = node.loop

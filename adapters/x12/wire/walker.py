@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.x12.wire.dictionary import dictionary
 from adapters.x12.wire.faults import Effect, Fault
-from adapters.x12.wire.guide import Guide, LoopNode, Move, SegmentNode, remaining
+from adapters.x12.wire.guide import Guide, LoopNode, Move, SegmentNode, moves, remaining
 from adapters.x12.wire.program import CodeSets, Flaw, Program, program
 from adapters.x12.wire.rules import Finding
 from adapters.x12.wire.splitter import Separators
@@ -188,7 +188,7 @@ class Walker:
     def _resolve(self, node: SegmentNode, text: str) -> Entry:
         """The move a text leads to from a node, and what is wrong inside it; remembered."""
         name = text.split(self.separators.element, 1)[0]
-        options = node.moves.get(name)
+        options = moves(node).get(name)
         if options is None:
             return None, ()
         if name == "HL":

@@ -104,6 +104,8 @@ def _media_type(data: bytes) -> str:
         return "application/pdf"
     if start.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
+    if start.startswith(b"{") and b'"resourceType"' in data[:4096]:
+        return "application/fhir+json"
     if start.startswith(b"<") and b"ClinicalDocument" in data[:4096]:
         return "text/xml"
     return "text/xml" if start.startswith(b"<?xml") else "application/octet-stream"

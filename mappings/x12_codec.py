@@ -2,7 +2,8 @@
 
 Two passes over the same bytes, each in constant memory: the first judges every interchange, group and transaction
 set; the second maps what was accepted, lazily, so that a file of thousands of claims is never held as mapped messages.
-The answer is the acknowledgement interchanges (TA1, 999) of the first pass, for the senders this endpoint is for.
+The answer is the acknowledgement interchanges (TA1, 999) of the first pass, for the senders this endpoint is for; a
+partner's profile says how its interchanges are judged and answered, and whether claims are answered one by one (277CA).
 
 Each intake carries its own segments below those of its parents, as text, in `raw`, and in `reply.event` as a tree for
 the answer. What has no mapping yet is parked, with its bytes: accepted, never lost.
@@ -16,9 +17,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
 
+from adapters.x12.settings import PartnerProfile, find_partner
 from adapters.x12.wire.acknowledge import AckPolicy, Numbers, acknowledge
+from adapters.x12.wire.claim_acknowledge import Batch, answerable, batches
 from adapters.x12.wire.guide import Guide
-from adapters.x12.wire.reader import Options, Transaction, Unit, read
+from adapters.x12.wire.reader import Event, Options, Transaction, Unit, read
 from adapters.x12.wire.reports import GroupReport, InterchangeHeader, InterchangeReport, Quarantined, TransactionReport
 from adapters.x12.wire.tree import Loop
 from gateway.core.envelope import Intake, Raw, Reception
@@ -63,6 +66,23 @@ class DerivedNumbers:
         return self.base
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimsOfInterchange:
+    """What a 277CA tells of one interchange: `adapters.x12.inbound.answer_claims` writes it."""
+
+    report: InterchangeReport
+    batches: Sequence[Batch]
+    policy: AckPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class X12Reading(Reading):
+    """A reading that can also tell of each claim."""
+
+    claims: Callable[[], Sequence[ClaimsOfInterchange]]
+    """One more pass over the bytes, where a 277CA is due."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class X12Codec:
     """One endpoint's way of reading X12."""
@@ -72,13 +92,15 @@ class X12Codec:
     senders: frozenset[str] = frozenset()
     """ISA06 that may send here; empty: any. Interchanges of others are neither taken nor answered."""
     numbers: Callable[[InterchangeHeader, Reception], Numbers] = DerivedNumbers.of
+    partners: Sequence[PartnerProfile] = ()
+    """Profiles of those whose interchanges are not read and answered by `options` and `policy`."""
 
-    def read(self, raw: Raw, reception: Reception) -> Reading:
+    def read(self, raw: Raw, reception: Reception) -> X12Reading:
         """Judge and map one file or message. Never raises on bad input."""
         data = raw.data or b""
         reports: list[InterchangeReport] = []
         issues: list[Issue] = []
-        for event in read([data], self._options("judge")):
+        for event in self._events(data, "judge"):
             if isinstance(event, InterchangeReport):
                 if self.senders and event.header.sender not in self.senders:
                     issues.append(Issue("unauthorized", f"byte {event.offset}", "this sender may not send here"))
@@ -93,12 +115,16 @@ class X12Codec:
             for _, one in report.transactions()
             if not report.faults and one.outcome != "rejected" and one.guide
         }
-        intakes = Intakes(self, data, reception, accepted)
+        told = [one for at, one in self._told(reports).items() if at in accepted]
+        intakes = Intakes(self, data, reception, accepted, {one.offset: one.refused_units for one in told})
 
         def answer(error: GatewayError | None) -> bytes | None:
             return self._answer(reports, reception, error)
 
-        return Reading(intakes=intakes, answer=answer, refused=not accepted, issues=tuple(issues))
+        def claims() -> Sequence[ClaimsOfInterchange]:
+            return self._claims(data, reports, {one.offset for one in told})
+
+        return X12Reading(intakes=intakes, answer=answer, refused=not accepted, issues=tuple(issues), claims=claims)
 
     def messages(
         self, data: bytes, reception: Reception, accepted: dict[int, TransactionReport], withheld: Withheld = NONE
@@ -119,15 +145,38 @@ class X12Codec:
             bare = {offset for offset, report in accepted.items() if not report.units}
             passes = [("units", set(accepted) - bare)] + ([("trees", bare)] if bare else [])
         for mode, wanted in passes:
-            for event in read([data], self._options(mode)):
+            for event in self._events(data, mode):
                 if isinstance(event, Unit | Transaction) and event.report.offset in wanted:
                     missing.discard(event.report.offset)
                     yield from _messages_of(event, reception, withheld.get(event.report.offset, frozenset()))
         if missing:  # judged with other limits than these: what is accepted must never be left out
             raise ConfigurationError(f"{len(missing)} accepted transaction sets cannot be read with these options")
 
-    def _options(self, mode: Any) -> Options:
-        return replace(self.options, mode=mode)
+    def _events(self, data: bytes, mode: Any) -> Iterator[Event]:
+        def chosen(header: InterchangeHeader) -> Options:
+            partner = find_partner(self.partners, header)
+            if partner is None:
+                return replace(self.options, mode=mode)
+            return replace(partner.reading(self.options.code_sets), mode=mode, usage=partner.usage)
+
+        return read([data], replace(self.options, mode=mode), chosen if self.partners else None)
+
+    def _policy(self, report: InterchangeReport) -> AckPolicy:
+        partner = find_partner(self.partners, report.header)
+        return self.policy if partner is None else partner.policy
+
+    def _told(self, reports: list[InterchangeReport]) -> dict[int, TransactionReport]:
+        """The accepted 837s whose claims a 277CA answers: byte offset of the ST → its report."""
+        mine = [one for one in reports if find_partner(self.partners, one.header) and self._policy(one).claims]
+        wanted = answerable(mine)
+        return {one.offset: one for report in mine for _, one in report.transactions() if one.offset in wanted}
+
+    def _claims(
+        self, data: bytes, reports: list[InterchangeReport], offsets: set[int]
+    ) -> Sequence[ClaimsOfInterchange]:
+        owner = {offset: at for offset, at in answerable(reports).items() if offset in offsets}
+        found = batches(self._events(data, "units"), owner) if owner else {}
+        return [ClaimsOfInterchange(reports[at], own, self._policy(reports[at])) for at, own in found.items()]
 
     def _answer(
         self, reports: list[InterchangeReport], reception: Reception, error: GatewayError | None
@@ -140,7 +189,7 @@ class X12Codec:
             if error is not None and not report.faults:
                 report.refuse("025", "ISA", 1, 13)
             numbers = self.numbers(report.header, reception)
-            part = acknowledge(report, self.policy, numbers, reception.received_at)
+            part = acknowledge(report, self._policy(report), numbers, reception.received_at)
             if part is not None:
                 parts.append(part)
         return b"".join(parts) or None
@@ -150,10 +199,15 @@ class Intakes(Sequence[Intake]):
     """The messages of a file, mapped whenever they are iterated: constant memory, the same each time."""
 
     def __init__(
-        self, codec: X12Codec, data: bytes, reception: Reception, accepted: dict[int, TransactionReport]
+        self,
+        codec: X12Codec,
+        data: bytes,
+        reception: Reception,
+        accepted: dict[int, TransactionReport],
+        withheld: Withheld,
     ) -> None:
-        self._read = partial(codec.messages, data, reception, accepted)
-        self._units = partial(codec.units, data, reception, accepted)
+        self._read = partial(codec.messages, data, reception, accepted, withheld)
+        self._units = partial(codec.units, data, reception, accepted, withheld)
         self._is_empty = not accepted
         self._count: int | None = None
 

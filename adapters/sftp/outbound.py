@@ -8,7 +8,7 @@ import re
 from adapters.sftp.settings import SftpEndpoint
 from gateway.core.errors import ConfigurationError, EndpointUnavailable
 from gateway.core.ports import Outbound, Receipt
-from gateway.infra.sftp import SftpSession, SftpTarget
+from gateway.infra.sftp import HostKeyRefused, SftpSession, SftpTarget
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
@@ -25,7 +25,8 @@ class SftpSender:
     async def send(self, outbound: Outbound) -> Receipt:
         """Leave the file. The same file already there counts as sent: the last attempt was cut before its answer.
 
-        Raises EndpointUnavailable, EndpointRefused (credentials, permission, another file of that name).
+        Raises EndpointUnavailable, EndpointRefused (credentials, permission, another file of that name). A host key
+        that is not pinned means later: the file is not at fault, and goes out once somebody has looked at the key.
         """
         name = outbound.attributes.get("fileName", "")
         if not _NAME.fullmatch(name):
@@ -36,6 +37,8 @@ class SftpSender:
             except EndpointUnavailable:
                 await self._drop()
                 raise
+            except HostKeyRefused as error:
+                raise EndpointUnavailable("the server's host key is not one of the pinned ones") from error
         return Receipt(accepted=True, reference=name)
 
     async def close(self) -> None:

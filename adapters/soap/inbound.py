@@ -43,6 +43,9 @@ MEDIA_TYPES = ("application/soap+xml", "multipart/related", "text/xml", "applica
 """What is read. SOAP 1.1 has text/xml: it is parsed too, to be answered with VersionMismatch in its own version."""
 
 X12 = "application/edi-x12"
+RESULTS = "results"
+"""Behind a PayloadID: what is kept for BatchResultsRetrieval."""
+
 STATUS = {"Sender": 400, "VersionMismatch": 500, "MustUnderstand": 500, "Receiver": 500}
 """HTTP status by fault (SOAP 1.2 part 2, table 20)."""
 
@@ -64,6 +67,13 @@ Respond = Callable[[Sequence[Accepted], Reception], Awaitable[bytes | None]]
 """The fast lane (D6): the business answer (271, 278, 277) in X12, or None: answer with the acknowledgement alone."""
 
 
+Ask = Callable[[Intake, Reception], Awaitable[bytes | None]]
+"""Answers a question (a 278 inquiry) in X12; None: the message is no question, and is to be accepted."""
+
+Results = Callable[[Reading, Reception], Awaitable[bytes | None]]
+"""What is said of a batch beyond its acknowledgement, once it is accepted: the 277CAs of its claims; None: nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one PayloadID was answered."""
@@ -72,7 +82,7 @@ class Answer:
     """SHA-256 of request kind and payload: tells a resend from a conflict."""
     envelope: bytes
     acknowledgement: bytes | None = None
-    """The X12 acknowledgement of a batch, kept for its retrieval."""
+    """The X12 acknowledgement of a batch, or its results, kept for retrieval."""
 
 
 class Answers(Protocol):
@@ -116,6 +126,8 @@ class Services:
     new_id: Callable[[], str]
     """A new UUID for the PayloadID of an answer."""
     respond: Respond | None = None
+    ask: Ask | None = None
+    results: Results | None = None
     answers: Answers = field(default_factory=RecentAnswers)
 
 
@@ -234,39 +246,58 @@ class Edge:
         """Answer a PayloadID once; requests with the same PayloadID wait for each other."""
         key = (reception.tenant, reception.client, message.payload_id)
         if "Retrieval" in message.kind.name:
-            return await self._retrieve(message, key)
+            return await self._retrieve(message, (*key, RESULTS) if "Results" in message.kind.name else key)
         digest = hashlib.sha256(message.kind.name.encode() + b"\0" + message.payload).hexdigest()
         async with self._turns.of(key):
             known = await self._services.answers.get(key)
             if known is None:
-                known = await self._answer(message, reception, digest)
+                known = await self._answer(message, reception, digest, key)
                 await self._services.answers.put(key, known)
         if known.digest != digest:
             conflict = Issue("PayloadIDIllegal", "PayloadID", "the PayloadID was used before with another payload")
             return self._refusal(message, (conflict,))
         return known.envelope
 
-    async def _answer(self, message: CoreMessage, reception: Reception, digest: str) -> Answer:
+    async def _answer(self, message: CoreMessage, reception: Reception, digest: str, key: tuple[str, ...]) -> Answer:
         """Codec, accept, fast lane, envelope. Raises Unavailable when a message could not be made durable."""
         services = self._services
-        reading = services.codec.read(Raw.of(message.payload, X12), reception)
-        accepted = [await services.accept(intake, reception) for intake in _publishable(reading)]
+        reading = await asyncio.to_thread(services.codec.read, Raw.of(message.payload, X12), reception)
+        accepted, told = await self._settled(reading, reception)
         acknowledgement = reading.answer(None)
-        is_batch = message.kind.mode == "Batch"
-        payload = acknowledgement
-        if services.respond is not None and accepted and not is_batch:
-            payload = await services.respond(accepted, reception) or acknowledgement
-        if is_batch and self._settings.batch_answer == "confirmation":
-            envelope = self._success(message, None)
-        else:
-            envelope = self._success(message, payload)
-        return Answer(digest, envelope, acknowledgement if is_batch else None)
+        if message.kind.mode == "Batch":
+            await self._keep_results(reading, reception, told, (*key, RESULTS), digest)
+            shown = None if self._settings.batch_answer == "confirmation" else acknowledgement
+            return Answer(digest, self._success(message, shown), acknowledgement)
+        if services.respond is not None and accepted:
+            told.append(await services.respond(accepted, reception) or b"")
+        return Answer(digest, self._success(message, b"".join(told) or acknowledgement))
+
+    async def _settled(self, reading: Reading, reception: Reception) -> tuple[list[Accepted], list[bytes]]:
+        """Every message accepted, every question answered."""
+        accepted: list[Accepted] = []
+        told: list[bytes] = []
+        for intake in _publishable(reading):
+            answer = await self._services.ask(intake, reception) if self._services.ask is not None else None
+            if answer is not None:
+                told.append(answer)
+            else:
+                accepted.append(await self._services.accept(intake, reception))
+        return accepted, told
+
+    async def _keep_results(
+        self, reading: Reading, reception: Reception, told: list[bytes], key: tuple[str, ...], digest: str
+    ) -> None:
+        """For BatchResultsRetrieval under the same PayloadID: answers to questions, and what is said of claims."""
+        if self._services.results is not None and not reading.refused:
+            told = [*told, await self._services.results(reading, reception) or b""]
+        if any(told):
+            await self._services.answers.put(key, Answer(digest, b"", b"".join(told)))
 
     async def _retrieve(self, message: CoreMessage, key: tuple[str, ...]) -> bytes:
-        """The acknowledgement of a batch submitted before under the same PayloadID."""
+        """The acknowledgement or the results of a batch submitted before under the same PayloadID."""
         known = await self._services.answers.get(key)
         if known is None or known.acknowledgement is None:
-            missing = Issue("PayloadIDNotUnderstood", "PayloadID", "no acknowledgement is kept for this PayloadID")
+            missing = Issue("PayloadIDNotUnderstood", "PayloadID", "nothing is kept for this PayloadID")
             return self._refusal(message, (missing,))
         return self._success(message, known.acknowledgement)
 

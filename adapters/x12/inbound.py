@@ -4,19 +4,23 @@ Who is who is decided by ISA05–ISA08 and ISA15 against the partner profiles. D
 the same bytes under the same (ISA06, ISA08, ISA13, ISA15) get the stored answer again and nothing is published twice;
 other bytes under it are refused (TA1 025). A refused interchange takes no control number, so that it can be corrected.
 
+Reading and writing go on in a thread, so that the event loop serves others during a file of thousands of claims.
+
 Order of use, because accepted means durable: `judge` → publish `accepted_units` → `settle`, which stores and returns
 the answers. After a crash between these, the same file comes out of `judge` unfinished and is published again.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
-from adapters.x12.settings import PartnerProfile
+from adapters.x12.settings import PartnerProfile, find_partner, widest_limits
 from adapters.x12.wire import (
+    AckPolicy,
     Event,
     GroupReport,
     InterchangeHeader,
@@ -36,7 +40,6 @@ from adapters.x12.wire.duplicates import digests, repeats
 from adapters.x12.wire.ports import EnvelopeLedger, NumberAllocator
 from adapters.x12.wire.program import CodeSets
 from adapters.x12.wire.splitter import HEADER
-from adapters.x12.wire.walker import DEFAULT_EFFECTS
 from gateway.core.errors import InvalidMessage
 
 Source = Callable[[], Iterable[bytes]]
@@ -118,19 +121,13 @@ class Desk:
         partner = find_partner(self.partners, header)
         if partner is None:
             return Options(mode="judge", code_sets=self.code_sets)
-        effects = {**DEFAULT_EFFECTS, **{int(snip): effect for snip, effect in partner.edits.items()}}
-        return Options("judge", effects, partner.character_set, self.code_sets, partner.limits)
+        return partner.reading(self.code_sets)
 
     async def judge(self, source: Source, tenant: str, received_at: datetime) -> Verdict:
         """Read, check, and look for duplicates. Publishes nothing, answers nothing. Raises Unavailable."""
         verdict = Verdict(tenant, received_at)
-        reports: list[InterchangeReport] = []
-        for event in read(source(), self.base(), self.options):
-            if isinstance(event, Quarantined):
-                verdict.quarantined.append(event)
-            elif isinstance(event, InterchangeReport):
-                reports.append(event)
-        found = digests(source(), reports)
+        reports, verdict.quarantined = await asyncio.to_thread(self._read, source)
+        found = await asyncio.to_thread(digests, source(), reports)
         earlier = repeats(reports, lambda: found)
         for report, digest, first in zip(reports, found, earlier, strict=True):
             judged = await self._judged(report, digest, verdict)
@@ -139,9 +136,19 @@ class Desk:
             verdict.interchanges.append(judged)
         return verdict
 
+    def _read(self, source: Source) -> tuple[list[InterchangeReport], list[Quarantined]]:
+        reports: list[InterchangeReport] = []
+        quarantined: list[Quarantined] = []
+        for event in read(source(), self.base(), self.options):
+            if isinstance(event, Quarantined):
+                quarantined.append(event)
+            elif isinstance(event, InterchangeReport):
+                reports.append(event)
+        return reports, quarantined
+
     async def settle(self, source: Source, verdict: Verdict, now: datetime) -> list[Answer]:
         """Call once everything accepted is durable: stores the answers and returns them. Raises Unavailable."""
-        answers, claims = [], self._claims(source, verdict)
+        answers, claims = [], await asyncio.to_thread(self._claims, source, verdict)
         for at, judged in enumerate(verdict.interchanges):
             partner = judged.partner
             if partner is None:
@@ -188,16 +195,7 @@ class Desk:
 
     def base(self) -> Options:
         """Limits hold for the whole file, so the widest of all partners."""
-        limits = [partner.limits for partner in self.partners]
-        base = Options(mode="judge")
-        if not limits:
-            return base
-        widest = replace(
-            base.limits,
-            max_segment=max(one.max_segment for one in limits),
-            max_binary=max(one.max_binary for one in limits),
-        )
-        return replace(base, limits=widest)
+        return Options(mode="judge", limits=widest_limits(self.partners))
 
     async def _judged(self, report: InterchangeReport, digest: str, verdict: Verdict) -> Judged:
         header = report.header
@@ -225,25 +223,43 @@ class Desk:
         groups = len(groups_due(report, policy))
         if not groups and not ta1_due(report, policy):
             return None
-        return acknowledge(report, policy, await self._numbers(tenant, report.header, groups), now)
+        numbers = await allocated(self.numbers, tenant, report.header, groups)
+        return await asyncio.to_thread(acknowledge, report, policy, numbers, now)
 
     async def _claim_answer(
         self, verdict: Verdict, judged: Judged, partner: PartnerProfile, found: list[Batch], now: datetime
     ) -> bytes | None:
         if not found:
             return None
-        numbers = await self._numbers(verdict.tenant, judged.report.header, len(addresses(found)))
         try:
-            return acknowledge_claims(judged.report, found, partner.policy, numbers, now, verdict.received_at)
+            return await answer_claims(
+                self.numbers, verdict.tenant, judged.report, found, partner.policy, now, verdict.received_at
+            )
         except InvalidMessage:
             verdict.unanswered += 1
             return None
 
-    async def _numbers(self, tenant: str, header: InterchangeHeader, groups: int) -> FixedNumbers:
-        ours, theirs = header.receiver, header.sender
-        interchange = await self.numbers.allocate(tenant, ours, theirs, "interchange")
-        group = await self.numbers.allocate(tenant, ours, theirs, "group", groups) if groups else 0
-        return FixedNumbers(interchange, group)
+
+async def answer_claims(
+    numbers: NumberAllocator,
+    tenant: str,
+    report: InterchangeReport,
+    found: Sequence[Batch],
+    policy: AckPolicy,
+    now: datetime,
+    received: datetime,
+) -> bytes | None:
+    """The 277CAs for one interchange, written in a thread. Raises InvalidMessage, Unavailable."""
+    taken = await allocated(numbers, tenant, report.header, len(addresses(found)))
+    return await asyncio.to_thread(acknowledge_claims, report, found, policy, taken, now, received)
+
+
+async def allocated(numbers: NumberAllocator, tenant: str, header: InterchangeHeader, groups: int) -> FixedNumbers:
+    """Control numbers for an answer to an interchange: one ISA13, and so many GS06. Raises Unavailable."""
+    ours, theirs = header.receiver, header.sender
+    interchange = await numbers.allocate(tenant, ours, theirs, "interchange")
+    group = await numbers.allocate(tenant, ours, theirs, "group", groups) if groups else 0
+    return FixedNumbers(interchange, group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,14 +282,6 @@ def interchanges(data: bytes) -> list[bytes]:
     """The interchanges of what we wrote ourselves, apart."""
     starts = [offset for kind, offset, _ in split([data]) if kind == HEADER]
     return [data[start:stop] for start, stop in pairwise([*starts, len(data)])]
-
-
-def find_partner(partners: Sequence[PartnerProfile], header: InterchangeHeader) -> PartnerProfile | None:
-    """The profile of a sender: best with our identifier and the right usage, else any of its profiles."""
-    own = [partner for partner in partners if partner.sender == header.sender]
-    named = [partner for partner in own if partner.receiver == header.receiver]
-    exact = [partner for partner in named if partner.usage == header.usage]
-    return next(iter([*exact, *named, *own]), None)
 
 
 def _address_faults(partner: PartnerProfile, header: InterchangeHeader) -> Iterator[tuple[str, int]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from adapters.x12.wire import AckPolicy, Effect, Limits, Separators
+from adapters.x12.wire import AckPolicy, Effect, InterchangeHeader, Limits, Options, Separators
+from adapters.x12.wire.program import CodeSets
 from adapters.x12.wire.reports import addressable
+from adapters.x12.wire.walker import DEFAULT_EFFECTS
 
 
 def _addressable(value: str) -> str:
@@ -99,6 +102,11 @@ class PartnerProfile(_Closed):
             self.line_ends,
         )
 
+    def reading(self, code_sets: CodeSets) -> Options:
+        """How interchanges from it are read and judged."""
+        effects = {**DEFAULT_EFFECTS, **{int(snip): effect for snip, effect in self.edits.items()}}
+        return Options("judge", effects, self.character_set, code_sets, self.limits)
+
     @property
     def limits(self) -> Limits:
         """How much one segment may hold."""
@@ -117,3 +125,19 @@ class X12Settings(_Closed):
         if len(set(keys)) < len(keys) or len(set(names)) < len(names):
             raise ValueError("partners must differ in name and in (sender, receiver, usage)")
         return self
+
+
+def find_partner(partners: Sequence[PartnerProfile], header: InterchangeHeader) -> PartnerProfile | None:
+    """The profile of a sender: best with our identifier and the right usage, else any of its profiles."""
+    own = [partner for partner in partners if partner.sender == header.sender]
+    named = [partner for partner in own if partner.receiver == header.receiver]
+    exact = [partner for partner in named if partner.usage == header.usage]
+    return next(iter([*exact, *named, *own]), None)
+
+
+def widest_limits(partners: Sequence[PartnerProfile]) -> Limits:
+    """Limits hold for a whole file, before it is known whose interchanges are in it."""
+    limits = [partner.limits for partner in partners]
+    if not limits:
+        return Limits()
+    return Limits(max(one.max_segment for one in limits), max(one.max_binary for one in limits))

@@ -13,7 +13,7 @@ from typing import Any
 from adapters.sftp.inbound import AnswerFile
 from adapters.soap.inbound import Credentials
 from adapters.soap.inbound import Services as SoapServices
-from adapters.x12.inbound import Desk
+from adapters.x12.inbound import Desk, answer_claims
 from adapters.x12.outbound import file_name
 from adapters.x12.outbound import render as render_interchange
 from adapters.x12.settings import PartnerProfile
@@ -21,9 +21,9 @@ from adapters.x12.wire import Loop, guide
 from gateway.app.core import App, now
 from gateway.app.x12_inquiries import inquiries
 from gateway.core.envelope import Intake, Raw, Reception
-from gateway.core.errors import Issue
+from gateway.core.errors import InvalidMessage, Issue
 from gateway.core.ids import new_id
-from gateway.core.ports import Accepted, Decide, Decision, Outbound
+from gateway.core.ports import Accepted, Decide, Decision, Outbound, Reading
 from gateway.infra.telemetry import REFUSED
 from gateway.security.secrets import secret
 from gateway.stages.deliver import Letter
@@ -32,7 +32,7 @@ from gateway.store.soap_answers import PostgresAnswers
 from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
 from mappings.decision_to_x12_278 import response
 from mappings.x12_270_to_fhir import Eligibility, eligibility_response
-from mappings.x12_codec import X12Codec
+from mappings.x12_codec import X12Codec, X12Reading
 from mappings.x12_intakes import INQUIRY
 
 GUIDES = {"278": "278_response", "271": "271"}
@@ -87,10 +87,10 @@ def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFi
         withheld = verdict.withheld()
         messages = codec.messages(data, reception, accepted, withheld) if accepted else iter(())
         found: list[bytes] = []
-        while some := list(islice(messages, AT_ONCE)):
+        while some := await asyncio.to_thread(lambda: list(islice(messages, AT_ONCE))):
             await asyncio.gather(*(app.accept(intake, reception) for intake in some if intake.type != INQUIRY))
             for intake in [one for one in some if one.type == INQUIRY]:
-                found += await told(intake, reception, profile_of(app, intake.reply["transmission"]))
+                found.append(await told(intake, reception, profile_of(app, intake.reply["transmission"])))
         if verdict.quarantined:
             issues = [Issue("quarantined", f"byte {one.offset}", one.reason) for one in verdict.quarantined]
             await refusals(raw, reception, issues)
@@ -208,9 +208,31 @@ def soap_services(app: App, lane: Decide) -> SoapServices:
         context = {"reply": envelope.reply, "facts": envelope.facts}
         return (await interchange(app, reception.tenant, context, decision)).data
 
+    told, numbers = inquiries(app), PostgresNumbers(app.database)
+
+    async def ask(intake: Intake, reception: Reception) -> bytes | None:
+        if intake.type != INQUIRY:
+            return None
+        return await told(intake, reception, profile_of(app, intake.reply["transmission"]))
+
+    async def results(reading: Reading, reception: Reception) -> bytes | None:
+        parts = []
+        for one in await asyncio.to_thread(reading.claims) if isinstance(reading, X12Reading) else ():
+            try:
+                parts.append(
+                    await answer_claims(
+                        numbers, reception.tenant, one.report, one.batches, one.policy, now(), reception.received_at
+                    )
+                )
+            except InvalidMessage:  # a person has to look: the claims themselves are taken
+                REFUSED.labels("soap", "unanswered").inc()
+        return b"".join(filter(None, parts)) or None
+
     return SoapServices(
         accept=accept,
-        codec=X12Codec(),
+        codec=X12Codec(partners=app.partners.x12, options=desk(app).base()),
+        ask=ask,
+        results=results,
         authenticate=CoreGate(app, PostgresUsedOnce(app.database)),
         clock=now,
         new_id=lambda: new_id(now()),

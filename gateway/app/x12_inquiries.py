@@ -19,23 +19,19 @@ MOST_CASES = 50
 """Authorizations told of in answer to one inquiry."""
 
 
-def inquiries(app: App) -> Callable[[Intake, Reception, PartnerProfile], Awaitable[list[bytes]]]:
-    """Answers one inquiry with an interchange for each case found, or with one that says that there is none."""
+def inquiries(app: App) -> Callable[[Intake, Reception, PartnerProfile], Awaitable[bytes]]:
+    """Answers one inquiry with an interchange: a set for each case found, or one that says that there is none."""
     search, numbers = PostgresCaseSearch(app.cases, pended), PostgresNumbers(app.database)
 
-    async def told(intake: Intake, reception: Reception, profile: PartnerProfile) -> list[bytes]:
+    async def told(intake: Intake, reception: Reception, profile: PartnerProfile) -> bytes:
         query = match_query(intake.resource or {})
         candidates = await search.candidates(reception.tenant, query.keys, MOST_CASES)
-        found = [case for case in candidates if matches(query, case)]
-        written = []
-        answering: list[FoundCase | None] = [*found] or [None]
-        for case in answering:
-            moment = now()
-            tree = answer(intake.reply["event"], case, moment)
-            outbound = await render(
-                guide("278_inquiry_response"), tree, profile, numbers, tenant=reception.tenant, now=moment
-            )
-            written.append(outbound.data)
-        return written
+        found: list[FoundCase | None] = [case for case in candidates if matches(query, case)]
+        moment = now()
+        trees = [answer(intake.reply["event"], case, moment) for case in found or [None]]
+        outbound = await render(
+            guide("278_inquiry_response"), trees, profile, numbers, tenant=reception.tenant, now=moment
+        )
+        return outbound.data
 
     return told

@@ -28,6 +28,7 @@ from adapters.x12.wire import (
     acknowledge,
     read,
 )
+from adapters.x12.wire.acknowledge import groups_due, ta1_due
 from adapters.x12.wire.claim_acknowledge import acknowledge_claims, answerable, batches
 from adapters.x12.wire.duplicates import digests, repeats
 from gateway.cli import x12_fhir
@@ -93,12 +94,18 @@ def _emit(value: Any) -> None:
 
 
 @app.command(epilog="Example: gateway x12 validate --json claims.837")
-def validate(files: Files, as_json: Json = False, utf8: Utf8 = False, usage: Usage = "") -> None:
+def validate(
+    files: Files,
+    as_json: Json = False,
+    utf8: Utf8 = False,
+    usage: Usage = "",
+    control: Annotated[bool, typer.Option("--control", help="Envelopes and their counts only: a quick look.")] = False,
+) -> None:
     """Check files against their guides: outcome and errors per interchange, group and transaction set.
 
     Exit code 0: everything accepted (errors that only are reported included); 1: something refused or unreadable.
     """
-    options, documents, failed = _options(utf8=utf8, usage=usage), [], False
+    options, documents, failed = _options(utf8=utf8, usage=usage, mode="control" if control else "judge"), [], False
     for path in files:
         reports, quarantined = _reports(path, options)
         failed |= bool(quarantined) or any(_refused(report) for report in reports)
@@ -191,21 +198,30 @@ def ack(
     """Write the acknowledgement interchanges that would be sent (TA1, 999), one segment a line; nothing if none is due.
 
     One interchange answers one received interchange and names its sender only. Duplicates are not known here.
+    Exit code 0: whatever is due is written, refusals included; 1: something can be neither read nor answered.
     """
     options = _options(utf8=utf8, usage=usage)
     policy = AckPolicy(copy_values=copy_values, claims=claims, line_ends=True)
     numbers = _Counted(control_number)
     answers: list[dict[str, str]] = []
+    problems: list[str] = []
     for path in files:
-        answers += _answers(path, options, policy, numbers)
+        found, left = _answers(path, options, policy, numbers)
+        answers += found
+        problems += [f"{path}: {problem}" for problem in left]
     if as_json:
         _emit(answers)
     else:
         typer.echo("".join(answer["data"] for answer in answers), nl=False)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(1 if problems else 0)
 
 
-def _answers(path: Path, options: Options, policy: AckPolicy, numbers: _Counted) -> list[dict[str, str]]:
-    """The answers to one file; an interchange that repeats an earlier one of the file gets the same answer again."""
+def _answers(
+    path: Path, options: Options, policy: AckPolicy, numbers: _Counted
+) -> tuple[list[dict[str, str]], list[str]]:
+    """The answers to one file and what has none; an interchange that repeats an earlier one is answered like it."""
     reports, quarantined = _reports(path, options)
     owner = answerable(reports) if policy.claims else {}
     told = batches(read(_chunks(path), replace(options, mode="units")), owner) if owner else {}
@@ -217,13 +233,18 @@ def _answers(path: Path, options: Options, policy: AckPolicy, numbers: _Counted)
             acknowledge_claims(report, told.get(at, []), policy, numbers, now, now),
         ]  # fmt: skip
         sent.append(sent[first] if first is not None else [one for one in answers if one])
-    for left in quarantined:
-        Console(stderr=True).print(f"{path}: {left.reason} at byte {left.offset}", markup=False)
-    return [
+    problems = [f"{left.reason} at byte {left.offset}" for left in quarantined]
+    problems += [
+        f"the interchange at byte {report.offset} cannot be answered: ISA06 or ISA08 is no usable identifier"
+        for report, answers in zip(reports, sent, strict=True)
+        if not answers and (ta1_due(report, policy) or groups_due(report, policy))
+    ]
+    found = [
         {"receiver": report.header.sender, "data": data.decode("latin-1")}
         for report, answers in zip(reports, sent, strict=True)
         for data in answers
     ]
+    return found, problems
 
 
 @app.command(epilog="Example: gateway x12 explain answer.x12")

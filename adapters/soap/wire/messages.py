@@ -89,6 +89,7 @@ KINDS = {
         ),
         Kind("COREEnvelopeBatchSubmission", "Batch", "COREEnvelopeBatchSubmissionResponse", _request(without=())),
         _batch("BatchSubmissionAckRetrievalRequest", "BatchSubmissionAckRetrievalResponse"),
+        _batch("BatchResultsRetrievalRequest", "BatchResultsRetrievalResponse"),
     )
 }
 """Served requests by element name."""

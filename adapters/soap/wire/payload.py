@@ -9,6 +9,9 @@ import re
 
 from gateway.core.errors import MalformedMessage
 
+CLAIM_ACKNOWLEDGEMENT = "005010X214"
+"""The 277 that is called 277CA."""
+
 _SPACE = re.compile(r"\s+")
 
 
@@ -46,7 +49,9 @@ def payload_type(payload: bytes) -> str:
     by_name = {bytes(parts[0]): parts for parts in reversed(segments)}
     group, transaction = by_name.get(b"GS"), by_name.get(b"ST")
     if group and transaction and len(group) > 8 and len(transaction) > 1:
-        return f"X12_{_plain(transaction[1])}_Response_{_plain(group[8])}"
+        version = _plain(group[8])
+        name = "277CA" if version.startswith(CLAIM_ACKNOWLEDGEMENT) else _plain(transaction[1])
+        return f"X12_{name}_Response_{version}"
     return "X12_TA1_Response_00501X231A1" if b"TA1" in by_name else "CoreEnvelopeError"
 
 

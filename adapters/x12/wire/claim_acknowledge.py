@@ -3,7 +3,7 @@
 Standard: 005010X214. The 999 has accepted the transaction set; here each claim is accepted into adjudication (A2) or
 refused (A7) for an error that left its set accepted, with counts and amounts per billing provider and in total.
 Category and status codes are those of external lists 507 and 508; the few used here are in `STATUS`.
-Memory grows by one small record per claim, not by the claims themselves.
+Memory grows by one small record per claim and by the text written, not by the claims themselves.
 Not handled: service-line status (2220D); a refused line refuses its claim.
 """
 
@@ -273,22 +273,26 @@ def _add_provider(receiver: Loop, provider: Provider, day: str, arrived: str) ->
     totals.add("TRN", "1", "0")
     totals.add("STC", RECEIVED, "", "WQ", _amount(provider.claims))
     _counts(totals, provider.claims, "QA", "QC")
-    for claim in provider.claims:
-        patient = level.add_loop("2000D")
-        patient.add("HL", "PT")
-        name, given, member = claim.patient
-        patient.add_loop("2100D").add("NM1", "QC", "1", name, given, "", "", "", "MI", member or UNKNOWN)
-        answer = patient.add_loop("2200D")
-        answer.add("TRN", "2", claim.number)
-        action = "WQ" if claim.accepted else "U"
-        for status in claim.status:
-            answer.add("STC", status, day, action, str(claim.amount))
-        if claim.trace:
-            answer.add("REF", "D9", claim.trace)
-        if claim.bill_type:
-            answer.add("REF", "BLT", claim.bill_type)
-        # A claim without dates of service (a predetermination) is known by the day it came.
-        answer.add("DTP", "472", "RD8" if "-" in claim.dates else "D8", claim.dates or arrived)
+    level.add_later("2000D", lambda: (_patient_loop(level, claim, day, arrived) for claim in provider.claims))
+
+
+def _patient_loop(level: Loop, claim: Claim, day: str, arrived: str) -> Loop:
+    patient = Loop("2000D", level)
+    patient.add("HL", "PT")
+    name, given, member = claim.patient
+    patient.add_loop("2100D").add("NM1", "QC", "1", name, given, "", "", "", "MI", member or UNKNOWN)
+    answer = patient.add_loop("2200D")
+    answer.add("TRN", "2", claim.number)
+    action = "WQ" if claim.accepted else "U"
+    for status in claim.status:
+        answer.add("STC", status, day, action, str(claim.amount))
+    if claim.trace:
+        answer.add("REF", "D9", claim.trace)
+    if claim.bill_type:
+        answer.add("REF", "BLT", claim.bill_type)
+    # A claim without dates of service (a predetermination) is known by the day it came.
+    answer.add("DTP", "472", "RD8" if "-" in claim.dates else "D8", claim.dates or arrived)
+    return patient
 
 
 def _counts(loop: Loop, claims: list[Claim], accepted_unit: str, refused_unit: str) -> None:

@@ -19,9 +19,9 @@ from adapters.x12.wire.walker import DEFAULT_EFFECTS
 class Options:
     """How to read."""
 
-    mode: Literal["judge", "units", "trees"] = "trees"
-    """judge: reports only; units: also each unit loop (a claim, a patient event) with its parents; trees: also each
-    whole transaction set."""
+    mode: Literal["control", "judge", "units", "trees"] = "trees"
+    """control: envelopes and their counts only, no guide is looked at; judge: reports only; units: also each unit loop
+    (a claim, a patient event) with its parents; trees: also each whole transaction set."""
     effects: Mapping[int, Effect] = field(default_factory=lambda: dict(DEFAULT_EFFECTS))
     character_set: Literal["extended", "utf8"] = "extended"
     code_sets: CodeSets = field(default_factory=dict)

@@ -86,13 +86,14 @@ class SegmentNode:
     notes: tuple[SyntaxNote, ...]
     key_at: tuple[int, int] | None
     keys: frozenset[str] | None
-    loop: LoopNode
+    loop: LoopNode = field(repr=False)
     index: int = 0
     group: int = 0
     number: int = 0
     needed: bool = True
     """Whether a reading that only judges has to keep it: it starts a loop, or a rule looks at it."""
-    moves: dict[str, tuple[Move, ...]] | None = None
+    known_moves: dict[str, tuple[Move, ...]] | None = field(default=None, repr=False)
+    """What `moves` found: guides are large, and a file visits few of their places."""
 
     @property
     def starter(self) -> bool:
@@ -108,14 +109,16 @@ class LoopNode:
     usage: str
     maximum: int
     label: str
-    parent: LoopNode | None
-    children: list[SegmentNode | LoopNode] = field(default_factory=list)
+    parent: LoopNode | None = field(repr=False)
+    children: list[SegmentNode | LoopNode] = field(default_factory=list, repr=False)
     index: int = 0
     group: int = 0
     transient: bool = False
     """Dropped once closed when a file is read piece by piece: the unit loop, and what contains it."""
     unit: bool = False
     rules: list[Rule] = field(default_factory=list)
+    quiet: bool = False
+    """Nothing is to be done when it closes, unless something was found in it or it is a level (HL)."""
 
     @property
     def first(self) -> SegmentNode:
@@ -130,6 +133,10 @@ class LoopNode:
         return self.first.id
 
 
+Checks = tuple[tuple[int, int, "SegmentNode | LoopNode"], ...]
+"""What is required and may have been left out: (which of the open loops, -1 the innermost; place in it; node)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """From one segment to the next: loops to close, then the target; `checks` are what may have been left out."""
@@ -139,7 +146,9 @@ class Move:
     slot: int
     """Index of the target, or of the loop it opens, among the children of the loop it lands in."""
     maximum: int
-    checks: tuple[tuple[int, tuple[SegmentNode | LoopNode, ...]], ...]
+    checks: Checks
+    plain: bool
+    """It neither closes nor checks anything before the target."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -154,7 +163,7 @@ class Guide:
     when: tuple[str, int, str] | None
     """(segment, element, value) that tells guides with equal identifiers apart: BHT02 of the 278."""
     root: LoopNode
-    nodes: tuple[SegmentNode, ...]
+    nodes: tuple[SegmentNode, ...] = field(repr=False)
     unit: str
     """The loop handed out one by one from large files."""
     business_units: dict[str, int]
@@ -243,6 +252,7 @@ def _attach(loop: LoopNode, source: dict[str, Any], ancestors: frozenset[str] = 
 
 def _looked_at(loop: LoopNode, pairs: set[tuple[str, str]]) -> None:
     """(loop, segment) that rules read."""
+    loop.quiet = not (loop.rules or loop.unit or loop.transient or loop.parent is None or loop.head == "HL")
     for rule in loop.rules:
         pairs.update((path.loops[-1] if path.loops else loop.id, path.segment) for path in rule.paths())
     for child in loop.children:
@@ -328,39 +338,41 @@ def _use(token: str, number: str) -> ElementUse:
 
 def moves(node: SegmentNode) -> dict[str, tuple[Move, ...]]:
     """What may follow a node: by segment identifier, nearest first. Computed once per node."""
-    if node.moves is None:
-        found: dict[str, list[Move]] = {}
-        checks: list[tuple[int, tuple[SegmentNode | LoopNode, ...]]] = []
-        loop: LoopNode | None = node.loop
-        group, pops = node.group, 0
-        while loop is not None:
-            for child in loop.children[1:]:
-                if child.group < group:
-                    continue
-                target = child if isinstance(child, SegmentNode) else child.first
-                skipped = _required(loop, group, child.group)
-                move_checks = (*checks, (pops, skipped)) if skipped else tuple(checks)
-                found.setdefault(target.id, []).append(Move(pops, target, child.index, child.maximum, move_checks))
-            left = _required(loop, group, ANY_NUMBER)
-            if left:
-                checks.append((pops, left))
-            group, loop, pops = loop.group, loop.parent, pops + 1
-        node.moves = {name: tuple(options) for name, options in found.items()}
-    return node.moves
+    if node.known_moves is None:
+        node.known_moves = _moves(node)
+    return node.known_moves
 
 
-def _required(loop: LoopNode, start: int, stop: int) -> tuple[SegmentNode | LoopNode, ...]:
-    return tuple(child for child in loop.children[1:] if start <= child.group < stop and child.usage == "R")
-
-
-def remaining(node: SegmentNode) -> list[tuple[int, tuple[SegmentNode | LoopNode, ...]]]:
-    """What may still be missing when the transaction set ends at a node."""
-    result = []
+def _moves(node: SegmentNode) -> dict[str, tuple[Move, ...]]:
+    found: dict[str, list[Move]] = {}
+    checks: Checks = ()
     loop: LoopNode | None = node.loop
     group, pops = node.group, 0
     while loop is not None:
-        left = _required(loop, group, ANY_NUMBER)
-        if left:
-            result.append((pops, left))
+        for child in loop.children[1:]:
+            if child.group < group:
+                continue
+            target = child if isinstance(child, SegmentNode) else child.first
+            before = (*checks, *_required(loop, group, child.group, pops))
+            found.setdefault(target.id, []).append(
+                Move(pops, target, child.index, child.maximum, before, plain=not (pops or before))
+            )
+        checks += _required(loop, group, ANY_NUMBER, pops)
+        group, loop, pops = loop.group, loop.parent, pops + 1
+    return {name: tuple(options) for name, options in found.items()}
+
+
+def _required(loop: LoopNode, start: int, stop: int, pops: int) -> Checks:
+    required = [child for child in loop.children[1:] if start <= child.group < stop and child.usage == "R"]
+    return tuple((-1 - pops, child.index, child) for child in required)
+
+
+def remaining(node: SegmentNode) -> Checks:
+    """What may still be missing when the transaction set ends at a node."""
+    result: Checks = ()
+    loop: LoopNode | None = node.loop
+    group, pops = node.group, 0
+    while loop is not None:
+        result += _required(loop, group, ANY_NUMBER, pops)
         group, loop, pops = loop.group, loop.parent, pops + 1
     return result

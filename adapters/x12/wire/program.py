@@ -47,7 +47,8 @@ class Program:
         self.letters = "[^\\x00-\\x1f" + high + "".join(sorted(re.escape(mark) for mark in marks)) + "]"
         self.bad_letter = re.compile(r"[\x00-\x1f" + high + "]")
         self.patterns: list[re.Pattern[str] | None] = [None] * len(guide.nodes)
-        self.extras = [bool(node.notes) or self._has_code_checks(node) for node in guide.nodes]
+        self.extras = [self._extras_at(node) for node in guide.nodes]
+        """Per node what a text must hold for a look beyond its pattern; None: there is nothing to look for."""
 
     def flaws(self, node: SegmentNode, text: str) -> tuple[Flaw, ...]:
         """Everything wrong inside one segment."""
@@ -55,7 +56,8 @@ class Program:
         if pattern is None:
             pattern = self.patterns[node.number] = re.compile(self._pattern(node))
         if pattern.fullmatch(text):
-            if not self.extras[node.number]:
+            mark = self.extras[node.number]
+            if mark is None or mark not in text:
                 return ()
             return tuple(self._extra(node, text.split(self.separators.element)))
         fields = text.split(self.separators.element, BINARY.get(node.id, -1))
@@ -191,17 +193,12 @@ class Program:
 
     # -- between elements, and codes ------------------------------------------------------------------------------
 
-    def _has_code_checks(self, node: SegmentNode) -> bool:
-        return (
-            node.id == "NM1"
-            or node.id in BINARY
-            or any(
-                use.external in self.external
-                for element in node.elements
-                for use in (element, *element.components)
-                if use.external
-            )
-        )
+    def _extras_at(self, node: SegmentNode) -> str | None:
+        uses = [use for element in node.elements for use in (element, *element.components)]
+        if node.notes or node.id in BINARY or any(use.external in self.external for use in uses if use.external):
+            return ""
+        mark = self.separators.element
+        return f"{mark}XX{mark}" if node.id == "NM1" else None
 
     def _extra(self, node: SegmentNode, fields: list[str]) -> Iterator[Flaw]:
         for note in node.notes:

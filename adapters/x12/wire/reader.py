@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from adapters.x12.wire.events import Choose, Event, Options, Transaction, Unit
 from adapters.x12.wire.guide import Guide
 from adapters.x12.wire.header_checks import header_checks
-from adapters.x12.wire.program import Program, program
 from adapters.x12.wire.registry import GROUPS, choose, guides_of, version_known
 from adapters.x12.wire.reports import (
     GroupReport,
@@ -20,9 +19,9 @@ from adapters.x12.wire.reports import (
     Quarantined,
     TransactionReport,
 )
-from adapters.x12.wire.splitter import BROKEN, GARBAGE, HEADER, SEGMENT, Separators, split
+from adapters.x12.wire.splitter import BLOCK, BROKEN, GARBAGE, HEADER, SEGMENT, Separators, blocks
 from adapters.x12.wire.tree import Loop, Segment
-from adapters.x12.wire.walker import Memory, Walker
+from adapters.x12.wire.walker import Memories, Memory, Walker
 
 __all__ = ["Choose", "Event", "Options", "Transaction", "Unit", "read"]
 
@@ -45,8 +44,9 @@ class _Reader:
     def __init__(self, options: Options, choose: Choose | None) -> None:
         self.options = options
         self.choose_options = choose
-        self.memories: dict[tuple[str, Separators], Memory] = {}
+        self.memories = Memories()
         self.ready: list[Event] = []
+        self.separators = Separators()
         self.interchange: InterchangeReport | None = None
         self.group: GroupReport | None = None
         self.guides: tuple[Guide, ...] = ()
@@ -55,6 +55,11 @@ class _Reader:
         self.header: Segment | None = None
         self.quarantined: Quarantined | None = None
         self.ended = False
+        """The interchange in hand is complete, or cannot be read further."""
+        self.stopped = False
+        """A limit was passed: nothing more is read."""
+        self.end = 0
+        """Offset behind the last token."""
         self.position = 0
         self.isa_position = 0
         self.control: dict[str, Callable[[int, str], None]] = {}
@@ -64,45 +69,77 @@ class _Reader:
 
     def run(self, chunks: Iterable[bytes]) -> Iterator[Event]:
         ready = self.ready
-        offset, text = 0, ""
-        for kind, offset, text in split(chunks, self.options.limits):
-            if kind == SEGMENT:
-                handler, walker = self.control.get(text[:3]), self.walker
-                if handler is None and walker is not None:
-                    self.position = position = self.position + 1
-                    walker.step(text, position)
-                else:
-                    self._other(handler, offset, text)
+        for kind, offset, text in blocks(chunks, self.options.limits):
+            if kind == BLOCK:
+                yield from self._segments(offset, text.split(self.separators.segment))
+            elif kind == SEGMENT:
+                yield from self._segments(offset, [text])
             elif kind == HEADER:
+                self.end = offset + len(text)
                 self._isa(offset, text)
+                self._limit(offset)
             elif kind == GARBAGE:
+                self.end = offset + len(text)
                 self._garbage(offset, len(text))
             elif kind == BROKEN:
                 self._broken(offset, "a segment is longer than the limit; reading stopped")
             if ready:
                 yield from ready
                 ready.clear()
-            if self.envelopes > self.options.limits.max_envelopes:
-                self._broken(offset, "more envelopes than the limit; reading stopped")
+            if self.stopped:
                 break
-        self._end_interchange(offset + len(text))
+        self._end_interchange(self.end)
         self._flush()
         yield from ready
         ready.clear()
+
+    def _segments(self, offset: int, parts: list[str]) -> Iterator[Event]:
+        """Neighbouring segments: those of a transaction set go to its walker, the others to their handlers."""
+        white, ready = self.separators.white, self.ready
+        texts = [part.lstrip(white) for part in parts]
+        at = done = 0
+        while at < len(texts) and not self.stopped:
+            walker = self.walker
+            if walker is not None:
+                at = walker.walk(texts, at, self.control)
+                self.position = walker.position
+            else:
+                at = self._unguided(texts, at)
+            if at < len(texts) and not ready:
+                offset += sum(map(len, parts[done:at])) + at - done
+                start = offset + len(parts[at]) - len(texts[at])
+                self._other(start, texts[at])
+                self._limit(start)
+                done, at = at, at + 1
+            if ready:
+                yield from ready
+                ready.clear()
+        last = next((place for place in reversed(range(len(texts))) if texts[place]), 0)
+        self.end = offset + sum(map(len, parts[done : last + 1])) + last - done
+
+    def _unguided(self, texts: list[str], at: int) -> int:
+        """The next segment to look at where no walker is; those inside a set that has no guide are only counted."""
+        counting = self.transaction is not None and self.position > 1
+        for place in range(at, len(texts)):
+            if texts[place]:
+                if not counting or texts[place][:3] in self.control:
+                    return place
+                self.position += 1
+        return len(texts)
 
     # -- interchange --------------------------------------------------------------------------------------------
 
     def _isa(self, offset: int, text: str) -> None:
         self._end_interchange(offset)
         self._flush()
-        separators = Separators.of(text)
+        separators = self.separators = Separators.of(text)
         report = InterchangeReport(InterchangeHeader.parse(text), separators, offset)
         self.interchange, self.ended, self.isa_position = report, False, 1
         self.group_numbers.clear()
         self.envelopes += 1
         if self.choose_options is not None:
             self.options = self.choose_options(report.header)
-            self.memories.clear()
+            self.memories = Memories()
         mark = separators.element
         self.control = {
             f"GS{mark}": self._gs, f"ST{mark}": self._st, f"SE{mark}": self._se, f"GE{mark}": self._ge,
@@ -117,17 +154,30 @@ class _Reader:
             if not good:
                 report.refuse(code, "ISA", 1, element)
 
-    def _other(self, handler: Callable[[int, str], None] | None, offset: int, text: str) -> None:
+    def _other(self, offset: int, text: str) -> None:
+        """A segment that no walker took."""
+        handler = self.control.get(text[:3])
+        if handler is not None and self.separators.element not in text[2:4] and len(text) > 3:
+            handler = None  # IEAX*…
+        if handler is None and self.walker is not None:
+            self.walker.walk([text])
+            self.position = self.walker.position
+            return
         self.isa_position += 1
         if self.interchange is None:
             self._garbage(offset, len(text) + 1)
-        elif handler is not None and (len(text) < 4 or self._separators.element in text[2:4]):  # not IEAX*…
+        elif handler is not None:
             handler(offset, text)
         elif self.transaction is not None:
             self.position += 1
             self._begin_walk(text)
         elif not self.ended:
             self.interchange.refuse("022", _name(text), self.isa_position)
+
+    def _limit(self, offset: int) -> None:
+        if self.envelopes > self.options.limits.max_envelopes:
+            self._broken(offset, "more envelopes than the limit; reading stopped")
+            self.stopped = True
 
     def _garbage(self, offset: int, length: int) -> None:
         report = self.interchange
@@ -255,7 +305,7 @@ class _Reader:
         self.envelopes += 1
         group.transactions.append(report)
         self.transaction, self.position = report, 1
-        self.header = Segment(text, self._separators, 1)
+        self.header = Segment(text, self.separators, 1)
         if self.guides and not any(one.transaction == fields[1] for one in self.guides):
             report.codes.append("1" if fields[1] in GROUPS else "6")
         elif fields[3] and group.version != fields[3]:
@@ -266,9 +316,9 @@ class _Reader:
         report, group, header = self.transaction, self.group, self.header
         if report is None or group is None or header is None:
             return
-        fields = tuple(text.split(self._separators.element))
+        fields = tuple(text.split(self.separators.element))
         guide = choose(self.guides, report.set_id, fields)
-        if guide is None or set(report.codes) & {"1", "6"}:
+        if self.options.mode == "control" or guide is None or set(report.codes) & {"1", "6"}:
             return
         report.guide = guide.id
         self.walker = Walker(
@@ -278,7 +328,7 @@ class _Reader:
             keep=self.options.mode == "trees",
             on_unit=self._unit if self.options.mode == "units" else None,
         )
-        self.walker.step(text, self.position)
+        self.walker.walk([text])
 
     def _unit(self, loop: Loop) -> None:
         walker, report = self.walker, self.transaction
@@ -316,7 +366,7 @@ class _Reader:
                 self.ready.append(
                     Transaction(walker.tree, walker.program.guide, self.interchange.header, self.group, report)
                 )
-        elif not report.codes and self.guides:
+        elif not report.codes and self.guides and self.options.mode != "control":
             self._empty(report)
         self.transaction = self.walker = self.header = None
 
@@ -331,28 +381,12 @@ class _Reader:
 
     # -- tools --------------------------------------------------------------------------------------------------
 
-    @property
-    def _separators(self) -> Separators:
-        return self.interchange.separators if self.interchange is not None else Separators()
-
     def _fields(self, text: str, count: int = 3) -> list[str]:
-        fields = text.split(self._separators.element)
+        fields = text.split(self.separators.element)
         return [*fields, *[""] * (count - len(fields))]
 
     def _memory(self, guide: Guide) -> Memory:
-        key = (guide.id + guide.name, self._separators)
-        memory = self.memories.get(key)
-        if memory is None:
-            if len(self.memories) >= 8:
-                self.memories.clear()
-            options = self.options
-            compiled = (
-                Program(guide, self._separators, options.character_set, options.code_sets)
-                if options.code_sets
-                else program(guide, self._separators, options.character_set)
-            )
-            memory = self.memories[key] = Memory(compiled)
-        return memory
+        return self.memories.of(guide, self.separators, self.options.character_set, self.options.code_sets)
 
 
 def _count(text: str) -> int:

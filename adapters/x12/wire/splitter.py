@@ -17,10 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-HEADER, SEGMENT, GARBAGE, BROKEN = "header", "segment", "garbage", "broken"
+HEADER, SEGMENT, BLOCK, GARBAGE, BROKEN = "header", "segment", "block", "garbage", "broken"
 
 Token = tuple[str, int, str]
-"""(kind, byte offset in the file, text). A header's text has all 106 characters, a segment's no terminator."""
+"""(kind, byte offset in the file, text). A header's text has all 106 characters, a segment's no terminator.
+
+A block is many plain segments with their terminators: no binary data, no IEA, nothing that may be an ISA.
+"""
 
 ISA_LENGTH = 106
 _ELEMENT_AT = (3, 6, 17, 20, 31, 34, 50, 53, 69, 76, 81, 83, 89, 99, 101, 103)
@@ -60,6 +63,11 @@ class Separators:
             return "024"
         return ""
 
+    @property
+    def white(self) -> str:
+        """White space that may stand between segments: what is no separator."""
+        return "".join(letter for letter in _WHITE if letter not in (self.element, self.component))
+
 
 def _unfit(separator: str) -> bool:
     return separator.isalnum() or separator in " \t\0" or ord(separator) > 126
@@ -82,7 +90,24 @@ def readable(header: str) -> bool:
 
 
 def split(chunks: Iterable[bytes], limits: Limits = Limits()) -> Iterator[Token]:
-    """Yield the tokens of a file of any number of interchanges, whatever the chunks."""
+    """Yield the tokens of a file of any number of interchanges, segment by segment, whatever the chunks."""
+    separators = Separators()
+    for kind, offset, text in blocks(chunks, limits):
+        if kind == BLOCK:
+            white = separators.white
+            for part in text.split(separators.segment):
+                segment = part.lstrip(white)
+                if segment:
+                    yield SEGMENT, offset + len(part) - len(segment), segment
+                offset += len(part) + 1
+            continue
+        if kind == HEADER:
+            separators = Separators.of(text)
+        yield kind, offset, text
+
+
+def blocks(chunks: Iterable[bytes], limits: Limits = Limits()) -> Iterator[Token]:
+    """Like `split`, with neighbouring plain segments in one block: their borders depend on the chunks."""
     splitter = _Splitter(limits)
     for chunk in chunks:
         if splitter.feed(chunk):
@@ -153,7 +178,7 @@ class _Splitter:
         separators = Separators.of(text)
         if separators.fault() in ("", "024"):
             self.separators = separators
-            self.white = "".join(set(_WHITE) - {separators.element, separators.component})
+            self.white = separators.white
         offset, self.lost = self.offset, False
         self._advance(ISA_LENGTH)
         yield HEADER, offset, text[:ISA_LENGTH]
@@ -179,13 +204,9 @@ class _Splitter:
         if first >= 0 and not block.strip(self.white + terminator):
             yield from self._careful(separators, last=last)
         elif block:
-            offset, white = self.offset, self.white
+            offset = self.offset
             self._advance(end)
-            for part in block.split(terminator):
-                text = part.lstrip(white)
-                if text:
-                    yield SEGMENT, offset + len(part) - len(text), text
-                offset += len(part) + 1
+            yield BLOCK, offset, block
         else:
             yield from self._rest(separators, last=last)
 

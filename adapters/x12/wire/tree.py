@@ -13,7 +13,7 @@ event.add("UM", "SC", "I", "3", ("11", "B"))     a tuple is a composite, a list 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from adapters.x12.wire.splitter import Separators
 
@@ -50,18 +50,17 @@ class Segment:
     def fields(self) -> list[str]:
         """Identifier and raw elements (composites and repetitions still joined)."""
         if self._fields is None:
-            self._fields = self.text.split(self.separators.element, _BINARY.get(self.text[:3], -1))
+            self._fields = self.text.split(self.separators.element, _BINARY.get(self.id, -1))
         return self._fields
 
     def get(self, element: int, component: int = 0, repetition: int = 1) -> str:
         """A value, "" when absent. Component 0 is the whole element (its first component when it is a composite)."""
-        fields = self._fields or self.fields
-        if element >= len(fields):
-            return ""
-        value, separators = fields[element], self.separators
-        plain = separators.component not in value and (not separators.repetition or separators.repetition not in value)
-        if plain and component < 2 and repetition == 1:
-            return value if value.isascii() else decoded(value)
+        fields = self._fields
+        if fields is None:
+            fields = self.fields
+        value = fields[element] if element < len(fields) else ""
+        if component < 2 and repetition == 1 and (not value or (value.isalnum() and value.isascii())):
+            return value  # most are: no separator is a letter or a digit
         repetitions = self.repetitions(element)
         if len(repetitions) < repetition:
             return ""
@@ -237,5 +236,19 @@ class Loop:
         self.items.append(child)
         return child
 
+    def add_later(self, name: str, make: Callable[[], Iterator[Loop]]) -> None:
+        """Append child loops that are made only while they are written. Nothing else reads them."""
+        self.items.append(LaterLoops(name, self, make))
+
     def __repr__(self) -> str:
         return f"Loop({self.id!r}, {len(self.items)} items)"
+
+
+class LaterLoops(Loop):
+    """Child loops of one name that are made when they are written, one after the other: more than should be held."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, id: str, parent: Loop, make: Callable[[], Iterator[Loop]]) -> None:
+        super().__init__(id, parent)
+        self.make = make

@@ -6,19 +6,23 @@ Memos live as long as one reading, because they hold content, and are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.x12.wire.dictionary import dictionary
 from adapters.x12.wire.faults import Effect, Fault
-from adapters.x12.wire.guide import LoopNode, Move, SegmentNode, moves, remaining
-from adapters.x12.wire.program import Flaw, Program
+from adapters.x12.wire.guide import Guide, LoopNode, Move, SegmentNode, moves, remaining
+from adapters.x12.wire.program import CodeSets, Flaw, Program, program
 from adapters.x12.wire.rules import Finding
+from adapters.x12.wire.splitter import Separators
 from adapters.x12.wire.tree import Loop, Segment
 
 MEMO_SIZE = 1000
 """Texts remembered per node; then forgotten and learnt anew."""
+
+MEMO_TEXT = 512
+"""Longest text that is remembered (characters): longer ones hardly repeat."""
 
 MAX_FAULTS = 1000
 """Faults kept per transaction set and effect; more would not help the sender and would fill the memory."""
@@ -57,8 +61,26 @@ class Memory:
         self.memos = [{} for _ in self.program.guide.nodes]
 
 
+class Memories:
+    """Those of one reading, a few at a time."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, Separators], Memory] = {}
+
+    def of(self, guide: Guide, separators: Separators, character_set: str, code_sets: CodeSets) -> Memory:
+        """What is remembered for a guide under these separators."""
+        key = (guide.id + guide.name, separators)
+        memory = self.kept.get(key)
+        if memory is None:
+            if len(self.kept) >= 8:
+                self.kept.clear()
+            own = Program(guide, separators, character_set, code_sets) if code_sets else None
+            memory = self.kept[key] = Memory(own or program(guide, separators, character_set))
+        return memory
+
+
 class Walker:
-    """One transaction set on its way. `step` per segment from the one after ST, then `finish` at SE."""
+    """One transaction set on its way. `walk` along the segments after ST, then `finish` at SE."""
 
     def __init__(
         self,
@@ -83,6 +105,8 @@ class Walker:
         self.recent: list[Fault] = []
         """Faults since the last unit ended: those of the next one and of what introduces it."""
         self.units = 0
+        self.handed_out = False
+        """A unit just went out: `walk` stops, so that it is taken before the next one is built."""
         self.refused: set[int] = set()
         """Numbers of units with an error of their own, or of what encloses them, that does not refuse the set."""
         self.tally: dict[str, Any] = {}
@@ -91,97 +115,134 @@ class Walker:
         self.tree.items.append(header)
         self.frames = [Frame(guide.root, self.tree, [0] * len(guide.root.children), 1)]
         self.node: SegmentNode = guide.root.first
-        self.memo = self.memos[0]
         self.position = 1
         self.hierarchy = 0
         for flaw in self.program.flaws(self.node, header.text):
             self._flawed(flaw, self.node.id, 1)
 
-    def step(self, text: str, position: int) -> None:
-        """Take the next segment."""
-        entry = self.memo.get(text)
-        if entry is None:
-            entry = self._resolve(text)
-        move, flaws = entry
-        self.position = position
-        if move is None:
-            self._unexpected(text, position)
-            return
-        frames = self.frames
-        if move.checks:
-            self._missing(move.checks)
-        for _ in range(move.pops):
-            self._close()
-        frame = frames[-1]
-        counts, slot, target = frame.counts, move.slot, move.target
-        counts[slot] += 1
-        if target.index:
-            if target.needed or not self.lean:
-                frame.loop.items.append(Segment(text, self.separators, position, target.id))
-        else:
-            segment = Segment(text, self.separators, position, target.id)
-            node = target.loop
-            loop = Loop(node.id, frame.loop)
-            frame.loop.items.append(loop)
-            loop.items.append(segment)
-            frames.append(Frame(node, loop, [0] * len(node.children), position))
-            if target.id == "HL":
-                self._hierarchy(segment)
-        self.node = target
-        self.memo = self.memos[target.number]
-        if counts[slot] > move.maximum:
-            code = "5" if target.index else "4"
-            self._fault("segment", code, target.id, target.loop.id, expected=f"at most {move.maximum}")
-        for flaw in flaws:
-            self._flawed(flaw, target.id, position)
+    def walk(self, texts: Sequence[str], at: int = 0, stop: Container[str] = ()) -> int:
+        """Take segments from `at` on, up to one that begins like one of `stop` or until a unit was handed out.
+
+        Tells where it stopped. Empty texts are none. One loop for all: this is where the time of a reading goes.
+        """
+        frames, memos, lean, separators = self.frames, self.memos, self.lean, self.separators
+        frame, node, position = frames[-1], self.node, self.position
+        memo, stopped = memos[node.number], len(texts)
+        for index in range(at, len(texts)):
+            text = texts[index]
+            entry = memo.get(text)
+            if entry is None:
+                if not text:
+                    continue
+                if text[:3] in stop:
+                    stopped = index
+                    break
+                entry = self._resolve(node, text)
+            position += 1
+            move, flaws = entry
+            if move is None:
+                self._unexpected(text, position)
+                continue
+            slot, target = move.slot, move.target
+            if not move.plain:
+                self.position = position
+                for depth, place, child in move.checks:
+                    if not frames[depth].counts[place]:
+                        self._absent(frames[depth], child)
+                for _ in range(move.pops):
+                    if frame.node.quiet and not frame.erring:
+                        frames.pop()
+                    else:
+                        self._close()
+                    frame = frames[-1]
+            frame.counts[slot] = count = frame.counts[slot] + 1
+            if target.index:
+                if target.needed or not lean:
+                    frame.loop.items.append(Segment(text, separators, position, target.id))
+            else:
+                frame = self._open(frame, target, Segment(text, separators, position, target.id))
+            node, memo = target, memos[target.number]
+            if count > move.maximum:
+                code = "5" if target.index else "4"
+                self._fault("segment", code, target.id, target.loop.id, position, expected=f"at most {move.maximum}")
+            for flaw in flaws:
+                self._flawed(flaw, target.id, position)
+            if move.pops and self.handed_out:
+                self.handed_out = False
+                stopped = index + 1
+                break
+        self.node, self.position = node, position
+        return stopped
 
     def finish(self, position: int) -> None:
         """The transaction set ends; `position` is that of SE."""
         self.position = position
-        self._missing(remaining(self.node))
+        for depth, slot, child in remaining(self.node):
+            if not self.frames[depth].counts[slot]:
+                self._absent(self.frames[depth], child)
         while self.frames:
             self._close()
 
     # -- finding the place --------------------------------------------------------------------------------------
 
-    def _resolve(self, text: str) -> Entry:
-        fields = text.split(self.separators.element, 4)
-        options = moves(self.node).get(fields[0], ())
-        fitting = [option for option in options if self._fits(option.target, text)]
-        if len(fitting) > 1 and fields[0] == "HL":
-            return self._under_parent(fitting, fields), self.program.flaws(fitting[0].target, text)
-        if not fitting and fields[0] != "HL" and len({option.target.number for option in options}) == 1:
-            fitting = [options[0]]
-        entry: Entry = (None, ())
-        if fitting:
-            entry = (fitting[0], self.program.flaws(fitting[0].target, text))
-            if len(self.memo) >= MEMO_SIZE:
-                self.memo.clear()
-            if len(text) < 512:
-                self.memo[text] = entry
+    def _resolve(self, node: SegmentNode, text: str) -> Entry:
+        """The move a text leads to from a node, and what is wrong inside it; remembered."""
+        name = text.split(self.separators.element, 1)[0]
+        options = moves(node).get(name)
+        if options is None:
+            return None, ()
+        if name == "HL":
+            return self._level(options, text)
+        first = options[0]
+        if first.target.key_at is not None:
+            key = self._key(text, first.target.key_at)
+            for option in options:
+                if option.target.keys is None or key in option.target.keys:
+                    first = option
+                    break
+            else:  # of a single place the qualifier is wrong, not the segment
+                if any(option.target is not first.target for option in options):
+                    return None, ()
+        entry = (first, self.program.flaws(first.target, text))
+        if len(text) < MEMO_TEXT:
+            memo = self.memos[node.number]
+            if len(memo) >= MEMO_SIZE:
+                memo.clear()
+            memo[text] = entry
         return entry
 
-    def _fits(self, node: SegmentNode, text: str) -> bool:
-        if node.keys is None or node.key_at is None:
-            return True
-        element, component = node.key_at
+    def _key(self, text: str, place: tuple[int, int]) -> str:
+        """The value that tells segments with one identifier apart."""
+        element, component = place
         fields = text.split(self.separators.element, element + 1)
-        if len(fields) <= element:
-            return False
-        value = fields[element]
+        value = fields[element] if len(fields) > element else ""
         if component:
             value = value.split(self.separators.repetition or "\0")[0].split(self.separators.component)[0]
-        return value in node.keys
+        return value
 
-    def _under_parent(self, options: list[Move], fields: list[str]) -> Move:
-        """Of several levels that fit an HL, the one whose parent it names; else the nearest."""
-        parent = fields[2] if len(fields) > 2 else ""
-        for option in options:
-            if self.frames[-1 - option.pops].hierarchy == parent:
-                return option
-        return options[0]
+    def _level(self, options: Sequence[Move], text: str) -> Entry:
+        """Of several levels that fit an HL, the one whose parent it names; else the nearest. Every HL is another."""
+        fields = text.split(self.separators.element, 4)
+        code = fields[3] if len(fields) > 3 else ""
+        fitting = [option for option in options if option.target.keys is None or code in option.target.keys]
+        if not fitting:
+            return None, ()
+        parent = fields[2]
+        chosen = next((one for one in fitting if self.frames[-1 - one.pops].hierarchy == parent), fitting[0])
+        return chosen, self.program.flaws(chosen.target, text)
 
     # -- loops --------------------------------------------------------------------------------------------------
+
+    def _open(self, above: Frame, start: SegmentNode, segment: Segment) -> Frame:
+        node, self.position = start.loop, segment.position
+        loop = Loop(node.id, above.loop)
+        above.loop.items.append(loop)
+        loop.items.append(segment)
+        frame = Frame(node, loop, [0] * len(node.children), segment.position)
+        self.frames.append(frame)
+        if start.id == "HL":
+            self._hierarchy(frame, segment)
+        return frame
 
     def _close(self) -> None:
         frame = self.frames.pop()
@@ -200,6 +261,7 @@ class Walker:
                 self.refused.add(self.units)
             if self.on_unit is not None:
                 self.on_unit(loop)
+                self.handed_out = True
             self.recent.clear()
         elif frame.erring and self.frames:
             self.frames[-1].erring = True
@@ -211,18 +273,18 @@ class Walker:
             if node.id not in above.dropped:
                 above.dropped |= {node.id}
 
-    def _hierarchy(self, segment: Segment) -> None:
+    def _hierarchy(self, frame: Frame, segment: Segment) -> None:
         """HL01 counts from 1; HL02 names the enclosing level; HL04 is checked when the loop closes."""
         self.hierarchy += 1
-        frame = self.frames[-1]
         frame.hierarchy, frame.declared = segment.get(1), segment.get(4)
-        parent = next((above for above in reversed(self.frames[:-1]) if above.hierarchy), None)
         if frame.hierarchy and frame.hierarchy != str(self.hierarchy):
             self._level_fault(1, "628", "the next number from 1")
-        if parent is not None:
-            parent.parents_child = True
-            if segment.get(2) and segment.get(2) != parent.hierarchy:
-                self._level_fault(2, "734", "HL01 of the level above")
+        for parent in reversed(self.frames[:-1]):
+            if parent.hierarchy:
+                parent.parents_child = True
+                if segment.get(2) and segment.get(2) != parent.hierarchy:
+                    self._level_fault(2, "734", "HL01 of the level above")
+                return
 
     def _level_fault(self, element: int, data_element: str, expected: str) -> None:
         loop = self.frames[-1].node.id
@@ -230,16 +292,12 @@ class Walker:
 
     # -- faults ---------------------------------------------------------------------------------------------------
 
-    def _missing(self, checks: Sequence[tuple[int, tuple[SegmentNode | LoopNode, ...]]]) -> None:
-        for depth, children in checks:
-            frame = self.frames[-1 - depth]
-            for child in children:
-                if not frame.counts[child.index]:
-                    loop = child.id if isinstance(child, LoopNode) else frame.node.id
-                    name = child.head if isinstance(child, LoopNode) else child.id
-                    keys = child.first.keys if isinstance(child, LoopNode) else child.keys
-                    wanted = f"{name} with {' or '.join(sorted(keys)[:6])}" if keys else name
-                    self._fault("segment", "3", name, loop, expected=wanted)
+    def _absent(self, frame: Frame, child: SegmentNode | LoopNode) -> None:
+        loop = child.id if isinstance(child, LoopNode) else frame.node.id
+        name = child.head if isinstance(child, LoopNode) else child.id
+        keys = child.first.keys if isinstance(child, LoopNode) else child.keys
+        wanted = f"{name} with {' or '.join(sorted(keys)[:6])}" if keys else name
+        self._fault("segment", "3", name, loop, expected=wanted)
 
     def _unexpected(self, text: str, position: int) -> None:
         name = text.split(self.separators.element, 1)[0]
@@ -249,9 +307,13 @@ class Walker:
             code = "6" if name in dictionary().segments else "1"
         else:
             open_loops = {id(frame.node) for frame in self.frames}
-            code = "7" if any(id(node.loop) in open_loops and self._fits(node, text) for node in places) else "2"
+            here = [node for node in places if id(node.loop) in open_loops]
+            code = "7" if any(self._fits(node, text) for node in here) else "2"
         known = name if name.isalnum() and name.isascii() and 2 <= len(name) <= 3 else "???"
         self._fault("segment", code, known, loop, position=position)
+
+    def _fits(self, node: SegmentNode, text: str) -> bool:
+        return node.keys is None or node.key_at is None or self._key(text, node.key_at) in node.keys
 
     def _flawed(self, flaw: Flaw, segment: str, position: int) -> None:
         self._fault(
@@ -282,8 +344,8 @@ class Walker:
         code: str,
         segment: str,
         loop: str,
-        *,
         position: int = 0,
+        *,
         snip: int = 1,
         effect: Effect | None = None,
         **rest: object,

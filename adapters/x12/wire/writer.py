@@ -10,14 +10,18 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 from adapters.x12.wire.faults import Fault
 from adapters.x12.wire.guide import Guide, LoopNode, SegmentNode
 from adapters.x12.wire.program import program
 from adapters.x12.wire.splitter import Separators
-from adapters.x12.wire.tree import Loop, Segment
+from adapters.x12.wire.tree import LaterLoops, Loop, Segment
 from adapters.x12.wire.walker import Memory, Walker
 from gateway.core.errors import InvalidMessage, Issue, UnsupportedMessage
+
+AT_ONCE = 500
+"""Segments made, checked and joined together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,22 +120,34 @@ def write(guide: Guide, trees: Loop | Iterable[Loop], envelope: Envelope, *, val
 
 
 def write_set(guide: Guide, tree: Loop, at: int, envelope: Envelope, *, validate: bool = True) -> str:
-    """The text of one transaction set, the `at`-th of its group, for `wrap`. Raises InvalidMessage as `write` does."""
+    """The text of one transaction set, the `at`-th of its group, for `wrap`. Raises InvalidMessage as `write` does.
+
+    Memory grows by the text alone: segments are made, checked and joined a few at a time.
+    """
     number = f"{at:04d}"
     version = "" if guide.root.first.elements[2].usage == "S" else envelope.version or guide.id
-    segments = render(guide, tree, envelope.separators)
+    mark, end = envelope.separators.element, envelope.separators.segment + ("\n" if envelope.line_ends else "")
+    start = mark.join(["ST", guide.transaction, number, *([version] if version else [])])
+    walker = _checker(guide, envelope.separators, start)
+    segments, parts, count = render(guide, tree, envelope.separators), [start], 0
+    while some := list(islice(segments, AT_ONCE)):
+        count += len(some)
+        parts.append(end.join(some))
+        if validate:
+            walker.walk(some)
     if validate:
-        _validate(guide, envelope.separators, number, version, segments)
-    return join_set(segments, guide.transaction, number, version, envelope)
+        walker.finish(count + 2)
+        _raise_faults(walker, guide)
+    return end.join([*parts, mark.join(["SE", str(count + 2), number])])
 
 
-def render(guide: Guide, tree: Loop, separators: Separators) -> list[str]:
+def render(guide: Guide, tree: Loop, separators: Separators) -> Iterator[str]:
     """The segments between ST and SE, in guide order, with HL numbers.
 
     Raises InvalidMessage for a segment or loop the guide has no place for, and for a value that holds a separator.
     """
     levels = _Levels()
-    return [_text(segment, separators) for segment in _ordered(guide.root, tree, levels)]
+    return (_text(segment, separators) for segment in _ordered(guide.root, tree, levels))
 
 
 class _Levels:
@@ -144,7 +160,8 @@ def _ordered(node: LoopNode, loop: Loop, levels: _Levels, parent: str = "") -> I
     level = parent
     for child, item in placed:
         if isinstance(item, Loop):
-            yield from _ordered(child, item, levels, level)  # type: ignore[arg-type]
+            for one in item.make() if isinstance(item, LaterLoops) else (item,):
+                yield from _ordered(child, one, levels, level)  # type: ignore[arg-type]
         elif item.id == "HL":
             levels.count += 1
             level = str(levels.count)
@@ -201,13 +218,11 @@ def _folded(text: str) -> str:
     return plain.encode("ascii", "replace").decode("ascii")
 
 
-def _validate(guide: Guide, separators: Separators, number: str, version: str, segments: list[str]) -> None:
-    mark = separators.element
-    start = mark.join(["ST", guide.transaction, number, *([version] if version else [])])
-    walker = Walker(Memory(program(guide, separators)), Segment(start, separators, 1))
-    for position, text in enumerate(segments, 2):
-        walker.step(text, position)
-    walker.finish(len(segments) + 2)
+def _checker(guide: Guide, separators: Separators, start: str) -> Walker:
+    return Walker(Memory(program(guide, separators)), Segment(start, separators, 1), keep=False)
+
+
+def _raise_faults(walker: Walker, guide: Guide) -> None:
     wrong = [fault for fault in walker.faults if fault.effect != "report"]
     if wrong:
         raise InvalidMessage(f"the {guide.transaction} breaks its guide", issues=tuple(map(_issue, wrong)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 
 import paramiko
 import pytest
@@ -12,8 +13,10 @@ from adapters.sftp.outbound import SftpSender
 from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable
 from gateway.core.ports import Outbound
 from gateway.infra.sftp import HostKeyRefused, SftpSession
+from gateway.stages import deliver
 from tests.adapters.sftp.bench import Bench, message
 from tests.adapters.sftp.servers import new_key
+from tests.gateway.stages.fakes import MemoryIntents
 
 
 def outbound(data: bytes, name: str = "x12_278_000000001.x12") -> Outbound:
@@ -123,6 +126,26 @@ async def test_host_keys(bench: Bench) -> None:
         SftpSession.open(bench.target(host_keys=(other,)))
     for pins in ((other, bench.server.host_key), (bench.server.host_key,)):
         await asyncio.to_thread(lambda pins=pins: SftpSession.open(bench.target(host_keys=pins)).close())
+
+
+async def test_a_file_for_a_server_with_another_host_key_waits_and_goes_out_once_it_is_pinned(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "QUICK_TRIES", 1)
+    _, other = new_key()
+    delivers = deliver.DeliverStage(
+        intents=MemoryIntents(),
+        senders={"drop": SftpSender(bench.endpoint(), bench.target(host_keys=(other,)))},
+        renderers={},
+        monotonic=time.monotonic,
+    )
+    for _ in range(12):
+        with pytest.raises(EndpointUnavailable):
+            await delivers.send("tenant", "drop", outbound(b"x", "answer.x12"))
+    assert delivers.breakers["drop"].wait(time.monotonic()) > 0, "the circuit is open"
+    sender = SftpSender(bench.endpoint(), bench.target(host_keys=(other, bench.server.host_key)))
+    assert (await sender.send(outbound(b"x", "answer.x12"))).accepted
+    await sender.close()
 
 
 async def test_wrong_host_key_is_reported_and_no_credential_is_sent(bench: Bench) -> None:

@@ -20,6 +20,7 @@ ACKNOWLEDGEMENT = (
     b"GS*FA*PLAN0009*CLINIC7*20260115*1200*1*X*005010X231A1~\nST*999*0001*005010X231A1~\nAK1*HI*42*005010X217~\n"
     b"AK9*A*1*1*1~\nSE*4*0001~\nGE*1*1~\nIEA*1*000000001~\n"
 )
+RESULTS = ACKNOWLEDGEMENT.replace(b"GS*FA", b"GS*HN").replace(b"999", b"277").replace(b"005010X231A1", b"005010X214")
 ANSWER = ACKNOWLEDGEMENT.replace(b"GS*FA", b"GS*HI").replace(b"999", b"278").replace(b"005010X231A1", b"005010X217")
 
 
@@ -54,6 +55,9 @@ class Bench:
     asked: list[Credentials] = field(default_factory=list)
     client_name: str | None = "clinic"
     answer: bytes | None = ANSWER
+    told: bytes | None = None
+    """The answer to a question: the codec's message is one."""
+    results: bytes | None = RESULTS
 
     def app(self) -> Starlette:
         numbers = itertools.count(1)
@@ -65,6 +69,12 @@ class Bench:
         async def respond(_accepted: Any, _reception: Reception) -> bytes | None:
             return self.answer
 
+        async def ask(_intake: Intake, _reception: Reception) -> bytes | None:
+            return self.told
+
+        async def results(_reading: Reading, _reception: Reception) -> bytes | None:
+            return self.results
+
         services = Services(
             accept=self.accept,
             codec=self.codec,
@@ -72,6 +82,8 @@ class Bench:
             clock=self.clock,
             new_id=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
             respond=respond,
+            ask=ask,
+            results=results,
         )
         return Starlette(routes=routes(services, self.settings))
 

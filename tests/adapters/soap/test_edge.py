@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 from lxml import etree
 
 from gateway.core.errors import Unavailable
-from tests.adapters.soap.bench import ACKNOWLEDGEMENT, ANSWER, Bench
+from tests.adapters.soap.bench import ACKNOWLEDGEMENT, ANSWER, RESULTS, Bench
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
 DATA = Path(os.environ.get("GATEWAY_OUTSIDE_DATA", "")) / "soap"
@@ -110,18 +111,56 @@ async def test_acknowledgement_when_no_decision_came(bench: Bench) -> None:
     assert field(response.content, "Payload").encode() == ACKNOWLEDGEMENT
 
 
-async def test_batch_acknowledgement_is_kept_for_retrieval(bench: Bench) -> None:
-    batch = (Path(__file__).parent / "cases/batch-inline/request.xml").read_bytes()
-    lines = batch.replace(b"BatchSubmission ", b"BatchSubmissionAckRetrievalRequest ")
-    lines = lines.replace(b"BatchSubmission>", b"BatchSubmissionAckRetrievalRequest>")
-    retrieval = re.sub(rb"\s*<(PayloadLength|CheckSum|Payload)>.*?</\1>", b"", lines)
+BATCH = (Path(__file__).parent / "cases/batch-inline/request.xml").read_bytes()
+
+
+def retrieval(kind: str) -> bytes:
+    """The golden batch submission as a retrieval under its PayloadID."""
+    renamed = BATCH.replace(b"BatchSubmission ", kind.encode() + b" ").replace(
+        b"BatchSubmission>", kind.encode() + b">"
+    )
+    return re.sub(rb"\s*<(PayloadLength|CheckSum|Payload)>.*?</\1>", b"", renamed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "name"),
+    [
+        ("BatchSubmissionAckRetrievalRequest", ACKNOWLEDGEMENT, "X12_999_Response_005010X231A1"),
+        ("BatchResultsRetrievalRequest", RESULTS, "X12_277CA_Response_005010X214"),
+    ],
+)
+async def test_what_is_said_of_a_batch_is_kept_for_retrieval(bench: Bench, kind: str, wanted: bytes, name: str) -> None:
     async with bench.http() as http:
-        early = await http.post("/core/batch", content=retrieval, headers=SOAP)
-        await http.post("/core/batch", content=batch, headers=SOAP)
-        fetched = await http.post("/core/batch", content=retrieval, headers=SOAP)
+        early = await http.post("/core/batch", content=retrieval(kind), headers=SOAP)
+        await http.post("/core/batch", content=BATCH, headers=SOAP)
+        fetched = await http.post("/core/batch", content=retrieval(kind), headers=SOAP)
+        schema = etree.XMLSchema(etree.fromstring((await http.get("/core/core.xsd")).content))
     assert field(early.content, "ErrorCode") == "PayloadIDNotUnderstood"
     assert field(fetched.content, "ErrorCode") == "Success"
-    assert int(field(fetched.content, "PayloadLength")) == len(ACKNOWLEDGEMENT)
+    assert field(fetched.content, "PayloadType") == name
+    assert base64.b64decode(field(fetched.content, "Payload")) == wanted
+    schema.assertValid(etree.fromstring(fetched.content).find("{*}Body")[0])
+
+
+async def test_a_batch_of_which_nothing_more_is_said_has_no_results(bench: Bench) -> None:
+    bench.results = None
+    async with bench.http() as http:
+        await http.post("/core/batch", content=BATCH, headers=SOAP)
+        fetched = await http.post("/core/batch", content=retrieval("BatchResultsRetrievalRequest"), headers=SOAP)
+    assert field(fetched.content, "ErrorCode") == "PayloadIDNotUnderstood"
+
+
+async def test_a_question_is_answered_and_not_accepted(bench: Bench) -> None:
+    bench.told, bench.answer, bench.results = ANSWER, None, None
+    other = b"<PayloadID>11111111-1111-4111-8111-111111111111</PayloadID>"
+    question = re.sub(rb"<PayloadID>.*?</PayloadID>", other, GOOD)
+    async with bench.http() as http:
+        told = await http.post("/core/realtime", content=question, headers=SOAP)
+        await http.post("/core/batch", content=BATCH, headers=SOAP)
+        fetched = await http.post("/core/batch", content=retrieval("BatchResultsRetrievalRequest"), headers=SOAP)
+    assert field(told.content, "Payload").encode() == ANSWER
+    assert base64.b64decode(field(fetched.content, "Payload")) == ANSWER
+    assert bench.accept.accepted == []
 
 
 async def test_unauthorized(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 from adapters.x12.inbound import FixedNumbers
@@ -104,3 +105,16 @@ def test_without_claims_or_by_policy_there_is_no_answer() -> None:
     found = batches(read([claims(1).encode()], Options(mode="units")), answerable([report]))[0]
     assert acknowledge_claims(report, [], AckPolicy(), FixedNumbers(1, 1), NOW, NOW) is None
     assert acknowledge_claims(report, found, AckPolicy(claims=False), FixedNumbers(1, 1), NOW, NOW) is None
+
+
+def test_memory_grows_by_the_text_written_and_not_by_a_tree() -> None:
+    data = claims(2000).encode()
+    (report,) = (one for one in read([data], OPTIONS) if isinstance(one, InterchangeReport))
+    found = batches(read([data], Options(mode="units")), answerable([report]))[0]
+    assert acknowledge_claims(report, found, PLAIN, FixedNumbers(7, 8), NOW, NOW)  # what is made once for a guide
+    tracemalloc.start()
+    answer = acknowledge_claims(report, found, PLAIN, FixedNumbers(7, 8), NOW, NOW)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer is not None
+    assert peak < 6 * len(answer), "the text in pieces, whole, as bytes, and what a walker remembers"

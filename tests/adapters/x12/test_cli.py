@@ -48,6 +48,12 @@ def test_validate_tells_outcomes_and_errors_as_json(bad: Path) -> None:
     }  # fmt: skip
 
 
+def test_validate_of_the_control_structure_alone(bad: Path) -> None:
+    assert run("validate", "--control", bad).exit_code == 0
+    bad.write_text(bad.read_text().replace("IEA*1*", "IEA*2*"))
+    assert run("validate", "--control", bad).exit_code == 1
+
+
 def test_validate_of_several_files_gives_a_list(good: Path, bad: Path) -> None:
     result = run("validate", "--json", good, bad)
     assert [one["interchanges"][0]["outcome"] for one in json.loads(result.stdout)] == ["accepted", "rejected"]
@@ -109,7 +115,24 @@ def test_files_that_are_no_x12_are_said_to_be_so(tmp_path: Path, content: bytes)
     result = run("validate", "--json", path)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["quarantined"]
-    assert run("ack", path).stdout == ""
+    answer = run("ack", path)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert "at byte 0" in answer.stderr
+
+
+def test_what_cannot_be_answered_is_said_to_be_so(good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "nobody.x12"
+    path.write_text(good.read_text().replace("CLINIC01       ", " " * 15))
+    answer = run("ack", path)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert "interchange at byte 0 cannot be answered" in answer.stderr
+
+
+def test_nothing_due_is_no_problem(good: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.x12"
+    own.write_text(run("ack", good).stdout)
+    answer = run("ack", own)
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, "", "")
 
 
 def test_explain_shows_places_and_no_content(good: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 import pytest
 from pydantic import ValidationError
 
-from adapters.x12.inbound import Desk, find_partner
+from adapters.x12.inbound import Desk
 from adapters.x12.outbound import file_name, outbound, render
-from adapters.x12.settings import AcknowledgementSettings, PartnerProfile, X12Settings
+from adapters.x12.settings import AcknowledgementSettings, PartnerProfile, X12Settings, find_partner
 from adapters.x12.wire import InterchangeReport, guide, read
 from tests.adapters.x12.contract import EnvelopeLedgerContract, NumberAllocatorContract
 from tests.adapters.x12.fakes import MemoryLedger, MemoryNumbers
@@ -97,6 +98,26 @@ async def test_a_partner_without_999_still_gets_its_277ca() -> None:
     published, (of_claims,) = await answered(one, claims(1))
     assert published == 1
     assert b"ST*277*" in of_claims
+
+
+async def test_others_are_served_while_a_long_file_is_read_and_answered() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    text, one = claims(1500), desk()
+    task = asyncio.create_task(others())
+    verdict = await one.judge(source(text, 1 << 18), "tenant", NOW)
+    read, turns = turns, 0
+    _, of_claims = await one.settle(source(text, 1 << 18), verdict, NOW)
+    task.cancel()
+    assert of_claims.data.count(b"~STC*A2:20:PR*") == 1500
+    assert read > 5, "a reading in the loop lets nobody else run"
+    assert turns > 10, "so does a writing"
 
 
 @pytest.mark.parametrize(

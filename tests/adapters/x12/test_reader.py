@@ -227,3 +227,27 @@ def test_near_control_segments_lose_nothing(extra: str) -> None:
     assert all(event.outcome == "rejected" for event in events if isinstance(event, InterchangeReport))
     covered = sum(event.length for event in events)
     assert covered >= len(text.encode()) - 3
+
+
+def test_a_name_that_begins_like_a_control_segment_is_one_wrong_segment() -> None:
+    data = claims(3).replace("HI*ABK:J0300~\n", "HI*ABK:J0300~\nIEAX*1~\n", 2).replace("SE*56*", "SE*58*")
+    assert codes(data) == [("???", "0", "1")] * 2
+    (report,) = only(data, InterchangeReport, JUDGE)
+    assert [one.units for _, one in report.transactions()] == [3]
+
+
+def test_control_structure_alone_is_read_without_guides() -> None:
+    control = Options(mode="control")
+    (report,) = only(claims(3).replace("*60*", "**"), InterchangeReport, control)
+    assert report.outcome == "accepted"
+    assert [(one.segments, one.guide, one.faults) for _, one in report.transactions()] == [(56, "", [])]
+    (report,) = only(claims(3).replace("SE*56*", "SE*55*").replace("GE*1*42", "GE*2*41"), InterchangeReport, control)
+    assert [(group.codes, [one.codes for one in group.transactions]) for group in report.groups] == [
+        (["4", "5"], [["4"]])
+    ]
+    (report,) = only(claims(3).replace("IEA*1*", "IEA*2*"), InterchangeReport, control)
+    assert report.code == "021"
+    (report,) = only(
+        claims(1).split("HL*")[0].split("BHT")[0] + "SE*2*0001~GE*1*42~IEA*1*000000042~", InterchangeReport, control
+    )
+    assert report.outcome == "accepted"

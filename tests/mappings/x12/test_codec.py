@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.x12.inbound import FixedNumbers
+from adapters.x12.settings import PartnerProfile
 from adapters.x12.wire import InterchangeReport, read
+from adapters.x12.wire.claim_acknowledge import acknowledge_claims
 from gateway.core.envelope import Raw
 from gateway.core.errors import ConfigurationError, MessageConflict, Unavailable
 from mappings import x12_codec
-from mappings.x12_codec import X12Codec
+from mappings.x12_codec import X12Codec, X12Reading
+from tests.adapters.x12.samples import NOW, claims
 from tests.mappings.x12.bench import CASES, RECEPTION, read_bytes
 
 ONE = (CASES[0].parent / "event-only" / "request.x12").read_bytes()
@@ -127,3 +132,41 @@ def test_binary_noise(data: bytes) -> None:
     reading = read_bytes(data)
     assert reading.refused
     assert list(reading.intakes) == []
+
+
+def profile(**changes: Any) -> PartnerProfile:
+    return PartnerProfile(**({"name": "clinic-1", "sender": "CLINIC01", "receiver": "PLAN01", "usage": "T"} | changes))
+
+
+UNBALANCED = claims(3).replace("C0000002*60*", "C0000002*61*").encode()
+
+
+def read_for(partner: PartnerProfile, data: bytes) -> X12Reading:
+    return X12Codec(partners=(partner,)).read(Raw.of(data, "application/edi-x12"), RECEPTION)
+
+
+def test_a_partners_claims_are_told_of_one_by_one() -> None:
+    reading = read_for(profile(), UNBALANCED)
+    assert len(reading.intakes) == len(list(reading.intakes)) == 2
+    (told,) = reading.claims()
+    answer = acknowledge_claims(told.report, told.batches, told.policy, FixedNumbers(1, 1), NOW, NOW) or b""
+    assert (answer.count(b"~STC*A2:20:PR*"), answer.count(b"~STC*A7:178*")) == (2, 1)
+
+
+@pytest.mark.parametrize("partner", [profile(acknowledgements={"claim": False}), profile(sender="SOMEBODY")])
+def test_claims_are_all_taken_where_no_277ca_tells_of_them(partner: PartnerProfile) -> None:
+    reading = read_for(partner, UNBALANCED)
+    assert len(list(reading.intakes)) == 3
+    assert reading.claims() == []
+
+
+def test_a_profile_says_how_its_partner_is_read_and_answered() -> None:
+    strict = read_for(profile(edits={"3": "reject"}), UNBALANCED)
+    assert strict.refused
+    assert b"IK5*R*5" in (strict.answer(None) or b"")
+    assert strict.claims() == []
+    production = read_for(profile(usage="P"), claims(1).encode())
+    assert production.refused
+    assert b"*R*020~" in (production.answer(None) or b"")
+    quiet = read_for(profile(acknowledgements={"implementation": False, "ta1": "refused"}), claims(1).encode())
+    assert quiet.answer(None) is None

@@ -8,10 +8,14 @@ from adapters.hl7.wire import NULL
 
 from . import primitives
 from .actors import organization, practitioner
-from .cursor import Cursor
+from .cursor import CODED, LEAF, Components, Cursor
+from .environment import Parts, subs
 from .graph import Resource, absent, reference
 from .job import Scope, concept, handles
 
+_APPLICATION = Components({1: "name", 2: "endpoint", 3: "endpoint"})
+_FACILITY = Components({1: "name", 2: "identifier", 3: "identifier"})
+_RESPONSIBLE = Components({1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"})
 EVENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-0003"
 
 
@@ -30,14 +34,14 @@ def _facility(cursor: Cursor, field: int, scope: Scope, path: str) -> dict[str, 
     name, universal, kind = cursor.get(field), cursor.get(field, 2), cursor.get(field, 3)
     if not (name or universal):
         return None
-    found = organization([[name or universal], [""], [""], [""], [""], [""], [""], [""], [""], [""]], scope.env)
+    found = organization(["", name or universal], scope.env)
     if found is None:
         return None
     if universal and "identifier" not in found:
         system = "urn:ietf:rfc:3986"
         value = f"urn:oid:{universal}" if kind.upper() == "ISO" else universal
         found["identifier"] = [{"system": system, "value": value}]
-    cursor.mark(field, path, {1: "name", 2: "identifier", 3: "identifier"})
+    cursor.mark(field, path, _FACILITY)
     return reference(found)
 
 
@@ -58,14 +62,14 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
     header["source"] = {"endpoint": _endpoint(cursor, 3)}
     if name := cursor.get(3):
         header["source"]["name"] = name
-    cursor.mark(3, "MessageHeader.source", {1: "name", 2: "endpoint", 3: "endpoint"})
+    cursor.mark(3, "MessageHeader.source", _APPLICATION)
     cursor.mark(7, "Bundle.timestamp")
-    cursor.mark(10, "MessageHeader.id", {1: ""})
+    cursor.mark(10, "MessageHeader.id", LEAF)
     if any(cursor.get(number) for number in (5, 6, 25)):
         target: dict[str, Any] = {"endpoint": _endpoint(cursor, 5)}
         if name := cursor.get(5):
             target["name"] = name
-        cursor.mark(5, "MessageHeader.destination", {1: "name", 2: "endpoint", 3: "endpoint"})
+        cursor.mark(5, "MessageHeader.destination", _APPLICATION)
         if receiver := _facility(cursor, 6, scope, "MessageHeader.destination.receiver"):
             target["receiver"] = receiver
         header["destination"] = [target]
@@ -84,12 +88,7 @@ def _responsible(cursor: Cursor, scope: Scope) -> dict[str, Any] | None:
     if not cursor.raw(22):
         return None
     found = organization(cursor.first(22), scope.env)
-    cursor.mark(
-        22,
-        "MessageHeader.responsible",
-        {1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"},
-        1,
-    )
+    cursor.mark(22, "MessageHeader.responsible", _RESPONSIBLE, 1)
     return reference(found) if found else None
 
 
@@ -105,7 +104,7 @@ def event(cursor: Cursor, scope: Scope) -> None:
     if occurred := primitives.date_time(cursor.take(6, "Provenance.occurredDateTime"), scope.env.zone):
         provenance["occurredDateTime"] = occurred
     provenance["recorded"] = recorded
-    cursor.mark(2, "Provenance.recorded", {1: ""}, 1)
+    cursor.mark(2, "Provenance.recorded", LEAF, 1)
     scope.apply(cursor, provenance)
     agents: list[dict[str, Any]] = []
     for number, parts in enumerate(cursor.repetitions(5), 1):
@@ -113,10 +112,10 @@ def event(cursor: Cursor, scope: Scope) -> None:
             agents.append({"who": reference(person)})
             cursor.mark(5, "Provenance.agent", None, number)
     if cursor.raw(7):
-        facility = organization([cursor.first(7)[0][:1]], scope.env)
+        facility = organization(["", cursor.first(7)[1]], scope.env)
         if facility:
             agents.append({"who": reference(facility)})
-        cursor.mark(7, "Provenance.agent", {1: "", 2: "", 3: ""}, 1)
+        cursor.mark(7, "Provenance.agent", CODED, 1)
     sender = header.get("sender") if header else None
     provenance["agent"] = agents or [{"who": sender or {"display": "sending application"}}]
 
@@ -147,7 +146,7 @@ def error(cursor: Cursor, scope: Scope) -> None:
     issue: dict[str, Any] = {"severity": severity, "code": "processing"}
     if cursor.raw(3):
         scope.apply(cursor, issue, "ERR-OperationOutcome")
-    location = "^".join(sub[0] for sub in cursor.first(2) if sub[0])
+    location = "^".join(leaf for leaf in cursor.first(2) if leaf)
     if location:
         issue["location"] = [location]
         cursor.mark(2, "OperationOutcome.issue.location")
@@ -193,7 +192,7 @@ def note(cursor: Cursor, scope: Scope) -> None:
     kind = target["resourceType"]
     cursor.owner = target
     annotation: dict[str, Any] = {"text": text}
-    if author := " ".join(sub for part in cursor.first(5) for sub in part if sub):
+    if author := " ".join(_leaves(cursor.first(5))):
         annotation["authorString"] = author
     if at := primitives.date_time(cursor.get(6), scope.env.zone):
         annotation["time"] = at
@@ -217,10 +216,14 @@ def note(cursor: Cursor, scope: Scope) -> None:
     cursor.mark(3, f"{kind} note")
 
 
+def _leaves(parts: Parts) -> list[str]:
+    return [leaf for component in range(1, len(parts)) for leaf in subs(parts, component) if leaf]
+
+
 def _mark_note(cursor: Cursor, path: str) -> None:
     cursor.mark(3, f"{path}.text")
     cursor.mark(5, f"{path}.authorString")
-    cursor.mark(6, f"{path}.time", {1: ""})
+    cursor.mark(6, f"{path}.time", LEAF)
 
 
 def remark(claim: Resource, text: str) -> None:

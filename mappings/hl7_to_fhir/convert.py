@@ -7,7 +7,6 @@ from typing import Any
 
 from adapters.hl7.wire import Message
 from gateway.core.errors import Unmappable
-from gateway.core.ledger import Ledger
 
 from . import authorization, business, control, orders, people, results, visits  # noqa: F401 - register handlers
 from .authorization import finish_authorization
@@ -15,7 +14,7 @@ from .cursor import Cursor
 from .environment import Env
 from .graph import Graph
 from .job import Job, Scope, carry, join_visit, settle, walk
-from .ledger import build as build_ledger
+from .ledger import MessageLedger
 from .primitives import instant, zone_of
 from .program import Program, default_program
 from .results import finish_documents
@@ -29,7 +28,7 @@ class Conversion:
 
     bundle: dict[str, Any]
     """A FHIR R4 Bundle of type message, plain data; MessageHeader first."""
-    ledger: Ledger
+    ledger: MessageLedger
     """One entry for each populated leaf."""
     unmapped: tuple[tuple[str, str], ...]
     """(map, code) of codes no vocabulary knew; their original coding is kept."""
@@ -81,7 +80,7 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
         focus = [entry["fullUrl"] for entry in bundle["entry"] if entry["resource"]["resourceType"] in FOCUS]
         if focus:
             job.header["focus"] = [{"reference": url} for url in focus]
-    ledger = build_ledger(cursors, program.ignored)
+    ledger = MessageLedger(cursors, program.ignored)
     return Conversion(bundle, ledger, tuple(env.unmapped), tuple(cursors), job)
 
 

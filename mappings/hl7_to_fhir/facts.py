@@ -13,6 +13,7 @@ from typing import Any
 from .convert import Conversion
 from .cursor import Cursor
 from .datatypes import NPI
+from .environment import part
 from .graph import Resource
 
 Facts = dict[str, Any]
@@ -187,8 +188,7 @@ def _providers(cursors: list[Cursor]) -> Facts:
 
 def _npi(cursor: Cursor) -> str:
     for parts in cursor.repetitions(7):
-        kind = parts[1][0] if len(parts) > 1 else ""
-        value = parts[0][0]
+        kind, value = part(parts, 2), parts[1]
         if kind in {"NPI", NPI} or (not kind and len(value) == 10 and value.isdigit()):
             return value
     return ""

@@ -196,12 +196,11 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
         reasons = ignored.get(cursor.name, {})
         if "*" in reasons:
             continue
-        for place in range(1, len(cursor.parts)):
-            number = place + cursor.offset
-            text = cursor.parts[place]
-            if not text or number in reasons or (cursor.offset and number == 2):
+        repetition, marks = cursor.syntax.repetition, cursor.marks
+        for number, text in cursor.filled:
+            if number in reasons:
                 continue
-            if number not in cursor.marks or (cursor.syntax.repetition in text and _incomplete(cursor, number)):
+            if number not in marks or (repetition in text and _incomplete(cursor, number)):
                 value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": text}
                 owner.setdefault("extension", []).append(value)
                 cursor.mark(number, f"~{owner['resourceType']}.extension")

@@ -1,4 +1,8 @@
-"""The field ledger: one entry for each populated leaf of the message, from the marks the mapping left."""
+"""The field ledger: one entry for each populated leaf of the message, from the marks the mapping left.
+
+What travels is less than the whole (design D1): how many fields met which fate, and those that were not plainly mapped.
+So `account` only counts what is plainly mapped, and makes entries of the rest; all entries are made when somebody asks.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from adapters.hl7.wire import NULL, Syntax
-from gateway.core.ledger import Fate, Ledger, LedgerEntry
+from gateway.core.ledger import Fate, LedgerEntry, counted, summarized
 
 from .cursor import Cursor, Mark
 
@@ -93,29 +97,83 @@ def _repetition(
 _GONE: tuple[Fate, str] = ("ignored", "explicit null of a component: left out")
 
 
-def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEntry]:
-    """The entries of one segment, in the order of its leaves."""
-    entries: list[LedgerEntry] = []
-    syntax, name, index = cursor.syntax, cursor.name, cursor.index
-    component, repetition, sub = (mark or "\0" for mark in (syntax.component, syntax.repetition, syntax.subcomponent))
+class MessageLedger:
+    """The ledger of one message (`gateway.core.ledger.FieldLedger`)."""
+
+    __slots__ = ("_cursors", "_ignored", "_mapped", "_rest", "mapping")
+
+    def __init__(self, cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> None:
+        self.mapping = MAPPING
+        self._cursors, self._ignored = cursors, ignored
+        self._mapped, self._rest = _account(cursors, ignored)
+
+    @property
+    def entries(self) -> list[LedgerEntry]:
+        """All entries, in the order of the message's leaves; made anew each time."""
+        return [
+            entry
+            for cursor in self._cursors
+            for number, text, reason in _fields(cursor, self._ignored)
+            for entry in _entries(cursor, number, text, reason)
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """How many fields met which fate."""
+        return counted(self._rest, self._mapped)
+
+    def summary(self) -> dict[str, object]:
+        """What goes on the wire."""
+        return summarized(self.mapping, self._rest, self._mapped)
+
+
+def _fields(cursor: Cursor, ignored: Mapping[str, Mapping[Any, str]]) -> list[tuple[int, str, str]]:
+    """(number, text as written, why it is left out where nobody took it) of the populated fields."""
+    reasons = ignored.get(cursor.name, {})
     whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
-    for place in range(1, len(cursor.parts)):
-        text = cursor.parts[place]
-        number = place + cursor.offset
-        if not text or (cursor.offset and number == 2):
-            continue
-        marks = cursor.marks.get(number) or []
-        reason = reasons.get(number, "") or whole
-        if component in text or repetition in text or sub in text:
-            entries += _nested(text, syntax, (name, index, number), marks, reason)
-        else:
-            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason)))
-    return entries
+    return [(number, text, reasons.get(number, "") or whole) for number, text in cursor.filled]
 
 
-def build(cursors: list[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> Ledger:
-    """The ledger of a message."""
-    ledger = Ledger(MAPPING)
+def _entries(cursor: Cursor, number: int, text: str, reason: str) -> list[LedgerEntry]:
+    """The entries of one field, in the order of its leaves."""
+    syntax, name, index = cursor.syntax, cursor.name, cursor.index
+    marks = cursor.marks.get(number) or []
+    if not text.isalnum():
+        return _nested(text, syntax, (name, index, number), marks, reason)
+    return [_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason))]
+
+
+def _account(cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> tuple[int, list[LedgerEntry]]:
+    """How many leaves are plainly mapped, and the entries of the others."""
+    count, rest = 0, []
     for cursor in cursors:
-        ledger.entries += segment_entries(cursor, ignored.get(cursor.name, {}))
-    return ledger
+        marks = cursor.marks
+        for number, text, reason in _fields(cursor, ignored):
+            mapped = _mapped(text, cursor, number, marks[number]) if number in marks else 0
+            if mapped:
+                count += mapped
+                continue
+            for entry in _entries(cursor, number, text, reason):
+                if entry.fate == "mapped":
+                    count += 1
+                else:
+                    rest.append(entry)
+    return count, rest
+
+
+def _mapped(text: str, cursor: Cursor, number: int, marks: Sequence[Mark]) -> int:
+    """The leaves of a field where its first mark alone maps all of them; 0: that takes a closer look."""
+    target, components, _ = marks[0]
+    if target[0] in "~!":
+        return 0
+    if text.isalnum():
+        return 0 if components is not None and not components.mapped else 1
+    syntax = cursor.syntax
+    if NULL in text or (syntax.repetition and syntax.repetition in text):
+        return 0
+    if syntax.subcomponent and syntax.subcomponent in text:
+        return 0
+    leaves = text.split(syntax.component)
+    if components is not None and components.mapped < len(leaves):
+        return 0
+    return len(leaves) - leaves.count("")
+

@@ -18,7 +18,7 @@ A row may also say `component: n` (read one component as a leaf) and `when: {fie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,15 +26,15 @@ from adapters.hl7.wire import NULL
 from gateway.core.errors import ConfigurationError
 
 from . import primitives
-from .cursor import Cursor, put
+from .cursor import LEAF, Components, Cursor, Mark, only, put
 from .datatypes import REGISTRY, DataType
-from .environment import Env
+from .environment import Env, alone, bare
 from .graph import absent
 from .vocabulary import Vocabulary, overlaid, vocabulary
 
 
-def _primitive(name: str, convert: Any) -> DataType:
-    return DataType(name, lambda parts, env, _: convert(parts[0][0], env), {1: ""})
+def _primitive(name: str, convert: Callable[[str, Env], Any]) -> DataType:
+    return DataType(name, lambda parts, env, _: convert(parts[1], env), LEAF, convert)
 
 
 PRIMITIVES: dict[str, DataType] = {
@@ -61,7 +61,7 @@ _GUIDE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One compiled row."""
+    """One row, read and checked; `rule` makes it run."""
 
     number: int
     steps: tuple[str, ...]
@@ -81,47 +81,104 @@ class Row:
         value = cursor.get(self.when["field"])
         return value in self.when["in"] if "in" in self.when else bool(value) is self.when["valued"]
 
-    def apply(self, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
-        """Map the field into the resource and note what was taken."""
-        if self.when is not None and not self.holds(cursor):
+    @property
+    def components(self) -> Components:
+        """What of the field the row maps."""
+        return only(self.component) if self.component else self.type.components
+
+
+Rule = Callable[[Cursor, str, dict[str, Any], Env], None]
+"""A row that runs: takes a segment, its field as written, the resource, the environment; maps, and marks the field."""
+Compiled = dict[int, tuple[Rule, ...]]
+Store = Callable[[dict[str, Any], Any], bool]
+
+
+def rule(row: Row) -> Rule:
+    """The row as a function: what can be decided before any message comes is decided here."""
+    number, convert, codes, leaf, store = row.number, row.type.convert, row.vocabulary, row.type.leaf, _store(row)
+    wrap, component = _wrap(row), row.component
+    first: Mark = (row.target, row.components, 1)
+
+    def one(cursor: Cursor, value: Any, resource: dict[str, Any], mark: Mark) -> None:
+        if wrap is not None:
+            value = wrap(value)
+        if store(resource, value):
+            cursor.marks.setdefault(number, []).append(mark)
+
+    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        if leaf is not None and text.isalnum() and component < 2:
+            value = leaf(text, env)
+            if value is not None:
+                one(cursor, value, resource, first)
             return
-        components = {self.component: ""} if self.component else self.type.components
-        for number, parts in enumerate(cursor.repetitions(self.number), 1):
-            if parts == [[NULL]]:
-                self._null(cursor, resource)
+        for repetition, parts in enumerate(cursor.repetitions(number), 1):
+            if bare(parts, NULL):
+                _null(row, cursor, resource)
                 continue
-            if self.component:
-                parts = [parts[self.component - 1]] if self.component <= len(parts) else [[""]]
-            value = self.type.convert(parts, env, self.vocabulary)
-            if value is None:
-                continue
-            if self.inner:
-                value = {**self.extra, self.inner: value}
-            elif self.extra and isinstance(value, dict):
-                value = {**self.extra, **value}
-            if put(resource, self.steps, self.many, value):
-                cursor.mark(self.number, self.target, components, number)
+            value = convert(alone(parts, component) if component else parts, env, codes)
+            if value is not None:
+                one(cursor, value, resource, first if repetition == 1 else (row.target, first[1], repetition))
 
-    def _null(self, cursor: Cursor, resource: dict[str, Any]) -> None:
-        """The sender says: delete what you know. The element says that its value is gone."""
-        if (
-            self.inner
-            or self.steps[-1] == "extension"
-            or self.type.name in {"XCN", "XON", "PL"}
-            or self.steps[-1] in {"status", "intent", "class"}
-        ):
-            cursor.mark(self.number, "!explicit null of a reference, an extension or a required element")
-            return
-        primitive = self.type.name in PRIMITIVES or self.type.name == "code"
-        steps = (*self.steps[:-1], "_" + self.steps[-1]) if primitive and not self.many else self.steps
-        if primitive and self.many:
-            cursor.mark(self.number, "!explicit null in a list")
-            return
-        put(resource, steps, self.many, absent())
-        cursor.mark(self.number, self.target)
+    if row.when is None:
+        return run
+
+    def conditional(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        if row.holds(cursor):
+            run(cursor, text, resource, env)
+
+    return conditional
 
 
-Compiled = dict[int, tuple[Row, ...]]
+def _store(row: Row) -> Store:
+    """How a value gets to its place; False when that is taken already."""
+    steps, many, element = row.steps, row.many, row.steps[0]
+    if len(steps) > 1:
+        return lambda resource, value: put(resource, steps, many, value)
+
+    def append(resource: dict[str, Any], value: Any) -> bool:
+        held = resource.get(element)
+        if held is None:
+            resource[element] = [value]
+        elif value not in held:
+            held.append(value)
+        return True
+
+    def set_once(resource: dict[str, Any], value: Any) -> bool:
+        if element in resource:
+            return bool(resource[element] == value)
+        resource[element] = value
+        return True
+
+    return append if many else set_once
+
+
+def _wrap(row: Row) -> Callable[[Any], Any] | None:
+    """What `in` and `with` make of a value; None where they say nothing."""
+    inner, extra = row.inner, row.extra
+    if inner:
+        return lambda value: {**extra, inner: value}
+    if extra:
+        return lambda value: {**extra, **value} if isinstance(value, dict) else value
+    return None
+
+
+def _null(row: Row, cursor: Cursor, resource: dict[str, Any]) -> None:
+    """The sender says: delete what you know. The element says that its value is gone."""
+    last = row.steps[-1]
+    if (
+        row.inner
+        or last == "extension"
+        or row.type.name in {"XCN", "XON", "PL"}
+        or last in {"status", "intent", "class"}
+    ):
+        cursor.mark(row.number, "!explicit null of a reference, an extension or a required element")
+        return
+    primitive = row.type.name in PRIMITIVES or row.type.name == "code"
+    if primitive and row.many:
+        cursor.mark(row.number, "!explicit null in a list")
+        return
+    put(resource, (*row.steps[:-1], f"_{last}") if primitive else row.steps, row.many, absent())
+    cursor.mark(row.number, row.target)
 
 
 def _type(name: str) -> DataType:
@@ -172,10 +229,6 @@ def guide_rows(table: Mapping[str, Any]) -> dict[int, Any]:
 
 def apply(compiled: Compiled, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
     """Run all rows of a map over the populated fields of a segment."""
-    offset = cursor.offset
-    for place, text in enumerate(cursor.parts):
-        if text and place:
-            rows = compiled.get(place + offset)
-            if rows:
-                for row in rows:
-                    row.apply(cursor, resource, env)
+    for number, text in cursor.filled:
+        for run in compiled.get(number, ()):
+            run(cursor, text, resource, env)

@@ -199,7 +199,7 @@ def _case_key(message: Message) -> tuple[str, ...]:
 def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
     """The patient; for events on several patients, and without one, the facility."""
     facility = message.header.get(4) or message.header.get(3)
-    patient = conversion.job.patient if conversion.job else None
+    patient = conversion.job.patient
     if patient is None or message.trigger in routing()["coarse"]:
         return ("facility", facility)
     return ("patient", facility, patient["id"])
@@ -214,7 +214,7 @@ def _tells(message: Message) -> bool:
 def _patient_keys(conversion: Conversion) -> list[list[str]]:
     """The lookup keys of the message's patient."""
     job = conversion.job
-    if job is None or job.patient is None:
+    if job.patient is None:
         return []
     return [list(key) for key in patient_keys(job.patient, [old for _, old in job.made.get("MRG", ())])]
 

@@ -65,7 +65,7 @@ def _reached(job: Job, name: str) -> list[tuple[Cursor, Resource]]:
 
 
 def _of_kind(job: Job, kind: str) -> list[Resource]:
-    return [resource for resource in job.env.graph.resources if resource["resourceType"] == kind]
+    return job.env.graph.of_kind(kind)
 
 
 def _covered_by(job: Job) -> Resource | None:

@@ -32,8 +32,8 @@ class Conversion:
     """One entry for each populated leaf."""
     unmapped: tuple[tuple[str, str], ...]
     """(map, code) of codes no vocabulary knew; their original coding is kept."""
-    cursors: tuple[Cursor, ...] = field(repr=False, default=())
-    job: Job | None = field(repr=False, default=None)
+    cursors: tuple[Cursor, ...] = field(repr=False)
+    job: Job = field(repr=False)
 
 
 SEGMENTS = 10_000

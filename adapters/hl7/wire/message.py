@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from gateway.core.errors import GatewayError
 
@@ -134,6 +134,8 @@ class Segment:
     def get(self, n: int, component: int = 1, sub: int = 1, repetition: int = 1) -> str:
         """One leaf, unescaped; empty when absent; `NULL` is the explicit null."""
         text = self.raw(n)
+        if text.isalnum():  # no delimiter is a letter or a digit
+            return text if component == sub == repetition == 1 else ""
         if not text or (n <= 2 and self.name in HEADERS):
             return text
         syntax = self.syntax
@@ -161,7 +163,7 @@ class Segment:
 _LITERAL = Syntax(component="", repetition="", escape="", subcomponent="")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """One message: its segments, the bytes it came as, and what was tolerated while reading them."""
 
@@ -181,17 +183,17 @@ class Message:
         """Delimiters and codec."""
         return self.segments[0].syntax
 
-    @property
+    @cached_property
     def control_id(self) -> str:
         """MSH-10."""
         return self.header.get(10)
 
-    @property
+    @cached_property
     def code(self) -> str:
         """MSH-9.1, the message code: ADT."""
         return self.header.get(9, 1)
 
-    @property
+    @cached_property
     def trigger(self) -> str:
         """MSH-9.2, the trigger event: A01."""
         return self.header.get(9, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.hl7.wire import Message
+from adapters.hl7.wire import STANDARD, Message
 from gateway.core.errors import Unmappable
 
 from . import authorization, business, control, orders, people, results, visits  # noqa: F401 - register handlers
@@ -36,6 +36,7 @@ class Conversion:
     job: Job = field(repr=False)
 
 
+USUAL = STANDARD.encoding_characters
 SEGMENTS = 10_000
 """Segments of one message that are mapped; the longest reports seen have about a thousand."""
 
@@ -62,7 +63,8 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     structure = program.structures[structure_name(program, code, trigger)]
     scope_name = f"{source}|{header.get(3)}|{header.get(4)}"
     zone = zone_of(header.get(7)) or program.zone
-    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", zone, program.systems)
+    memory = program.memory if message.syntax.encoding_characters[:4] == USUAL else None
+    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", zone, program.systems, memory)
     cursors = [Cursor(segment) for segment in message.segments]
     job = Job(program, env, code, trigger, sent=instant(header.get(7), zone) or "")
     root = group(structure, cursors)

@@ -77,6 +77,8 @@ class Env:
     """Zone of times that name none."""
     systems: Mapping[str, str] = field(default_factory=dict)
     """A partner's namespaces (HD.1) → system URIs."""
+    memory: Any = None
+    """Kept conversions (`recall.Memory`), where the message has the usual delimiters."""
     unmapped: list[tuple[str, str]] = field(default_factory=list)
     """(map, code) of codes no vocabulary knew: they keep their original coding and are reported."""
     pending: list[tuple[dict[str, Any], str]] = field(default_factory=list)

@@ -36,28 +36,33 @@ def absent(reason: str = "unknown") -> dict[str, Any]:
 class Graph:
     """Resources in the order they were made; the first use of a key makes the resource, later uses find it."""
 
-    __slots__ = ("_by_id", "_by_key", "_by_kind", "_used", "resources", "scope")
+    __slots__ = ("_by_id", "_by_kind", "_used", "keys", "resources", "scope")
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
         self.resources: list[Resource] = []
         self._by_id: dict[str, Resource] = {}
-        self._by_key: dict[tuple[str, str], Resource] = {}
+        self.keys: dict[tuple[str, str], Resource] = {}
+        """(type, key) → resource, in the order they were made."""
         self._by_kind: dict[str, list[Resource]] = {}
         self._used: dict[tuple[str, str], int] = {}
 
     def resource(self, kind: str, key: str) -> tuple[Resource, bool]:
         """The resource of a type and key, and whether it was made just now. A key ending in `*` is global."""
-        found = self._by_key.get((kind, key))
+        found = self.keys.get((kind, key))
         if found is not None:
             return found, False
         name = f"{kind}|{key}" if key.endswith("*") else f"{self.scope}|{kind}|{key}"
         identifier = known_id(name) if kind in RECURRING else deterministic_id(name)
         made: Resource = {"resourceType": kind, "id": identifier}
-        self._by_id[identifier] = self._by_key[kind, key] = made
-        self._by_kind.setdefault(kind, []).append(made)
-        self.resources.append(made)
+        self.put((kind, key), made)
         return made, True
+
+    def put(self, key: tuple[str, str], made: Resource) -> None:
+        """Take in a resource of a type and key that is not here yet."""
+        self._by_id[made["id"]] = self.keys[key] = made
+        self._by_kind.setdefault(key[0], []).append(made)
+        self.resources.append(made)
 
     def of_kind(self, kind: str) -> list[Resource]:
         """The resources of a type, in the order they were made."""
@@ -78,7 +83,7 @@ class Graph:
     def drop(self, resource: Resource) -> None:
         """Take a resource out again (it turned out to be empty)."""
         del self._by_id[resource["id"]]
-        del self._by_key[next(key for key in reversed(self._by_key) if self._by_key[key] is resource)]
+        del self.keys[next(key for key in reversed(self.keys) if self.keys[key] is resource)]
         for held in (self.resources, self._by_kind[resource["resourceType"]]):
             if held[-1] is resource:
                 held.pop()

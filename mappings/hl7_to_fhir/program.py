@@ -23,6 +23,7 @@ from gateway.core.errors import ConfigurationError
 
 from . import actors  # noqa: F401 - registers the data types that make resources
 from .primitives import parse_zone
+from .recall import Memory
 from .rows import Compiled, compile_row, guide_rows, rule
 from .structure import Structure, parse_structure
 from .vocabulary import TABLES, load_yaml
@@ -45,6 +46,8 @@ class Program:
     zone: tzinfo = UTC
     systems: Mapping[str, str] = field(default_factory=dict)
     charset: str | None = None
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    """Conversions kept for the next message."""
 
 
 @lru_cache(maxsize=1)

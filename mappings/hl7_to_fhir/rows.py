@@ -30,6 +30,7 @@ from .cursor import LEAF, Components, Cursor, Mark, only, put
 from .datatypes import REGISTRY, DataType
 from .environment import Env, alone, bare
 from .graph import absent
+from .recall import TYPES, repeat, steady
 from .vocabulary import Vocabulary, overlaid, vocabulary
 
 
@@ -98,6 +99,8 @@ def rule(row: Row) -> Rule:
     number, convert, codes, leaf, store = row.number, row.type.convert, row.vocabulary, row.type.leaf, _store(row)
     wrap, component = _wrap(row), row.component
     first: Mark = (row.target, row.components, 1)
+    recalled, still = row.type.name in TYPES and not component, steady(row.type.name)
+    kind = f"{row.type.name} {codes.name if codes else ''}"
 
     def one(cursor: Cursor, value: Any, resource: dict[str, Any], mark: Mark) -> None:
         if wrap is not None:
@@ -111,6 +114,11 @@ def rule(row: Row) -> Rule:
             if value is not None:
                 one(cursor, value, resource, first)
             return
+        if recalled and env.memory is not None and not ("~" in text or "\\" in text or text == NULL):
+            value = recall(cursor, text, env)
+            if value is not None:
+                one(cursor, value, resource, first)
+            return
         for repetition, parts in enumerate(cursor.repetitions(number), 1):
             if bare(parts, NULL):
                 _null(row, cursor, resource)
@@ -118,6 +126,18 @@ def rule(row: Row) -> Rule:
             value = convert(alone(parts, component) if component else parts, env, codes)
             if value is not None:
                 one(cursor, value, resource, first if repetition == 1 else (row.target, first[1], repetition))
+
+    def recall(cursor: Cursor, text: str, env: Env) -> Any:
+        """The value of a field whose conversion may be kept."""
+        key = (kind, env.graph.scope, text)
+        kept = env.memory.get(key)
+        if kept is not None and (value := repeat(kept, env, still)) is not None:
+            return value
+        resources, unmapped = len(env.graph.resources), len(env.unmapped)
+        value = convert(cursor.repetitions(number)[0], env, codes)
+        if kept is None:
+            env.memory.keep(key, value, env, resources, unmapped)
+        return value
 
     if row.when is None:
         return run

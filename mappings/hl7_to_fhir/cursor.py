@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from adapters.hl7.wire import NULL, Segment, Syntax, unescape
+from adapters.hl7.wire.message import HEADERS
 
 from .environment import Nested, Parts, part
 
@@ -74,18 +75,17 @@ class Cursor:
     """A segment with what was read from it. Fields count from 1, as in HL7."""
 
     __slots__ = (
-        "_decoded", "default", "filled", "index", "marks", "name", "offset", "owner", "parts", "segment", "syntax",
+        "_decoded", "default", "filled", "index", "marks", "name", "owner", "segment", "syntax",
     )  # fmt: skip
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.name = segment.name
         self.index = segment.index
-        self.parts = parts = segment.parts
         self.syntax = segment.syntax
-        self.offset = offset = 1 if segment.name in {"MSH", "FHS", "BHS"} else 0
-        self.filled = [(place + offset, text) for place, text in enumerate(parts) if text and place > offset]
-        """(number, text as written) of the populated fields; the delimiters (MSH-1, MSH-2) are not data."""
+        offset = 1 if segment.name in HEADERS else 0
+        self.filled = {place + offset: text for place, text in enumerate(segment.parts) if text and place > offset}
+        """Number → text as written of the populated fields; the delimiters (MSH-1, MSH-2) are not data."""
         self.marks: dict[int, list[Mark]] = {}
         self._decoded: dict[int, list[Parts]] = {}
         self.owner: dict[str, Any] | None = None
@@ -95,15 +95,14 @@ class Cursor:
 
     def raw(self, n: int) -> str:
         """Field n as written."""
-        place = n - self.offset
-        return self.parts[place] if 0 < place < len(self.parts) else ""
+        return self.filled.get(n, "")
 
     def repetitions(self, n: int) -> list[Parts]:
         """Field n, decoded once."""
         found = self._decoded.get(n)
         if found is None:
-            text = self.raw(n)
-            found = self._decoded[n] = decode(text, self.syntax) if text else []
+            text = self.filled.get(n)
+            found = self._decoded[n] = decode(text, self.syntax) if text is not None else []
         return found
 
     def first(self, n: int) -> Parts:
@@ -113,9 +112,8 @@ class Cursor:
 
     def get(self, n: int, component: int = 1, sub: int = 1) -> str:
         """One leaf of the first repetition; empty when absent or the explicit null."""
-        place = n - self.offset
-        text = self.parts[place] if 0 < place < len(self.parts) else ""
-        if not text:
+        text = self.filled.get(n)
+        if text is None:
             return ""
         if text.isalnum():
             return text if component == sub == 1 else ""

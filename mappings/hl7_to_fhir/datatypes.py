@@ -95,11 +95,13 @@ def cx(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     result = identifier(parts[1], part(parts, 5), subs(parts, 4) if len(parts) > 4 else [], env)
     if result is None or len(parts) < 3:
         return result
-    extensions = [
-        {"url": EXTENSION + url, "valueString": text}
-        for number, url in ((2, "identifier-checkDigit"), (3, "namingsystem-checkDigit"))
-        if (text := primitives.string(part(parts, number)))
-    ]
+    extensions: list[dict[str, Any]] = []
+    if parts[2] or part(parts, 3):
+        extensions += [
+            {"url": EXTENSION + url, "valueString": text}
+            for number, url in ((2, "identifier-checkDigit"), (3, "namingsystem-checkDigit"))
+            if (text := primitives.string(part(parts, number)))
+        ]
     if len(parts) > 6:
         facility = parts[6]
         if facility.strip() and "assigner" not in result:

@@ -66,11 +66,11 @@ class Scope:
     charge: Resource | None = None
     last: Resource | None = None
     """The resource of the segment before: notes belong to it."""
+    env: Env = field(init=False)
 
-    @property
-    def env(self) -> Env:
-        """The conversion's environment."""
-        return self.job.env
+    def __post_init__(self) -> None:
+        """The conversion's environment is at hand everywhere."""
+        self.env = self.job.env
 
     def below(self, group: Group) -> Scope:
         """The scope of a group inside this one."""
@@ -198,7 +198,7 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
         if "*" in reasons:
             continue
         repetition, marks = cursor.syntax.repetition, cursor.marks
-        for number, text in cursor.filled:
+        for number, text in cursor.filled.items():
             if number in reasons:
                 continue
             if number not in marks or (repetition in text and _incomplete(cursor, number)):

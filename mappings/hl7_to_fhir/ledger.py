@@ -13,7 +13,7 @@ from typing import Any
 from adapters.hl7.wire import NULL, Syntax
 from gateway.core.ledger import Fate, LedgerEntry, counted, summarized
 
-from .cursor import Cursor, Mark
+from .cursor import Components, Cursor, Mark
 
 MAPPING = "hl7v2_to_fhir@1"
 
@@ -113,8 +113,8 @@ class MessageLedger:
         return [
             entry
             for cursor in self._cursors
-            for number, text, reason in _fields(cursor, self._ignored)
-            for entry in _entries(cursor, number, text, reason)
+            for number, text in cursor.filled.items()
+            for entry in _entries(cursor, number, text, _reason(cursor, number, self._ignored))
         ]
 
     def counts(self) -> dict[str, int]:
@@ -126,11 +126,10 @@ class MessageLedger:
         return summarized(self.mapping, self._rest, self._mapped)
 
 
-def _fields(cursor: Cursor, ignored: Mapping[str, Mapping[Any, str]]) -> list[tuple[int, str, str]]:
-    """(number, text as written, why it is left out where nobody took it) of the populated fields."""
+def _reason(cursor: Cursor, number: int, ignored: Mapping[str, Mapping[Any, str]]) -> str:
+    """Why a field is left out where nobody took it."""
     reasons = ignored.get(cursor.name, {})
-    whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
-    return [(number, text, reasons.get(number, "") or whole) for number, text in cursor.filled]
+    return reasons.get(number, "") or reasons.get("*", "") or cursor.default[1:]
 
 
 def _entries(cursor: Cursor, number: int, text: str, reason: str) -> list[LedgerEntry]:
@@ -144,15 +143,22 @@ def _entries(cursor: Cursor, number: int, text: str, reason: str) -> list[Ledger
 
 def _account(cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> tuple[int, list[LedgerEntry]]:
     """How many leaves are plainly mapped, and the entries of the others."""
-    count, rest = 0, []
+    count = 0
+    rest: list[LedgerEntry] = []
     for cursor in cursors:
-        marks = cursor.marks
-        for number, text, reason in _fields(cursor, ignored):
-            mapped = _mapped(text, cursor, number, marks[number]) if number in marks else 0
-            if mapped:
-                count += mapped
-                continue
-            for entry in _entries(cursor, number, text, reason):
+        marks_of = cursor.marks
+        for number, text in cursor.filled.items():
+            marks = marks_of.get(number)
+            if marks is not None:
+                target, components, _ = marks[0]
+                if target[0] not in _FLAGS and (components is None or components.mapped):
+                    if text.isalnum():
+                        count += 1
+                        continue
+                    if mapped := _mapped(text, cursor.syntax, components):
+                        count += mapped
+                        continue
+            for entry in _entries(cursor, number, text, _reason(cursor, number, ignored)):
                 if entry.fate == "mapped":
                     count += 1
                 else:
@@ -160,14 +166,11 @@ def _account(cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]
     return count, rest
 
 
-def _mapped(text: str, cursor: Cursor, number: int, marks: Sequence[Mark]) -> int:
-    """The leaves of a field where its first mark alone maps all of them; 0: that takes a closer look."""
-    target, components, _ = marks[0]
-    if target[0] in "~!":
-        return 0
-    if text.isalnum():
-        return 0 if components is not None and not components.mapped else 1
-    syntax = cursor.syntax
+_FLAGS = frozenset("~!")
+
+
+def _mapped(text: str, syntax: Syntax, components: Components | None) -> int:
+    """The leaves of a field where one plain mark maps all of them; 0: that takes a closer look."""
     if NULL in text or (syntax.repetition and syntax.repetition in text):
         return 0
     if syntax.subcomponent and syntax.subcomponent in text:
@@ -176,4 +179,3 @@ def _mapped(text: str, cursor: Cursor, number: int, marks: Sequence[Mark]) -> in
     if components is not None and components.mapped < len(leaves):
         return 0
     return len(leaves) - leaves.count("")
-

@@ -131,13 +131,9 @@ def boolean(text: str) -> bool | None:
     return {"Y": True, "N": False, "1": True, "0": False, "T": True, "F": False}.get(text.strip().upper()[:1])
 
 
-_CODE = re.compile(r"[^\s]+(?: [^\s]+)*")
-
-
 def code(text: str) -> str | None:
     """A FHIR code: no leading, trailing or doubled blanks."""
-    text = " ".join(text.split())
-    return text if _CODE.fullmatch(text) else None
+    return text if text.isalnum() else " ".join(text.split()) or None
 
 
 def string(text: str) -> str | None:

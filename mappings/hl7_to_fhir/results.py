@@ -132,7 +132,7 @@ def _typed(kind: str, parts: Parts, cursor: Cursor, scope: Scope) -> tuple[str, 
 
 
 def _units(cursor: Cursor) -> dict[str, Any]:
-    if not cursor.raw(6) or cursor.offset or cursor.name != "OBX":
+    if not cursor.raw(6) or cursor.name != "OBX":
         return {}
     cursor.mark(6, "Observation.valueQuantity", _UNITS, 1)
     return unit(cursor.first(6))

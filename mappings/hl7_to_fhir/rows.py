@@ -249,6 +249,6 @@ def guide_rows(table: Mapping[str, Any]) -> dict[int, Any]:
 
 def apply(compiled: Compiled, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
     """Run all rows of a map over the populated fields of a segment."""
-    for number, text in cursor.filled:
+    for number, text in cursor.filled.items():
         for run in compiled.get(number, ()):
             run(cursor, text, resource, env)

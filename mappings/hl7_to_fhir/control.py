@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from adapters.hl7.wire import NULL
@@ -13,6 +14,7 @@ from .environment import Parts, subs
 from .graph import Resource, absent, reference
 from .job import Scope, concept, handles
 
+_EVENT = Components({1: "event", 2: "event", 3: "definition"})
 _APPLICATION = Components({1: "name", 2: "endpoint", 3: "endpoint"})
 _FACILITY = Components({1: "name", 2: "identifier", 3: "identifier"})
 _RESPONSIBLE = Components({1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"})
@@ -26,7 +28,12 @@ def _endpoint(cursor: Cursor, field: int) -> str:
         return f"urn:oid:{universal}"
     if universal and kind == "UUID":
         return f"urn:uuid:{universal}"
-    name = universal or cursor.get(field) or "unknown"
+    return _application(universal or cursor.get(field) or "unknown")
+
+
+@lru_cache(maxsize=1024)
+def _application(name: str) -> str:
+    """The name of ours for an application; a feed has few."""
     return "urn:gateway:hl7v2:application:" + "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
@@ -50,9 +57,12 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
     """MSH → MessageHeader with sender and receiver."""
     job = scope.job
     header = scope.env.graph.add("MessageHeader", scope.env.control)
-    code = cursor.take(9, "MessageHeader.event", 1)
-    trigger = cursor.take(9, "MessageHeader.event", 2)
-    structure = cursor.take(9, "MessageHeader.definition", 3)
+    code, trigger, structure = cursor.get(9), cursor.get(9, 2), cursor.get(9, 3)
+    if code and trigger and structure:
+        cursor.mark(9, "MessageHeader", _EVENT, 1)
+    else:
+        for component, path in _EVENT.items():
+            cursor.take(9, f"MessageHeader.{path}", component)
     event = primitives.code(trigger) or primitives.code(code) or "unknown"
     header["eventCoding"] = {
         "system": EVENT_SYSTEM,

@@ -136,9 +136,9 @@ def _entries(cursor: Cursor, number: int, text: str, reason: str) -> list[Ledger
     """The entries of one field, in the order of its leaves."""
     syntax, name, index = cursor.syntax, cursor.name, cursor.index
     marks = cursor.marks.get(number) or []
-    if not text.isalnum():
-        return _nested(text, syntax, (name, index, number), marks, reason)
-    return [_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason))]
+    if text.isalnum() or not any(mark and mark in text for mark in syntax.encoding_characters):
+        return [_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason))]
+    return _nested(text, syntax, (name, index, number), marks, reason)
 
 
 def _account(cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> tuple[int, list[LedgerEntry]]:
@@ -171,11 +171,12 @@ _FLAGS = frozenset("~!")
 
 def _mapped(text: str, syntax: Syntax, components: Components | None) -> int:
     """The leaves of a field where one plain mark maps all of them; 0: that takes a closer look."""
-    if NULL in text or (syntax.repetition and syntax.repetition in text):
+    component, sub, repetition = syntax.component, syntax.subcomponent, syntax.repetition
+    if NULL in text or (repetition and repetition in text):
         return 0
-    if syntax.subcomponent and syntax.subcomponent in text:
+    if components is not None and components.mapped <= text.count(component):
         return 0
-    leaves = text.split(syntax.component)
-    if components is not None and components.mapped < len(leaves):
-        return 0
+    if sub and sub in text:
+        text = text.replace(sub, component)
+    leaves = text.split(component)
     return len(leaves) - leaves.count("")

@@ -8,13 +8,16 @@ message gets a copy of its own, to which it may add.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
 
+from .cursor import Cursor
+from .datatypes import DataType
 from .environment import Env
-from .graph import Graph
+from .vocabulary import Vocabulary
 
 ENTRIES = 8_192
 """Kept conversions of one partner; beyond it all are forgotten. Hospitals have some thousand providers and beds."""
@@ -74,20 +77,34 @@ def _repeatable(made: list[dict[str, Any]], value: Any) -> bool:
     return bool(inner) and inner == value
 
 
-def repeat(kept: Kept, env: Env, steady: bool) -> Any:
+def _repeat(kept: Kept, env: Env, steady: bool) -> Any:
     """Do a kept conversion again; None where it would meet a resource that it could change."""
-    graph: Graph = env.graph
-    present = [key for key in kept.keys if key in graph.keys]
-    if not present:
-        for key, row in zip(kept.keys, kept.resources, strict=True):
-            graph.put(key, orjson.loads(row))
-    elif not steady or len(present) < len(kept.keys):
-        return None
+    if kept.keys:
+        graph = env.graph
+        present = [key for key in kept.keys if key in graph.keys]
+        if not present:
+            for key, row in zip(kept.keys, kept.resources, strict=True):
+                graph.put(key, orjson.loads(row))
+        elif not steady or len(present) < len(kept.keys):
+            return None
     if kept.unmapped:
         env.unmapped += kept.unmapped
     return orjson.loads(kept.value)
 
 
-def steady(kind: str) -> bool:
-    """Whether a data type leaves a resource as it is when the message has it already."""
-    return kind in _STEADY
+def recalling(kind: DataType, codes: Vocabulary | None) -> Callable[[str, Cursor, int, Env], Any]:
+    """The conversion of a field's first repetition, out of `env.memory` where it is there."""
+    name, steady, convert = f"{kind.name} {codes.name if codes else ''}", kind.name in _STEADY, kind.convert
+
+    def recall(text: str, cursor: Cursor, number: int, env: Env) -> Any:
+        key = (name, env.graph.scope, text)
+        kept = env.memory.get(key)
+        if kept is not None and (value := _repeat(kept, env, steady)) is not None:
+            return value
+        resources, unmapped = len(env.graph.resources), len(env.unmapped)
+        value = convert(cursor.repetitions(number)[0], env, codes)
+        if kept is None:
+            env.memory.keep(key, value, env, resources, unmapped)
+        return value
+
+    return recall

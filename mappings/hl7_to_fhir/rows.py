@@ -30,7 +30,7 @@ from .cursor import LEAF, Components, Cursor, Mark, only, put
 from .datatypes import REGISTRY, DataType
 from .environment import Env, alone, bare
 from .graph import absent
-from .recall import TYPES, repeat, steady
+from .recall import TYPES, recalling
 from .vocabulary import Vocabulary, overlaid, vocabulary
 
 
@@ -96,49 +96,11 @@ Store = Callable[[dict[str, Any], Any], bool]
 
 def rule(row: Row) -> Rule:
     """The row as a function: what can be decided before any message comes is decided here."""
-    number, convert, codes, leaf, store = row.number, row.type.convert, row.vocabulary, row.type.leaf, _store(row)
-    wrap, component = _wrap(row), row.component
-    first: Mark = (row.target, row.components, 1)
-    recalled, still = row.type.name in TYPES and not component, steady(row.type.name)
-    kind = f"{row.type.name} {codes.name if codes else ''}"
-
-    def one(cursor: Cursor, value: Any, resource: dict[str, Any], mark: Mark) -> None:
-        if wrap is not None:
-            value = wrap(value)
-        if store(resource, value):
-            cursor.marks.setdefault(number, []).append(mark)
-
-    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
-        if leaf is not None and text.isalnum() and component < 2:
-            value = leaf(text, env)
-            if value is not None:
-                one(cursor, value, resource, first)
-            return
-        if recalled and env.memory is not None and not ("~" in text or "\\" in text or text == NULL):
-            value = recall(cursor, text, env)
-            if value is not None:
-                one(cursor, value, resource, first)
-            return
-        for repetition, parts in enumerate(cursor.repetitions(number), 1):
-            if bare(parts, NULL):
-                _null(row, cursor, resource)
-                continue
-            value = convert(alone(parts, component) if component else parts, env, codes)
-            if value is not None:
-                one(cursor, value, resource, first if repetition == 1 else (row.target, first[1], repetition))
-
-    def recall(cursor: Cursor, text: str, env: Env) -> Any:
-        """The value of a field whose conversion may be kept."""
-        key = (kind, env.graph.scope, text)
-        kept = env.memory.get(key)
-        if kept is not None and (value := repeat(kept, env, still)) is not None:
-            return value
-        resources, unmapped = len(env.graph.resources), len(env.unmapped)
-        value = convert(cursor.repetitions(number)[0], env, codes)
-        if kept is None:
-            env.memory.keep(key, value, env, resources, unmapped)
-        return value
-
+    run = _repetitions(row)
+    if row.type.name in TYPES and not row.component:
+        run = _recalling(row, run)
+    elif row.type.leaf is not None and row.component < 2:
+        run = _leaf(row, row.type.leaf, run)
     if row.when is None:
         return run
 
@@ -149,11 +111,60 @@ def rule(row: Row) -> Rule:
     return conditional
 
 
+def _repetitions(row: Row) -> Rule:
+    """Any row: each repetition of the field gives a value."""
+    number, convert, codes, component, store = row.number, row.type.convert, row.vocabulary, row.component, _store(row)
+    marks: tuple[Mark, ...] = tuple((row.target, row.components, repetition) for repetition in range(1, 5))
+
+    def run(cursor: Cursor, _text: str, resource: dict[str, Any], env: Env) -> None:
+        for repetition, parts in enumerate(cursor.repetitions(number), 1):
+            if parts[1] == NULL and bare(parts, NULL):
+                _null(row, cursor, resource)
+                continue
+            value = convert(alone(parts, component) if component else parts, env, codes)
+            if value is not None and store(resource, value):
+                mark = marks[repetition - 1] if repetition < 5 else (row.target, row.components, repetition)
+                cursor.marks.setdefault(number, []).append(mark)
+
+    return run
+
+
+def _leaf(row: Row, convert: Callable[[str, Env], Any], otherwise: Rule) -> Rule:
+    """A row of a simple type: most fields are one leaf of letters and digits, so without delimiters or escapes."""
+    number, store = row.number, _store(row)
+    mark: Mark = (row.target, row.components, 1)
+
+    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        if not text.isalnum():
+            otherwise(cursor, text, resource, env)
+            return
+        value = convert(text, env)
+        if value is not None and store(resource, value):
+            cursor.marks.setdefault(number, []).append(mark)
+
+    return run
+
+
+def _recalling(row: Row, otherwise: Rule) -> Rule:
+    """A row whose values come again in other messages."""
+    number, store, recall = row.number, _store(row), recalling(row.type, row.vocabulary)
+    mark: Mark = (row.target, row.components, 1)
+
+    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        if env.memory is None or "~" in text or "\\" in text or text == NULL:
+            otherwise(cursor, text, resource, env)
+            return
+        value = recall(text, cursor, number, env)
+        if value is not None and store(resource, value):
+            cursor.marks.setdefault(number, []).append(mark)
+
+    return run
+
+
 def _store(row: Row) -> Store:
-    """How a value gets to its place; False when that is taken already."""
-    steps, many, element = row.steps, row.many, row.steps[0]
-    if len(steps) > 1:
-        return lambda resource, value: put(resource, steps, many, value)
+    """How a value gets to its place; False when that is taken already. `in` and `with` say what stands around it."""
+    steps, many, inner, extra = row.steps, row.many, row.inner, row.extra
+    element = steps[0] if len(steps) == 1 else ""
 
     def append(resource: dict[str, Any], value: Any) -> bool:
         held = resource.get(element)
@@ -169,17 +180,15 @@ def _store(row: Row) -> Store:
         resource[element] = value
         return True
 
-    return append if many else set_once
+    def deep(resource: dict[str, Any], value: Any) -> bool:
+        return put(resource, steps, many, value)
 
-
-def _wrap(row: Row) -> Callable[[Any], Any] | None:
-    """What `in` and `with` make of a value; None where they say nothing."""
-    inner, extra = row.inner, row.extra
+    store = (append if many else set_once) if element else deep
     if inner:
-        return lambda value: {**extra, inner: value}
+        return lambda resource, value: store(resource, {**extra, inner: value})
     if extra:
-        return lambda value: {**extra, **value} if isinstance(value, dict) else value
-    return None
+        return lambda resource, value: store(resource, {**extra, **value} if isinstance(value, dict) else value)
+    return store
 
 
 def _null(row: Row, cursor: Cursor, resource: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ def organization(parts: Parts, env: Env) -> Resource | None:
     leaves = padded(parts)
     name = string(leaves[1])
     number = leaves[10] or leaves[3]
-    held = identifier(number, leaves[7], subs(parts, 6) if len(parts) > 6 else [], env)
+    held = identifier(number, leaves[7], subs(parts, 6), env) if number else None
     if held is None and (name is None or name == NULL):
         return None
     if held is not None:

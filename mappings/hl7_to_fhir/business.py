@@ -10,20 +10,21 @@ from .actors import location, organization, practitioner
 from .contacts import xad, xpn, xtn
 from .cursor import CODED, LEAF, PAIR, Components, Cursor
 from .datatypes import cp, cwe, cx
-from .environment import part
+from .environment import Env, part
 from .graph import Resource, absent, reference
 from .job import Scope, handles
+from .recall import organization_of
 from .special import coverage_class
 
 
-def payer(cursor: Cursor, scope: Scope) -> Resource | None:
+def _payer(cursor: Cursor, env: Env) -> Resource | None:
     """IN1-3 to IN1-7 → the payer's Organization."""
-    held = cx(cursor.first(3), scope.env, None) if cursor.raw(3) else None
+    held = cx(cursor.first(3), env, None) if cursor.raw(3) else None
     if held is None:
-        found = organization(cursor.first(4), scope.env)
+        found = organization(cursor.first(4), env)
     else:
         key = f"{held.get('system') or held.get('assigner', {}).get('display', '')}|{held['value']}"
-        found, new = scope.env.graph.resource("Organization", key)
+        found, new = env.graph.resource("Organization", key)
         if new:
             found["identifier"] = [held]
     if found is None:
@@ -34,17 +35,17 @@ def payer(cursor: Cursor, scope: Scope) -> Resource | None:
         cursor.mark(4, "Organization.name", CODED, 1)
     found.setdefault("name", held["value"] if held else "unknown")
     for number, parts in enumerate(cursor.repetitions(5), 1):
-        if address := xad(parts, scope.env, None):
+        if address := xad(parts, env, None):
             if address not in found.setdefault("address", []):
                 found["address"].append(address)
             cursor.mark(5, "Organization.address", None, number)
-    if contact := xpn(cursor.first(6), scope.env, None) if cursor.raw(6) else None:
+    if contact := xpn(cursor.first(6), env, None) if cursor.raw(6) else None:
         entry = {"name": contact}
         if entry not in found.setdefault("contact", []):
             found["contact"].append(entry)
         cursor.mark(6, "Organization.contact.name", None, 1)
     for number, parts in enumerate(cursor.repetitions(7), 1):
-        if phone := xtn(parts, scope.env, None):
+        if phone := xtn(parts, env, None):
             if phone not in found.setdefault("telecom", []):
                 found["telecom"].append(phone)
             cursor.mark(7, "Organization.telecom", None, number)
@@ -106,7 +107,7 @@ def insurance(cursor: Cursor, scope: Scope) -> None:
         cursor.mark(1, "Coverage.order", LEAF, 1)
     else:
         cursor.mark(1, "!set id: order only")
-    found = payer(cursor, scope)
+    found = organization_of("payer", (3, 4, 5, 6, 7), cursor, scope.env, _payer)
     coverage["payor"] = [reference(found)] if found else [absent()]
     _policy_holder(cursor, coverage, scope)
     _subscriber(cursor, coverage, scope)

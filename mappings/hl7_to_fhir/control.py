@@ -45,9 +45,8 @@ def _facility(cursor: Cursor, field: int, scope: Scope, path: str) -> dict[str, 
     if found is None:
         return None
     if universal and "identifier" not in found:
-        system = "urn:ietf:rfc:3986"
         value = f"urn:oid:{universal}" if kind.upper() == "ISO" else universal
-        found["identifier"] = [{"system": system, "value": value}]
+        found["identifier"] = [{"system": "urn:ietf:rfc:3986", "value": value}]
     cursor.mark(field, path, _FACILITY)
     return reference(found)
 

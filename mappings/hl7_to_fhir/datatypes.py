@@ -68,24 +68,37 @@ _TYPED_SYSTEMS = {"NPI": NPI, "SS": SSN, "SSN": SSN}
 TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 
+def authority_of(kind: str, authority: list[str], env: Env) -> tuple[str, str, str]:
+    """Type (table 0203) and assigning authority of an identifier → the type, its system or "", the authority's name."""
+    system, name = hd(authority, env) if authority else ("", "")
+    kind = primitives.code(kind) or ""
+    if kind == "SSN":
+        kind = "SS"
+    return kind, system or _TYPED_SYSTEMS.get(kind) or _TYPED_SYSTEMS.get(name, ""), name
+
+
 def identifier(value: str, kind: str, authority: list[str], env: Env) -> dict[str, Any] | None:
     """Value, type (table 0203) and assigning authority → Identifier."""
     if not primitives.string(value) or value == '""':
         return None
     result: dict[str, Any] = {}
-    system, name = hd(authority, env) if authority else ("", "")
-    kind = primitives.code(kind) or ""
-    if kind == "SSN":
-        kind = "SS"
+    kind, system, name = authority_of(kind, authority, env)
     if kind:
         result["type"] = {"coding": [{"system": TYPES, "code": kind}]}
-    system = system or _TYPED_SYSTEMS.get(kind) or _TYPED_SYSTEMS.get(name, "")
     if system:
         result["system"] = system
     result["value"] = value
     if name.strip():
         result["assigner"] = {"display": name}
     return result
+
+
+def numbered(parts: Parts, env: Env) -> tuple[str, str] | None:
+    """System (or "") and number of a CX, for keys; None where it names nothing."""
+    value = parts[1]
+    if not primitives.string(value) or value == '""':
+        return None
+    return authority_of(part(parts, 5), subs(parts, 4) if len(parts) > 4 else [], env)[1], value
 
 
 @datatype("CX", {1: "value", 2: "extension", 3: "extension", 4: "system", 5: "type", 6: "assigner", 7: "period.start",

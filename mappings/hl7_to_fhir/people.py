@@ -8,7 +8,7 @@ from adapters.hl7.wire import NULL
 
 from .actors import location, organization, practitioner
 from .cursor import LEAF, Cursor
-from .datatypes import cwe, cx
+from .datatypes import cwe, cx, numbered
 from .environment import part
 from .graph import Resource, reference
 from .job import Scope, concept, handles
@@ -20,10 +20,10 @@ ROLE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 def _patient_key(cursor: Cursor, scope: Scope, fields: tuple[int, ...]) -> str:
     """The medical record number where there is one, else the first identifier, else this segment."""
     for number in fields:
-        repetitions = [parts for parts in cursor.repetitions(number) if part(parts, 1) not in {"", NULL}]
+        repetitions = [parts for parts in cursor.repetitions(number) if parts[1] not in {"", NULL}]
         preferred = [parts for parts in repetitions if part(parts, 5) == "MR"] or repetitions
-        if preferred and (held := cx(preferred[0], scope.env, None)):
-            return f"{held.get('system') or part(preferred[0], 4)}|{held['value']}"
+        if preferred and (held := numbered(preferred[0], scope.env)):
+            return f"{held[0] or part(preferred[0], 4)}|{held[1]}"
     return scope.local_key(cursor)
 
 

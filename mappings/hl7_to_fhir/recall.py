@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from .cursor import Cursor
+from .cursor import Cursor, Mark
 from .datatypes import DataType
 from .environment import Env
+from .graph import Resource, reference
 from .vocabulary import Vocabulary
 
 ENTRIES = 8_192
@@ -32,12 +33,12 @@ Key = tuple[str, str, str]
 
 
 class Kept(NamedTuple):
-    """One conversion: its value, the codes no vocabulary knew, and the resources it made with their keys."""
+    """One conversion: its value and the resources it made, their keys, the codes no vocabulary knew, the marks left."""
 
-    value: bytes
-    unmapped: tuple[tuple[str, str], ...]
+    content: bytes
     keys: tuple[tuple[str, str], ...]
-    resources: tuple[bytes, ...]
+    unmapped: tuple[tuple[str, str], ...]
+    marks: tuple[tuple[int, tuple[Mark, ...]], ...] = ()
 
 
 class Memory(dict[Key, Kept]):
@@ -45,51 +46,53 @@ class Memory(dict[Key, Kept]):
 
     __slots__ = ()
 
-    def keep(self, key: Key, value: Any, env: Env, resources: int, unmapped: int) -> None:
-        """Keep what a conversion did since the message had that many resources and unknown codes, if it can be."""
-        graph = env.graph
-        made = graph.resources[resources:]
-        if value is None or len(key[2]) > LONGEST or not _repeatable(made, value):
-            return
+    def keep(self, key: Key, kept: Kept) -> None:
+        """Keep a conversion where any message of the scope would get the same."""
+        if len(key[2]) > LONGEST or b'"period"' in kept.content:
+            return  # times depend on the message's zone
         if len(self) >= ENTRIES:
             self.clear()
-        keys = tuple(islice(reversed(graph.keys), len(made)))[::-1]
-        rows = tuple(orjson.dumps(resource) for resource in made)
-        self[key] = Kept(orjson.dumps(value), tuple(env.unmapped[unmapped:]), keys, rows)
+        self[key] = kept
 
 
-def _repeatable(made: list[dict[str, Any]], value: Any) -> bool:
-    """Whether any message of the scope would get the same.
+def _made(env: Env, value: Any, resources: int, unmapped: int) -> Kept | None:
+    """What a conversion did since the message had that many resources and unknown codes.
 
-    Not so where a resource was there before, where one without an identifier is this message's own, or where times
-    depend on the message's zone.
+    None where a resource was there before, or is this message's own because nothing identifies it.
     """
-    if not (isinstance(value, dict) and "reference" in value):
-        return not made
-    inner: dict[str, Any] = {}
-    for resource in made:
-        if resource.get("partOf", inner) != inner or (inner and "partOf" not in resource):
-            return False
-        if resource["resourceType"] == "Practitioner":
-            if "identifier" not in resource or any("period" in name for name in resource.get("name", ())):
-                return False
-        inner = {"reference": f"urn:uuid:{resource['id']}", "type": resource["resourceType"]}
-    return bool(inner) and inner == value
+    made = env.graph.resources[resources:]
+    if value is None:
+        return None
+    if isinstance(value, dict) and "reference" in value:
+        inner: dict[str, Any] = {}
+        for resource in made:
+            if resource.get("partOf", inner) != inner or (inner and "partOf" not in resource):
+                return None
+            if resource["resourceType"] == "Practitioner" and "identifier" not in resource:
+                return None
+            inner = reference(resource)
+        if not made or inner != value:
+            return None
+    elif made:
+        return None
+    keys = tuple(islice(reversed(env.graph.keys), len(made)))[::-1]
+    return Kept(orjson.dumps([value, *made]), keys, tuple(env.unmapped[unmapped:]))
 
 
 def _repeat(kept: Kept, env: Env, steady: bool) -> Any:
     """Do a kept conversion again; None where it would meet a resource that it could change."""
+    value, *resources = orjson.loads(kept.content)
     if kept.keys:
         graph = env.graph
         present = [key for key in kept.keys if key in graph.keys]
         if not present:
-            for key, row in zip(kept.keys, kept.resources, strict=True):
-                graph.put(key, orjson.loads(row))
+            for key, resource in zip(kept.keys, resources, strict=True):
+                graph.put(key, resource)
         elif not steady or len(present) < len(kept.keys):
             return None
     if kept.unmapped:
         env.unmapped += kept.unmapped
-    return orjson.loads(kept.value)
+    return value
 
 
 def recalling(kind: DataType, codes: Vocabulary | None) -> Callable[[str, Cursor, int, Env], Any]:
@@ -98,13 +101,35 @@ def recalling(kind: DataType, codes: Vocabulary | None) -> Callable[[str, Cursor
 
     def recall(text: str, cursor: Cursor, number: int, env: Env) -> Any:
         key = (name, env.graph.scope, text)
-        kept = env.memory.get(key)
-        if kept is not None and (value := _repeat(kept, env, steady)) is not None:
+        found = env.memory.get(key)
+        if found is not None and (value := _repeat(found, env, steady)) is not None:
             return value
         resources, unmapped = len(env.graph.resources), len(env.unmapped)
         value = convert(cursor.repetitions(number)[0], env, codes)
-        if kept is None:
-            env.memory.keep(key, value, env, resources, unmapped)
+        if found is None and (kept := _made(env, value, resources, unmapped)):
+            env.memory.keep(key, kept)
         return value
 
     return recall
+
+
+def organization_of(
+    name: str, fields: tuple[int, ...], cursor: Cursor, env: Env, work: Callable[[Cursor, Env], Resource | None]
+) -> Resource | None:
+    """The organization `work` makes of some fields of a segment and of nothing else, with the marks it leaves there."""
+    text = "|".join([cursor.filled.get(number, "") for number in fields])
+    if env.memory is None or "\\" in text:
+        return work(cursor, env)
+    key = (name, env.graph.scope, text)
+    found = env.memory.get(key)
+    if found is not None and _repeat(found, env, steady=False) is not None:
+        for number, marks in found.marks:
+            cursor.marks.setdefault(number, []).extend(marks)
+        return env.graph.keys[found.keys[0]]
+    resources, unmapped = len(env.graph.resources), len(env.unmapped)
+    before = {number: len(cursor.marks.get(number, ())) for number in fields}
+    made = work(cursor, env)
+    if found is None and made is not None and (kept := _made(env, reference(made), resources, unmapped)):
+        left = [(number, tuple(cursor.marks.get(number, ())[before[number] :])) for number in fields]
+        env.memory.keep(key, kept._replace(marks=tuple(pair for pair in left if pair[1])))
+    return made

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import primitives
 from .cursor import CODED, LEAF, Cursor
-from .datatypes import cwe, cx
+from .datatypes import cwe, numbered
 from .graph import Resource, absent, reference
 from .job import Job, Scope, concept, handles
 from .vocabulary import system_uri, vocabulary
@@ -22,13 +22,12 @@ _CLEAR = frozenset({"finished", "cancelled", "onleave"})
 def visit(cursor: Cursor, scope: Scope) -> None:
     """PV1 → Encounter."""
     job = scope.job
-    key = scope.local_key(cursor)
+    key = ""
     for number in (19, 50):
-        held = cx(cursor.first(number), scope.env, None) if cursor.get(number) else None
-        if held:
-            key = f"{held.get('system') or cursor.get(number, 4)}|{held['value']}"
+        if cursor.get(number) and (held := numbered(cursor.first(number), scope.env)):
+            key = f"{held[0] or cursor.get(number, 4)}|{held[1]}"
             break
-    resource, new = scope.env.graph.resource("Encounter", key)
+    resource, new = scope.env.graph.resource("Encounter", key or scope.local_key(cursor))
     scope.apply(cursor, resource if new else {"resourceType": "Encounter"})
     by_event = _BY_EVENT.get(job.trigger, "") if job.code in {"ADT", "BAR"} else ""
     if by_event in _CLEAR or "status" not in resource:

@@ -307,7 +307,7 @@ def _refused(data: bytes, error: GatewayError, reception: Reception, raw: Raw) -
 def _issues(message: Message, conversion: Conversion) -> tuple[Issue, ...]:
     """What was tolerated, and codes no vocabulary knew: by table, never by value."""
     notes = [Issue(note, "MSH", note.replace("-", " "), "information") for note in message.notes]
-    tables = sorted({name for name, _ in conversion.unmapped})
+    tables = sorted({name for name, _ in conversion.unmapped}) if conversion.unmapped else ()
     return (*notes, *(Issue("code-unknown", name, "code kept as sent", "information") for name in tables))
 
 

@@ -21,15 +21,16 @@ Facts = dict[str, Any]
 
 
 def _filled(record: Facts) -> Facts:
-    return {name: value for name, value in record.items() if value not in ("", None, [])}
+    return {name: value for name, value in record.items() if value or value not in ("", None, [])}
 
 
 def _coding(concept: Mapping[str, Any] | None) -> dict[str, Any]:
     """The coding rules ask for: one of a named system before local ones."""
-    codings = (concept or {}).get("coding") or [{}]
-    named = [one for one in codings if str(one.get("system", "")).startswith("http")]
-    found: dict[str, Any] = (named or codings)[0]
-    return found
+    codings: list[dict[str, Any]] = (concept or {}).get("coding") or [{}]
+    for one in codings:
+        if str(one.get("system", "")).startswith("http"):
+            return one
+    return codings[0]
 
 
 def facts_of(conversion: Conversion, received_at: datetime, routing: Mapping[str, Any]) -> Facts:
@@ -56,8 +57,9 @@ def _first(graph: Graph, kind: str) -> Resource:
 
 def _number_of(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
     for row in rows:
-        if any(coding.get("code") == kind for coding in row.get("type", {}).get("coding", ())):
-            return str(row.get("value", ""))
+        for coding in row.get("type", {}).get("coding", ()):
+            if coding.get("code") == kind:
+                return str(row.get("value", ""))
     return ""
 
 

@@ -130,7 +130,7 @@ def _lines(text: str, syntax: Syntax, notes: list[str]) -> list[str]:
     if text.endswith("\r"):
         text = text[:-1]
     lines = text.split("\r")
-    if any(not line or line.isspace() for line in lines):
+    if "" in lines or any(map(str.isspace, lines)):
         notes.append("blank-lines")
         lines = [line for line in lines if line and not line.isspace()]
     return lines

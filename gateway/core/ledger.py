@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
@@ -65,13 +64,10 @@ class Ledger:
 
 def counted(entries: Iterable[LedgerEntry], mapped: int = 0) -> dict[str, int]:
     """How many fields met which fate, with `mapped` more that are plainly mapped."""
-    found = Counter([entry[1] for entry in entries])
-    return {
-        "mapped": found["mapped"] + mapped,
-        "carried": found["carried"],
-        "ignored": found["ignored"],
-        "unknown": found["unknown"],
-    }
+    found = {"mapped": mapped, "carried": 0, "ignored": 0, "unknown": 0}
+    for entry in entries:
+        found[entry[1]] += 1
+    return found
 
 
 def summarized(mapping: str, entries: Sequence[LedgerEntry], mapped: int = 0) -> dict[str, object]:

@@ -36,11 +36,10 @@ def absent(reason: str = "unknown") -> dict[str, Any]:
 class Graph:
     """Resources in the order they were made; the first use of a key makes the resource, later uses find it."""
 
-    __slots__ = ("_by_id", "_by_kind", "_used", "keys", "resources", "scope")
+    __slots__ = ("_by_id", "_by_kind", "_used", "keys", "scope")
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
-        self.resources: list[Resource] = []
         self._by_id: dict[str, Resource] = {}
         self.keys: dict[tuple[str, str], Resource] = {}
         """(type, key) → resource, in the order they were made."""
@@ -61,8 +60,11 @@ class Graph:
     def put(self, key: tuple[str, str], made: Resource) -> None:
         """Take in a resource of a type and key that is not here yet."""
         self._by_id[made["id"]] = self.keys[key] = made
-        self._by_kind.setdefault(key[0], []).append(made)
-        self.resources.append(made)
+        held = self._by_kind.get(key[0])
+        if held is None:
+            self._by_kind[key[0]] = [made]
+        else:
+            held.append(made)
 
     def of_kind(self, kind: str) -> list[Resource]:
         """The resources of a type, in the order they were made."""
@@ -84,15 +86,15 @@ class Graph:
         """Take a resource out again (it turned out to be empty)."""
         del self._by_id[resource["id"]]
         del self.keys[next(key for key in reversed(self.keys) if self.keys[key] is resource)]
-        for held in (self.resources, self._by_kind[resource["resourceType"]]):
-            if held[-1] is resource:
-                held.pop()
-            else:
-                held[:] = [kept for kept in held if kept is not resource]
+        held = self._by_kind[resource["resourceType"]]
+        if held[-1] is resource:
+            held.pop()
+        else:
+            held[:] = [kept for kept in held if kept is not resource]
 
     def bundle(self, identifier: str, timestamp: str | None) -> Resource:
         """The message Bundle: MessageHeader first, then the resources as they came."""
-        rows = self.resources
+        rows = list(self.keys.values())
         if len(self.of_kind("MessageHeader")) != 1 or rows[0]["resourceType"] != "MessageHeader":
             rest = [resource for resource in rows if resource["resourceType"] != "MessageHeader"]
             rows = self.of_kind("MessageHeader") + rest

@@ -60,9 +60,10 @@ def _made(env: Env, value: Any, resources: int, unmapped: int) -> Kept | None:
 
     None where a resource was there before, or is this message's own because nothing identifies it.
     """
-    made = env.graph.resources[resources:]
     if value is None:
         return None
+    keys = tuple(islice(reversed(env.graph.keys), len(env.graph.keys) - resources))[::-1]
+    made = [env.graph.keys[key] for key in keys]
     if isinstance(value, dict) and "reference" in value:
         inner: dict[str, Any] = {}
         for resource in made:
@@ -75,7 +76,6 @@ def _made(env: Env, value: Any, resources: int, unmapped: int) -> Kept | None:
             return None
     elif made:
         return None
-    keys = tuple(islice(reversed(env.graph.keys), len(made)))[::-1]
     return Kept(orjson.dumps([value, *made]), keys, tuple(env.unmapped[unmapped:]))
 
 
@@ -104,7 +104,7 @@ def recalling(kind: DataType, codes: Vocabulary | None) -> Callable[[str, Cursor
         found = env.memory.get(key)
         if found is not None and (value := _repeat(found, env, steady)) is not None:
             return value
-        resources, unmapped = len(env.graph.resources), len(env.unmapped)
+        resources, unmapped = len(env.graph.keys), len(env.unmapped)
         value = convert(cursor.repetitions(number)[0], env, codes)
         if found is None and (kept := _made(env, value, resources, unmapped)):
             env.memory.keep(key, kept)
@@ -126,7 +126,7 @@ def organization_of(
         for number, marks in found.marks:
             cursor.marks.setdefault(number, []).extend(marks)
         return env.graph.keys[found.keys[0]]
-    resources, unmapped = len(env.graph.resources), len(env.unmapped)
+    resources, unmapped = len(env.graph.keys), len(env.unmapped)
     before = {number: len(cursor.marks.get(number, ())) for number in fields}
     made = work(cursor, env)
     if found is None and made is not None and (kept := _made(env, reference(made), resources, unmapped)):

@@ -94,9 +94,12 @@ class Repetition:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Segment:
-    """One segment: its name, its number among those of its name (from 1), and its fields as written."""
+    """One segment: its name, its number among those of its name (from 1), and its fields as written.
+
+    Never changed once made. It is not declared frozen because that triples the cost of what each message has most of.
+    """
 
     name: str
     index: int
@@ -184,19 +187,25 @@ class Message:
         return self.segments[0].syntax
 
     @cached_property
+    def _identity(self) -> tuple[str, str, str]:
+        """What is asked for again and again."""
+        header = self.segments[0]
+        return header.get(10), header.get(9, 1), header.get(9, 2)
+
+    @property
     def control_id(self) -> str:
         """MSH-10."""
-        return self.header.get(10)
+        return self._identity[0]
 
-    @cached_property
+    @property
     def code(self) -> str:
         """MSH-9.1, the message code: ADT."""
-        return self.header.get(9, 1)
+        return self._identity[1]
 
-    @cached_property
+    @property
     def trigger(self) -> str:
         """MSH-9.2, the trigger event: A01."""
-        return self.header.get(9, 2)
+        return self._identity[2]
 
     @property
     def structure(self) -> str:

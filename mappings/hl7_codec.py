@@ -151,18 +151,18 @@ class Hl7Codec:
     def _reply(self, message: Message, raw: Raw, reception: Reception) -> dict[str, Any]:
         """What the way back needs besides the request's bytes."""
         partner = reception.source.partition("/")[2]
-        header = message.header
+        said = message.identity
         reply: dict[str, Any] = {
             "rail": FORMAT,
             "endpoint": self.endpoints.get(partner, f"mllp/{partner}"),
             "format": FORMAT,
             "client": reception.client,
-            "message": f"{message.code}^{message.trigger}",
-            "controlId": message.control_id,
-            "sender": [header.get(3), header.get(4)],
-            "receiver": [header.get(5), header.get(6)],
+            "message": f"{said.code}^{said.trigger}",
+            "controlId": said.control_id,
+            "sender": [said.sending_application, said.sending_facility],
+            "receiver": [said.receiving_application, said.receiving_facility],
             "charset": message.syntax.encoding,
-            "immediate": message.code in REQUESTS and _answers_here(header),
+            "immediate": said.code in REQUESTS and _answers_here(message.header),
         }
         if _own_connection(reception) and (later := _acknowledged(message, None, raw, reception, ()).application):
             reply["application"] = base64.b64encode(later).decode("ascii")
@@ -179,8 +179,8 @@ def _type_of(message: Message) -> str:
 
 
 def _natural_key(message: Message) -> tuple[str, ...]:
-    header = message.header
-    return (header.get(3), header.get(4), message.control_id)
+    said = message.identity
+    return (said.sending_application, said.sending_facility, said.control_id)
 
 
 def _case_key(message: Message) -> tuple[str, ...]:
@@ -198,7 +198,7 @@ def _case_key(message: Message) -> tuple[str, ...]:
 
 def _ordering_key(message: Message, conversion: Conversion) -> tuple[str, ...]:
     """The patient; for events on several patients, and without one, the facility."""
-    facility = message.header.get(4) or message.header.get(3)
+    facility = message.identity.sending_facility or message.identity.sending_application
     patient = conversion.job.patient
     if patient is None or message.trigger in routing()["coarse"]:
         return ("facility", facility)

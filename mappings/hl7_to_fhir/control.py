@@ -23,6 +23,9 @@ EVENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-0003"
 
 def _endpoint(cursor: Cursor, field: int) -> str:
     """An application (HD) as endpoint: its universal id where it has one, else a name of ours."""
+    text = cursor.raw(field)
+    if text.isalnum():
+        return _application(text)
     universal, kind = cursor.get(field, 2), cursor.get(field, 3).upper()
     if universal and kind == "ISO":
         return f"urn:oid:{universal}"
@@ -38,7 +41,9 @@ def _application(name: str) -> str:
 
 
 def _facility(cursor: Cursor, field: int, scope: Scope, path: str) -> dict[str, Any] | None:
-    name, universal, kind = cursor.get(field), cursor.get(field, 2), cursor.get(field, 3)
+    name, universal, kind = cursor.raw(field), "", ""
+    if not name.isalnum():
+        name, universal, kind = cursor.get(field), cursor.get(field, 2), cursor.get(field, 3)
     if not (name or universal):
         return None
     found = organization(["", name or universal], scope.env)

@@ -58,15 +58,15 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     program = program or default_program()
     if len(message.segments) > SEGMENTS:
         raise Unmappable(f"more than {SEGMENTS} segments", location="MSH")
-    header = message.header
-    code, trigger = message.code, message.trigger
+    said = message.identity
+    code, trigger = said.code, said.trigger
     structure = program.structures[structure_name(program, code, trigger)]
-    scope_name = f"{source}|{header.get(3)}|{header.get(4)}"
-    zone = zone_of(header.get(7)) or program.zone
+    scope_name = f"{source}|{said.sending_application}|{said.sending_facility}"
+    zone = zone_of(said.time) or program.zone
     memory = program.memory if message.syntax.encoding_characters[:4] == USUAL else None
-    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", zone, program.systems, memory)
+    env = Env(Graph(scope_name), f"{said.control_id}|{said.time}", zone, program.systems, memory)
     cursors = [Cursor(segment) for segment in message.segments]
-    job = Job(program, env, code, trigger, sent=instant(header.get(7), zone) or "")
+    job = Job(program, env, code, trigger, sent=instant(said.time, zone) or "")
     root = group(structure, cursors)
     walk(root, Scope(job, root))
     finish_authorization(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from adapters.hl7.wire import NULL, Segment, Syntax, unescape
@@ -71,6 +72,9 @@ def _nested(text: str, syntax: Syntax) -> Parts:
     return Nested(held) if any(len(leaves) > 1 for leaves in held) else ["", *(leaves[0] for leaves in held)]
 
 
+_text = itemgetter(1)
+
+
 class Cursor:
     """A segment with what was read from it. Fields count from 1, as in HL7."""
 
@@ -84,8 +88,11 @@ class Cursor:
         self.index = segment.index
         self.syntax = segment.syntax
         offset = 1 if segment.name in HEADERS else 0
-        self.filled = {place + offset: text for place, text in enumerate(segment.parts) if text and place > offset}
+        self.filled = filled = dict(filter(_text, enumerate(segment.parts, offset)))
         """Number → text as written of the populated fields; the delimiters (MSH-1, MSH-2) are not data."""
+        del filled[offset]  # the name
+        if offset:
+            filled.pop(2, None)
         self.marks: dict[int, list[Mark]] = {}
         self._decoded: dict[int, list[Parts]] = {}
         self.owner: dict[str, Any] | None = None

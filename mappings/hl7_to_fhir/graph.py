@@ -53,7 +53,7 @@ class Graph:
             return found, False
         name = f"{kind}|{key}" if key.endswith("*") else f"{self.scope}|{kind}|{key}"
         identifier = known_id(name) if kind in RECURRING else deterministic_id(name)
-        made: Resource = {"resourceType": kind, "id": identifier}
+        made = {"resourceType": kind, "id": identifier}
         self.put((kind, key), made)
         return made, True
 

@@ -18,7 +18,7 @@ A row may also say `component: n` (read one component as a leaf) and `when: {fie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ class Row:
 
 Rule = Callable[[Cursor, str, dict[str, Any], Env], None]
 """A row that runs: takes a segment, its field as written, the resource, the environment; maps, and marks the field."""
-Compiled = dict[int, tuple[Rule, ...]]
+Compiled = dict[int, Rule]
 Store = Callable[[dict[str, Any], Any], bool]
 
 
@@ -109,6 +109,18 @@ def rule(row: Row) -> Rule:
             run(cursor, text, resource, env)
 
     return conditional
+
+
+def together(rules: Sequence[Rule]) -> Rule:
+    """Several rows of one field as one."""
+    if len(rules) == 1:
+        return rules[0]
+
+    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        for one in rules:
+            one(cursor, text, resource, env)
+
+    return run
 
 
 def _repetitions(row: Row) -> Rule:
@@ -259,5 +271,6 @@ def guide_rows(table: Mapping[str, Any]) -> dict[int, Any]:
 def apply(compiled: Compiled, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
     """Run all rows of a map over the populated fields of a segment."""
     for number, text in cursor.filled.items():
-        for run in compiled.get(number, ()):
+        run = compiled.get(number)
+        if run is not None:
             run(cursor, text, resource, env)

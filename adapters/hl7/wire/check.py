@@ -41,12 +41,15 @@ def check(message: Message, *, served: Collection[str] | None = None) -> Gateway
     `served` are the message codes (MSH-9.1), or `code^trigger`, that are taken here; None takes all.
     """
     header = message.header
-    issues = tuple([Issue("101", f"MSH-{number}", text) for number, text in _REQUIRED if not header.get(number)])
-    if len(message.control_id) > _CONTROL_ID:
+    said = message.identity
+    issues: tuple[Issue, ...] = ()
+    if not (said.code and said.control_id):
+        issues = tuple(Issue("101", f"MSH-{number}", text) for number, text in _REQUIRED if not header.get(number))
+    if len(said.control_id) > _CONTROL_ID:
         issues = (*issues, Issue("102", "MSH-10", f"control id over {_CONTROL_ID} characters"))
     if issues:
         return InvalidMessage(issues=issues, location=issues[0].location)
-    version, processing = message.version, header.get(11)
+    version, processing = said.version, header.get(11)
     if version and _VERSION.fullmatch(version) is None:
         return UnsupportedMessage("this version is not served here", location="MSH-12")
     if processing and processing not in _PROCESSING:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from gateway.core.errors import GatewayError
 
@@ -144,7 +145,7 @@ class Segment:
         syntax = self.syntax
         text = pick(text, syntax.repetition, repetition)
         text = pick(pick(text, syntax.component, component), syntax.subcomponent, sub)
-        return unescape(text, syntax)
+        return unescape(text, syntax) if syntax.escape in text else text
 
     def leaves(self) -> Iterator[tuple[str, str]]:
         """Path and unescaped value of every populated leaf. The delimiters themselves (MSH-1, MSH-2) are not data."""
@@ -164,6 +165,20 @@ class Segment:
 
 
 _LITERAL = Syntax(component="", repetition="", escape="", subcomponent="")
+
+
+class Identity(NamedTuple):
+    """First components of the header: who sent what, to whom."""
+
+    sending_application: str
+    sending_facility: str
+    receiving_application: str
+    receiving_facility: str
+    time: str
+    code: str
+    trigger: str
+    control_id: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -187,25 +202,25 @@ class Message:
         return self.segments[0].syntax
 
     @cached_property
-    def _identity(self) -> tuple[str, str, str]:
-        """What is asked for again and again."""
-        header = self.segments[0]
-        return header.get(10), header.get(9, 1), header.get(9, 2)
+    def identity(self) -> Identity:
+        """What is asked for again and again of a message."""
+        get = self.segments[0].get
+        return Identity(get(3), get(4), get(5), get(6), get(7), get(9), get(9, 2), get(10), get(12))
 
     @property
     def control_id(self) -> str:
         """MSH-10."""
-        return self._identity[0]
+        return self.identity.control_id
 
     @property
     def code(self) -> str:
         """MSH-9.1, the message code: ADT."""
-        return self._identity[1]
+        return self.identity.code
 
     @property
     def trigger(self) -> str:
         """MSH-9.2, the trigger event: A01."""
-        return self._identity[2]
+        return self.identity.trigger
 
     @property
     def structure(self) -> str:
@@ -215,7 +230,7 @@ class Message:
     @property
     def version(self) -> str:
         """MSH-12.1: 2.5.1."""
-        return self.header.get(12)
+        return self.identity.version
 
     def first(self, name: str) -> Segment | None:
         """The first segment of a name."""

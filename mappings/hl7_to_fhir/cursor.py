@@ -33,15 +33,22 @@ CODED = Components({1: "", 2: "", 3: ""})
 PAIR = Components({1: "", 2: ""})
 
 
-
 @lru_cache(maxsize=64)
 def only(component: int) -> Components:
     """One component alone."""
     return Components({component: ""})
 
 
-Mark = tuple[str, Components | None, int]
-"""(FHIR path, its components or None for all, repetition or 0 for all)."""
+Mark = tuple[str, Components | None, int, int]
+"""(FHIR path, its components or None for all, repetition or 0 for all, how many components it maps without a gap)."""
+_ALL = 1_000_000
+
+
+def marked(target: str, components: Components | None, repetition: int) -> Mark:
+    """A mark; prefix `~` of the target = carried, `!` = ignored with that reason."""
+    if target[0] == "~" or target[0] == "!":
+        return target, components, repetition, 0
+    return target, components, repetition, _ALL if components is None else components.mapped
 
 REPETITIONS = 500
 """Repetitions of one field that are mapped; real messages have tens. What comes after is carried as written."""
@@ -128,8 +135,8 @@ class Cursor:
         return "" if value == NULL else value
 
     def mark(self, n: int, target: str, components: Components | None = None, repetition: int = 0) -> None:
-        """Note that field n went to `target`; prefix `~` = carried, `!` = ignored with that reason."""
-        self.marks.setdefault(n, []).append((target, components, repetition))
+        """Note that field n went to `target`; see `marked`."""
+        self.marks.setdefault(n, []).append(marked(target, components, repetition))
 
     def take(self, n: int, target: str, component: int = 1) -> str:
         """Read one leaf of the first repetition and note it as mapped."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import primitives
 from .cursor import Components
-from .environment import Env, Parts, padded, part, subs, within
+from .environment import Env, Parts, part, subs, within
 from .vocabulary import Vocabulary, system_uri, table_uri
 
 Convert = Callable[[Parts, Env, Vocabulary | None], Any]

@@ -220,7 +220,7 @@ def _untaken(cursor: Cursor) -> set[int]:
 
 def _incomplete(cursor: Cursor, number: int) -> bool:
     """Whether some repetition of a field was taken by nobody."""
-    taken = {repetition for _, _, repetition in cursor.marks[number]}
+    taken = {mark[2] for mark in cursor.marks[number]}
     return 0 not in taken and cursor.raw(number).count(cursor.syntax.repetition) + 1 > len(taken)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from adapters.hl7.wire import NULL, Syntax
 from gateway.core.ledger import Fate, LedgerEntry, counted, summarized
 
-from .cursor import Components, Cursor, Mark
+from .cursor import Cursor, Mark
 
 MAPPING = "hl7v2_to_fhir@1"
 
@@ -40,7 +40,7 @@ def _said(target: str, sub: str) -> tuple[int, Fate, str]:
 def _fate(component: int, marks: Sequence[Mark], reason: str) -> tuple[Fate, str]:
     """The fate of one leaf: mapped where any mark maps it, else carried, else ignored, else unknown."""
     best: tuple[int, Fate, str] = (3, "ignored", reason) if reason else (3, "unknown", "")
-    for target, components, _ in marks:
+    for target, components, _, _ in marks:
         sub = "" if components is None else components.get(component)
         if sub is None:
             continue
@@ -135,48 +135,41 @@ def _reason(cursor: Cursor, number: int, ignored: Mapping[str, Mapping[Any, str]
 def _entries(cursor: Cursor, number: int, text: str, reason: str) -> list[LedgerEntry]:
     """The entries of one field, in the order of its leaves."""
     syntax, name, index = cursor.syntax, cursor.name, cursor.index
-    marks = cursor.marks.get(number) or []
-    if text.isalnum() or not any(mark and mark in text for mark in syntax.encoding_characters):
-        return [_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason))]
+    marks = cursor.marks.get(number, [])
+    if text.isalnum() or not any(mark in text for mark in syntax.encoding_characters):
+        fate = _fate(1, marks, reason) if marks else ("ignored", reason) if reason else _UNKNOWN
+        return [_made((name, index, number, 1, 1, 1), *fate)]
     return _nested(text, syntax, (name, index, number), marks, reason)
+
+
+_UNKNOWN: tuple[Fate, str] = ("unknown", "")
 
 
 def _account(cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> tuple[int, list[LedgerEntry]]:
     """How many leaves are plainly mapped, and the entries of the others."""
     count = 0
     rest: list[LedgerEntry] = []
+    syntax = cursors[0].syntax
+    component, sub = syntax.component, syntax.subcomponent or syntax.component
+    repetition = syntax.repetition or component
     for cursor in cursors:
         marks_of = cursor.marks
         for number, text in cursor.filled.items():
             marks = marks_of.get(number)
             if marks is not None:
-                target, components, _ = marks[0]
-                if target[0] not in _FLAGS and (components is None or components.mapped):
-                    if text.isalnum():
+                mapped = marks[0][3]
+                if text.isalnum():
+                    if mapped:
                         count += 1
                         continue
-                    if mapped := _mapped(text, cursor.syntax, components):
-                        count += mapped
-                        continue
+                elif mapped > text.count(component) and repetition not in text and NULL not in text:
+                    # The first mark alone maps all there is.
+                    leaves = text.replace(sub, component).split(component)
+                    count += len(leaves) - leaves.count("")
+                    continue
             for entry in _entries(cursor, number, text, _reason(cursor, number, ignored)):
                 if entry.fate == "mapped":
                     count += 1
                 else:
                     rest.append(entry)
     return count, rest
-
-
-_FLAGS = frozenset("~!")
-
-
-def _mapped(text: str, syntax: Syntax, components: Components | None) -> int:
-    """The leaves of a field where one plain mark maps all of them; 0: that takes a closer look."""
-    component, sub, repetition = syntax.component, syntax.subcomponent, syntax.repetition
-    if NULL in text or (repetition and repetition in text):
-        return 0
-    if components is not None and components.mapped <= text.count(component):
-        return 0
-    if sub and sub in text:
-        text = text.replace(sub, component)
-    leaves = text.split(component)
-    return len(leaves) - leaves.count("")

@@ -26,7 +26,7 @@ from adapters.hl7.wire import NULL
 from gateway.core.errors import ConfigurationError
 
 from . import primitives
-from .cursor import LEAF, Components, Cursor, Mark, only, put
+from .cursor import LEAF, Components, Cursor, Mark, marked, only, put
 from .datatypes import REGISTRY, DataType
 from .environment import Env, alone, bare
 from .graph import absent
@@ -126,7 +126,7 @@ def together(rules: Sequence[Rule]) -> Rule:
 def _repetitions(row: Row) -> Rule:
     """Any row: each repetition of the field gives a value."""
     number, convert, codes, component, store = row.number, row.type.convert, row.vocabulary, row.component, _store(row)
-    marks: tuple[Mark, ...] = tuple((row.target, row.components, repetition) for repetition in range(1, 5))
+    marks: tuple[Mark, ...] = tuple(marked(row.target, row.components, repetition) for repetition in range(1, 5))
 
     def run(cursor: Cursor, _text: str, resource: dict[str, Any], env: Env) -> None:
         for repetition, parts in enumerate(cursor.repetitions(number), 1):
@@ -135,7 +135,7 @@ def _repetitions(row: Row) -> Rule:
                 continue
             value = convert(alone(parts, component) if component else parts, env, codes)
             if value is not None and store(resource, value):
-                mark = marks[repetition - 1] if repetition < 5 else (row.target, row.components, repetition)
+                mark = marks[repetition - 1] if repetition < 5 else marked(row.target, row.components, repetition)
                 cursor.marks.setdefault(number, []).append(mark)
 
     return run
@@ -144,7 +144,7 @@ def _repetitions(row: Row) -> Rule:
 def _leaf(row: Row, convert: Callable[[str, Env], Any], otherwise: Rule) -> Rule:
     """A row of a simple type: most fields are one leaf of letters and digits, so without delimiters or escapes."""
     number, store = row.number, _store(row)
-    mark: Mark = (row.target, row.components, 1)
+    mark = marked(row.target, row.components, 1)
 
     def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
         if not text.isalnum():
@@ -160,7 +160,7 @@ def _leaf(row: Row, convert: Callable[[str, Env], Any], otherwise: Rule) -> Rule
 def _recalling(row: Row, otherwise: Rule) -> Rule:
     """A row whose values come again in other messages."""
     number, store, recall = row.number, _store(row), recalling(row.type, row.vocabulary)
-    mark: Mark = (row.target, row.components, 1)
+    mark = marked(row.target, row.components, 1)
 
     def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
         if env.memory is None or "~" in text or "\\" in text or text == NULL:

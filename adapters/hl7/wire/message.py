@@ -138,10 +138,14 @@ class Segment:
     def get(self, n: int, component: int = 1, sub: int = 1, repetition: int = 1) -> str:
         """One leaf, unescaped; empty when absent; `NULL` is the explicit null."""
         text = self.raw(n)
-        if text.isalnum():  # no delimiter is a letter or a digit
-            return text if component == sub == repetition == 1 else ""
         if not text or (n <= 2 and self.name in HEADERS):
             return text
+        return self.leaf(text, component, sub, repetition)
+
+    def leaf(self, text: str, component: int = 1, sub: int = 1, repetition: int = 1) -> str:
+        """One leaf of a field as written, unescaped."""
+        if text.isalnum():  # no delimiter is a letter or a digit
+            return text if component == sub == repetition == 1 else ""
         syntax = self.syntax
         text = pick(text, syntax.repetition, repetition)
         text = pick(pick(text, syntax.component, component), syntax.subcomponent, sub)
@@ -165,6 +169,9 @@ class Segment:
 
 
 _LITERAL = Syntax(component="", repetition="", escape="", subcomponent="")
+
+
+_NONE = ("",) * 12
 
 
 class Identity(NamedTuple):
@@ -204,8 +211,13 @@ class Message:
     @cached_property
     def identity(self) -> Identity:
         """What is asked for again and again of a message."""
-        get = self.segments[0].get
-        return Identity(get(3), get(4), get(5), get(6), get(7), get(9), get(9, 2), get(10), get(12))
+        header = self.segments[0]
+        first = header.leaf
+        parts = (*header.parts, *_NONE)  # MSH-n is part n - 1
+        return Identity(
+            *(first(text, 1) for text in parts[2:7]), first(parts[8], 1), first(parts[8], 2), first(parts[9], 1),
+            first(parts[11], 1),
+        )  # fmt: skip
 
     @property
     def control_id(self) -> str:

@@ -46,9 +46,9 @@ _ALL = 1_000_000
 
 def marked(target: str, components: Components | None, repetition: int) -> Mark:
     """A mark; prefix `~` of the target = carried, `!` = ignored with that reason."""
-    if target[0] == "~" or target[0] == "!":
-        return target, components, repetition, 0
-    return target, components, repetition, _ALL if components is None else components.mapped
+    mapped = 0 if target[0] in "~!" else _ALL if components is None else components.mapped
+    return target, components, repetition, mapped
+
 
 REPETITIONS = 500
 """Repetitions of one field that are mapped; real messages have tens. What comes after is carried as written."""
@@ -136,7 +136,8 @@ class Cursor:
 
     def mark(self, n: int, target: str, components: Components | None = None, repetition: int = 0) -> None:
         """Note that field n went to `target`; see `marked`."""
-        self.marks.setdefault(n, []).append(marked(target, components, repetition))
+        mapped = 0 if target[0] in "~!" else _ALL if components is None else components.mapped
+        self.marks.setdefault(n, []).append((target, components, repetition, mapped))
 
     def take(self, n: int, target: str, component: int = 1) -> str:
         """Read one leaf of the first repetition and note it as mapped."""

@@ -26,10 +26,14 @@ def _order_key(cursor: Cursor, scope: Scope) -> str:
     return scope.local_key(cursor)
 
 
+_STATUSES = {"A": "active", "CA": "revoked", "CM": "completed", "DC": "revoked", "ER": "entered-in-error",
+             "HD": "on-hold", "IP": "active", "RP": "revoked", "SC": "active"}  # fmt: skip
+"""Table 0038."""
+
+
 def _status(cursor: Cursor) -> str:
     """ServiceRequest.status after ORC-5, else ORC-1."""
-    by_status = {"A": "active", "CA": "revoked", "CM": "completed", "DC": "revoked", "ER": "entered-in-error",
-                 "HD": "on-hold", "IP": "active", "RP": "revoked", "SC": "active"}.get(cursor.get(5))  # fmt: skip
+    by_status = _STATUSES.get(cursor.get(5))
     target = vocabulary("OrderControlCode[ServiceRequest.status]").lookup(cursor.get(1))
     if cursor.get(1):
         cursor.mark(1, "ServiceRequest.status", LEAF, 1)

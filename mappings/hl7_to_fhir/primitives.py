@@ -126,9 +126,12 @@ def integer(text: str, minimum: int = -(2**31)) -> int | None:
     return int(value) if minimum <= value < 2**31 else None
 
 
+_TRUTHS = {"Y": True, "N": False, "1": True, "0": False, "T": True, "F": False}
+
+
 def boolean(text: str) -> bool | None:
     """ID of table 0136 → boolean."""
-    return {"Y": True, "N": False, "1": True, "0": False, "T": True, "F": False}.get(text.strip().upper()[:1])
+    return _TRUTHS.get(text.strip().upper()[:1])
 
 
 def code(text: str) -> str | None:

@@ -55,13 +55,16 @@ def observation(cursor: Cursor, scope: Scope) -> None:
     scope.observation = resource
 
 
+_STATUSES = {"F": "final", "C": "corrected", "P": "preliminary", "R": "registered", "I": "registered",
+             "S": "preliminary", "A": "amended", "D": "entered-in-error", "W": "entered-in-error", "X": "cancelled",
+             "U": "final", "B": "final", "V": "final", "O": "registered", "N": "cancelled"}  # fmt: skip
+"""Table 0085."""
+
+
 def _status(cursor: Cursor, resource: Resource, scope: Scope) -> None:
-    """Observation.status after table 0085."""
+    """Observation.status."""
     code = cursor.get(11).strip().upper()
-    status = {"F": "final", "C": "corrected", "P": "preliminary", "R": "registered", "I": "registered",
-              "S": "preliminary",
-              "A": "amended", "D": "entered-in-error", "W": "entered-in-error", "X": "cancelled", "U": "final",
-              "B": "final", "V": "final", "O": "registered", "N": "cancelled"}.get(code)  # fmt: skip
+    status = _STATUSES.get(code)
     if code:
         cursor.mark(11, "Observation.status", None, 1)
         if status is None:

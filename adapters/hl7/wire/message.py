@@ -212,11 +212,12 @@ class Message:
     def identity(self) -> Identity:
         """What is asked for again and again of a message."""
         header = self.segments[0]
-        first = header.leaf
-        parts = (*header.parts, *_NONE)  # MSH-n is part n - 1
+        leaf = header.leaf
+        _, _, *rest = (*header.parts, *_NONE)  # MSH-3 and what follows
+        sender, facility, receiver, theirs, time, _, kind, control_id, _, version, *_ = rest
         return Identity(
-            *(first(text, 1) for text in parts[2:7]), first(parts[8], 1), first(parts[8], 2), first(parts[9], 1),
-            first(parts[11], 1),
+            leaf(sender), leaf(facility), leaf(receiver), leaf(theirs), leaf(time),
+            leaf(kind), leaf(kind, 2), leaf(control_id), leaf(version),
         )  # fmt: skip
 
     @property

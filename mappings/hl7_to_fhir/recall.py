@@ -24,7 +24,7 @@ ENTRIES = 8_192
 """Kept conversions of one partner; beyond it all are forgotten. Hospitals have some thousand providers and beds."""
 LONGEST = 250
 """Characters of a field that is kept."""
-TYPES = frozenset({"CWE", "Coding", "code", "XCN", "XON", "PL"})
+TYPES = frozenset({"CWE", "Coding", "XCN", "XON", "PL"})
 _STEADY = frozenset({"XCN", "PL"})
 """Data types that leave a resource as it is when the message has it already."""
 

@@ -147,8 +147,12 @@ class Segment:
         if text.isalnum():  # no delimiter is a letter or a digit
             return text if component == sub == repetition == 1 else ""
         syntax = self.syntax
-        text = pick(text, syntax.repetition, repetition)
-        text = pick(pick(text, syntax.component, component), syntax.subcomponent, sub)
+        if repetition != 1 or (syntax.repetition and syntax.repetition in text):
+            text = pick(text, syntax.repetition, repetition)
+        if component != 1 or syntax.component in text:
+            text = pick(text, syntax.component, component)
+        if sub != 1 or (syntax.subcomponent and syntax.subcomponent in text):
+            text = pick(text, syntax.subcomponent, sub)
         return unescape(text, syntax) if syntax.escape in text else text
 
     def leaves(self) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from adapters.hl7.wire import NULL
@@ -131,6 +132,16 @@ _PHONE_EXTENSIONS = {
 }
 
 
+@lru_cache(maxsize=512)
+def _coded(kind: str, equipment: str) -> tuple[str, str, bool]:
+    """System and use of a number by its codes (XTN.2, XTN.3), and whether they say that it is a mail address."""
+    target = vocabulary("TelecommunicationEquipmentType").lookup(equipment) if equipment else None
+    known = vocabulary("TelecommunicationUseCode").lookup(kind) if kind else None
+    system = target[0] if target and target[1].endswith("contact-point-system") else "phone"
+    use = next((found[0] for found in (target, known) if found and found[1].endswith("contact-point-use")), "")
+    return system, use, equipment.lower() == "internet" or kind == "NET"
+
+
 @datatype("XTN", {1: "value", 2: "use", 3: "system", 4: "value", 5: "extension", 6: "extension", 7: "extension",
                   8: "extension", 9: "extension", 12: "value", 13: "period.start", 14: "period.end",
                   18: "rank"})  # fmt: skip
@@ -138,13 +149,10 @@ def xtn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """XTN, TN → ContactPoint. The unformatted number wins over the parts, the parts over the old first component."""
     leaves = padded(parts)
     first, kind, equipment, mail = leaves[1:5]
-    target = vocabulary("TelecommunicationEquipmentType").lookup(equipment) if equipment else None
-    if equipment.lower() == "internet" or kind == "NET" or (mail and not equipment):
+    system, use, mailing = _coded(kind, equipment)
+    value = ""
+    if mailing or (mail and not equipment):
         system, value = "email", mail or first
-    elif target and target[1].endswith("contact-point-system"):
-        system, value = target[0], ""
-    else:
-        system, value = "phone", ""
     numbers = leaves[5:9]
     country, area, local, extension = numbers
     assembled = " ".join(word for word in (f"+{country.lstrip('+')}" if country else "", area, local) if word)
@@ -154,17 +162,14 @@ def xtn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     if not value.strip() or value == NULL:
         return None
     result: dict[str, Any] = {"system": system, "value": value}
-    use = vocabulary("TelecommunicationUseCode").lookup(kind) if kind else None
-    if target and target[1].endswith("contact-point-use"):
-        result["use"] = target[0]
-    elif use and use[1].endswith("contact-point-use"):
-        result["use"] = use[0]
+    if use:
+        result["use"] = use
     extensions: list[dict[str, Any]] = [
         {"url": EXTENSION + _PHONE_EXTENSIONS[number], "valueString": text}
         for number, text in zip((5, 6, 7, 8), numbers, strict=True)
         if text.strip() and text != NULL
     ]
-    if kind and "use" not in result:
+    if kind and not use:
         extensions.append({"url": "urn:gateway:hl7v2:XTN.2", "valueCode": " ".join(kind.split())})
     if note := string(leaves[9]):
         extensions.append({"url": "urn:gateway:hl7v2:XTN.9", "valueString": note})

@@ -197,25 +197,14 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
         reasons = ignored.get(cursor.name, {})
         if "*" in reasons:
             continue
-        numbers = _untaken(cursor)
-        for number in sorted(numbers) if len(numbers) > 1 else numbers:
-            if number not in reasons:
-                value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": cursor.filled[number]}
+        repetition, marks = cursor.syntax.repetition, cursor.marks
+        for number, text in cursor.filled.items():
+            if number in reasons:
+                continue
+            if number not in marks or (repetition in text and _incomplete(cursor, number)):
+                value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": text}
                 owner.setdefault("extension", []).append(value)
                 cursor.mark(number, f"~{owner['resourceType']}.extension")
-
-
-def _untaken(cursor: Cursor) -> set[int]:
-    """Populated fields that nobody took, or of whose repetitions nobody took some."""
-    numbers = cursor.filled.keys() - cursor.marks.keys()
-    repetition = cursor.syntax.repetition
-    if repetition in cursor.segment.text:
-        numbers |= {
-            number
-            for number, text in cursor.filled.items()
-            if number not in numbers and repetition in text and _incomplete(cursor, number)
-        }
-    return numbers
 
 
 def _incomplete(cursor: Cursor, number: int) -> bool:

@@ -172,18 +172,18 @@ class Hl7Codec:
     def _reply(self, message: Message, raw: Raw, reception: Reception) -> dict[str, Any]:
         """What the way back needs besides the request's bytes."""
         partner = reception.source.partition("/")[2]
-        header = message.header
+        said = message.identity
         reply: dict[str, Any] = {
             "rail": FORMAT,
             "endpoint": self.endpoints.get(partner, f"mllp/{partner}"),
             "format": FORMAT,
             "client": reception.client,
-            "message": f"{message.code}^{message.trigger}",
-            "controlId": message.control_id,
-            "sender": [header.get(3), header.get(4)],
-            "receiver": [header.get(5), header.get(6)],
+            "message": f"{said.code}^{said.trigger}",
+            "controlId": said.control_id,
+            "sender": [said.sending_application, said.sending_facility],
+            "receiver": [said.receiving_application, said.receiving_facility],
             "charset": message.syntax.encoding,
-            "immediate": message.code in REQUESTS and _answers_here(header),
+            "immediate": said.code in REQUESTS and _answers_here(message.header),
         }
         if _own_connection(reception) and (later := _acknowledged(message, None, raw, reception, ()).application):
             reply["application"] = base64.b64encode(later).decode("ascii")
@@ -200,8 +200,8 @@ def _type_of(message: Message) -> str:
 
 
 def _natural_key(message: Message) -> tuple[str, ...]:
-    header = message.header
-    return (header.get(3), header.get(4), message.control_id)
+    said = message.identity
+    return (said.sending_application, said.sending_facility, said.control_id)
 
 
 def _case_key(message: Message) -> tuple[str, ...]:
@@ -239,10 +239,10 @@ def _provider_key(message: Message, facts: Mapping[str, Any]) -> tuple[str, ...]
 
 def _order(message: Message, conversion: Conversion) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The facility, and the patient within it. An event on several patients has none: it stands between all of them."""
-    facility = ("facility", message.header.get(4) or message.header.get(3))
+    facility = ("facility", message.identity.sending_facility or message.identity.sending_application)
     if message.trigger in routing()["coarse"]:
         return facility, ()
-    patient = conversion.job.patient if conversion.job else None
+    patient = conversion.job.patient
     return facility, ("patient", patient["id"] if patient else "")
 
 
@@ -255,7 +255,7 @@ def _tells(message: Message) -> bool:
 def _patients(conversion: Conversion) -> list[list[list[str]]]:
     """The lookup keys of the message's patient, and those of every further one into whom another was merged."""
     job = conversion.job
-    if job is None or job.patient is None:
+    if job.patient is None:
         return [[]]
     known = {entry["fullUrl"]: entry["resource"] for entry in conversion.bundle["entry"]}
     found = []

@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway.core.errors import MalformedMessage
 from gateway.core.exact_json import dumps, loads
-from gateway.core.ledger import Ledger
+from gateway.core.ledger import FieldLedger
 
 SPEC_VERSION = "1.0"
 SCHEMA_VERSION = "1"
@@ -96,7 +96,7 @@ class Intake:
     """The canonical form: a FHIR R4 Bundle."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The flat typed view, catalogued in mappings/facts.yaml."""
-    ledger: Ledger | None = None
+    ledger: FieldLedger | None = None
     reply: dict[str, Any] = field(default_factory=dict)
     """What the way back needs: `{"endpoint": …, "format": …, …}`; opaque to all but the mapping that renders it."""
     parked: str = ""

@@ -16,7 +16,8 @@ def new_id(now: datetime, randomness: bytes | None = None) -> str:
     noise = int.from_bytes(randomness or os.urandom(10), "big") & ((1 << 74) - 1)
     milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
     high, low = noise >> 62, noise & ((1 << 62) - 1)
-    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low))
+    digits = f"{milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def receipt_id(received_at: datetime, *parts: str) -> str:

@@ -9,7 +9,6 @@ A token's key is never rotated while anything indexed by it lives: a new key wou
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ class Tokens:
     root: bytes
     """32 secret bytes; tenant keys are derived from it, unless `keys` has one of its own."""
     keys: Mapping[str, bytes] = field(default_factory=dict)
-    _derived: dict[str, bytes] = field(default_factory=dict)
+    _derived: dict[str, hmac.HMAC] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls, root: str, tenants: Mapping[str, Any] | None = None) -> Tokens:
@@ -46,16 +45,21 @@ class Tokens:
 
     def __call__(self, tenant: str, purpose: str, parts: tuple[str, ...] | list[str]) -> str:
         """The token: 32 hexadecimal digits. `purpose` is `case`, `patient`, `dedupe`, `member` …"""
-        digest = hmac.new(self._key(tenant), digestmod=hashlib.sha256)
-        for part in (purpose, *parts):
-            data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(4, "big") + data)
+        told = [part.encode("utf-8", "surrogatepass") for part in (purpose, *parts)]
+        text = b"".join([len(data).to_bytes(4, "big") + data for data in told])
+        digest = self._keyed(tenant).copy()
+        digest.update(text)
         return digest.hexdigest()[:SIZE]
+
+    def _keyed(self, tenant: str) -> hmac.HMAC:
+        """The function with a tenant's key set, made once: to copy it costs less than to set the key again."""
+        found = self._derived.get(tenant)
+        if found is None:
+            found = self._derived[tenant] = hmac.new(self._key(tenant), digestmod="sha256")
+        return found
 
     def _key(self, tenant: str) -> bytes:
         if tenant in self.keys:
             return self.keys[tenant]
-        if tenant not in self._derived:
-            derivation = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"tokens|" + tenant.encode())
-            self._derived[tenant] = derivation.derive(self.root)
-        return self._derived[tenant]
+        derivation = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"tokens|" + tenant.encode())
+        return derivation.derive(self.root)

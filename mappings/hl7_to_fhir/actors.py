@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from adapters.hl7.wire import NULL
+
 from . import special  # noqa: F401 - registers the small data types
 from .contacts import human_name
 from .datatypes import EXTENSION, datatype, identifier, period
-from .environment import Env, Parts, part
+from .environment import Env, Parts, padded, part, subs, within
 from .graph import Resource, reference
 from .primitives import code, string
 from .vocabulary import Vocabulary, system_uri, vocabulary
@@ -25,10 +27,11 @@ _XCN = {1: "identifier.value", 2: "name.family", 3: "name.given", 4: "name.given
 
 def practitioner(parts: Parts, env: Env) -> Resource | None:
     """XCN, CNN → Practitioner."""
-    number = part(parts, 1)
+    leaves = padded(parts)
+    number = leaves[1]
     name = human_name(parts, 1)
-    authority = parts[8] if len(parts) > 8 and parts[8][0] else ([part(parts, 8)] if part(parts, 8) else [])
-    held = identifier(number, part(parts, 13), authority, env)
+    authority = subs(parts, 9) if leaves[9] else ([leaves[8]] if leaves[8] else [])
+    held = identifier(number, leaves[13], authority, env)
     if held is None and name is None:
         return None
     if held is not None:
@@ -40,14 +43,13 @@ def practitioner(parts: Parts, env: Env) -> Resource | None:
         return resource
     if held is not None:
         _check_digit(parts, held, 11)
-        facility = part(parts, 14)
-        if facility and "assigner" not in held:
-            held["assigner"] = {"display": facility}
+        if leaves[14] and "assigner" not in held:
+            held["assigner"] = {"display": leaves[14]}
         resource["identifier"] = [held]
     if name is not None:
         _name_details(parts, name, env)
         resource["name"] = [name]
-    if degree := string(part(parts, 7)):
+    if degree := string(leaves[7]):
         target = vocabulary("DegreeLicenseCertificate").lookup(degree)
         concept: dict[str, Any] = {"text": degree}
         if target:
@@ -66,7 +68,7 @@ def _check_digit(parts: Parts, held: dict[str, Any], number: int) -> None:
 
 
 def _name_details(parts: Parts, name: dict[str, Any], env: Env) -> None:
-    if len(parts) < 10:
+    if len(parts) < 11:
         return
     if kind := part(parts, 10):
         target = vocabulary("NameType").lookup(kind)
@@ -89,11 +91,13 @@ def xcn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
                   7: "location", 8: "location", 9: "location", 10: "location", 11: "location"})  # fmt: skip
 def ndl(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """NDL → Reference(PractitionerRole) with its Practitioner and Location."""
-    person = practitioner([[sub] for sub in parts[0]], env)
-    place = location([[part(parts, number)] for number in (4, 5, 6, 7, 8, 8, 10, 11)], env) if len(parts) > 3 else None
-    if person is None or (place is None and len(parts) == 1):
+    person = practitioner(within(parts, 1), env)
+    leaves = ["", *(part(parts, number) for number in (4, 5, 6, 7, 8, 8, 10, 11))]
+    place = location(leaves, env) if len(parts) > 4 else None
+    if person is None or (place is None and len(parts) == 2):
         return reference(person) if person else None
-    role, new = env.graph.resource("PractitionerRole", f"{person['id']}|{place['id'] if place else ''}|{parts[1:3]}")
+    times = [subs(parts, number) for number in (2, 3) if number < len(parts)]
+    role, new = env.graph.resource("PractitionerRole", f"{person['id']}|{place['id'] if place else ''}|{times}")
     if new:
         role["practitioner"] = reference(person)
         if place:
@@ -109,10 +113,11 @@ _XON = {1: "name", 2: "~name type", 3: "identifier.value", 4: "identifier", 5: "
 
 def organization(parts: Parts, env: Env) -> Resource | None:
     """XON → Organization. Its number is component 10, in old messages 3."""
-    name = string(part(parts, 1))
-    number = part(parts, 10) or part(parts, 3)
-    held = identifier(number, part(parts, 7), parts[5] if len(parts) > 5 else [], env)
-    if held is None and (name is None or name == '""'):
+    leaves = padded(parts)
+    name = string(leaves[1])
+    number = leaves[10] or leaves[3]
+    held = identifier(number, leaves[7], subs(parts, 6), env) if number else None
+    if held is None and (name is None or name == NULL):
         return None
     if held is not None:
         key = f"{held.get('system') or held.get('assigner', {}).get('display', '')}|{number}"
@@ -122,8 +127,8 @@ def organization(parts: Parts, env: Env) -> Resource | None:
     if new or ("name" not in resource and name):
         if held is not None:
             _check_digit(parts, held, 4)
-            if part(parts, 8) and "assigner" not in held:
-                held["assigner"] = {"display": part(parts, 8)}
+            if leaves[8] and "assigner" not in held:
+                held["assigner"] = {"display": leaves[8]}
             resource["identifier"] = [held]
         if name:
             resource["name"] = name
@@ -164,28 +169,30 @@ def location(parts: Parts, env: Env) -> Resource | None:
     """PL → Location of the innermost level given, each level part of the next outer one."""
     inner: Resource | None = None
     path = ""
+    leaves = padded(parts)
     for component, level in _LEVELS:
-        subs = parts[component - 1] if component <= len(parts) else [""]
-        if not subs[0].strip() or subs[0] == '""':
+        name = leaves[component]
+        if not name.strip() or name == NULL:
             continue
-        path += f"/{level}:{'&'.join(subs)}"
+        told = subs(parts, component)
+        path += f"/{level}:{'&'.join(told)}"
         resource, new = env.graph.resource("Location", path)
         if new:
-            resource["name"] = subs[0]
+            resource["name"] = name
             resource["mode"] = "instance"
             resource["physicalType"] = {"coding": [{"system": _PHYSICAL, "code": level}]}
-            if len(subs) > 1 and (held := identifier(subs[0], "", ["", *subs[1:]], env)):
+            if len(told) > 1 and (held := identifier(name, "", ["", *told[1:]], env)):
                 resource["identifier"] = [held]
             if inner is not None:
                 resource["partOf"] = reference(inner)
         inner = resource
-    if inner is None and (text := string(part(parts, 9))) and text != '""':
+    if inner is None and (text := string(leaves[9])) and text != NULL:
         inner, _new = env.graph.resource("Location", f"description:{text}")
         inner["name"] = text
-    if inner is not None and len(parts) > 8:
-        if (text := string(part(parts, 9))) and inner.get("name") != text:
+    if inner is not None and len(parts) > 9:
+        if (text := string(leaves[9])) and inner.get("name") != text:
             inner["description"] = text
-        if len(parts) > 9 and (held := identifier(part(parts, 10), "", [part(parts, 11)], env)):
+        if len(parts) > 10 and (held := identifier(leaves[10], "", [leaves[11]], env)):
             inner.setdefault("identifier", [held])
     return inner
 
@@ -200,7 +207,7 @@ def pl(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 @datatype("DLD", {1: "name", 2: "!date of the discharge: the visit's end says it"})
 def dld(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """DLD → Reference(Location); only the place."""
-    name = string(" ".join(sub for sub in parts[0] if sub))
+    name = string(" ".join(leaf for leaf in subs(parts, 1) if leaf))
     if not name:
         return None
     resource, _new = env.graph.resource("Location", f"discharge:{name}")
@@ -225,7 +232,7 @@ def device(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
                       5: "identifier.type", 6: "identifier.assigner", 7: "identifier", 8: "identifier"})  # fmt: skip
 def episode(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """CX → Reference(EpisodeOfCare); its patient is set at the end."""
-    held = identifier(part(parts, 1), part(parts, 5), parts[3] if len(parts) > 3 else [], env)
+    held = identifier(part(parts, 1), part(parts, 5), subs(parts, 4) if len(parts) > 4 else [], env)
     if held is None:
         return None
     resource, new = env.graph.resource("EpisodeOfCare", f"{held.get('system', '')}|{part(parts, 4)}|{held['value']}")

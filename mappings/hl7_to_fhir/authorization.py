@@ -11,7 +11,7 @@ from typing import Any
 
 from . import primitives
 from .actors import organization
-from .cursor import Cursor
+from .cursor import CODED, LEAF, PAIR, Components, Cursor
 from .datatypes import cp, cwe, ei
 from .graph import Resource, absent, reference
 from .job import Job, Scope, concept, handles
@@ -29,6 +29,8 @@ REVIEW_CODE = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-
 OUTCOMES = {"A": "complete", "E": "complete", "R": "complete", "P": "queued"}
 ACTIONS = {"A": "A1", "R": "A3", "P": "A4", "E": "A3"}
 """Table 0283 → X12 element 306."""
+_NUMBER = Components({1: "value", 2: "assigner", 3: "system", 4: "system"})
+_NUMBER_ALONE = Components({1: "", 2: "~assigner", 3: "~assigner", 4: "~assigner"})
 
 
 @handles("RF1")
@@ -44,7 +46,7 @@ def referral(cursor: Cursor, scope: Scope) -> None:
     resource["intent"] = "order"
     resource["priority"] = {"S": "stat", "A": "asap", "U": "urgent"}.get(cursor.get(2), "routine")
     for number_, path in ((1, "ServiceRequest.status"), (2, "ServiceRequest.priority")):
-        cursor.mark(number_, path, {1: "", 2: "", 3: ""}, 1)
+        cursor.mark(number_, path, CODED, 1)
     scope.link(resource)
     if cursor.get(25):
         cursor.mark(25, "!segment action: the message says what changes")
@@ -63,7 +65,7 @@ def _reached(job: Job, name: str) -> list[tuple[Cursor, Resource]]:
 
 
 def _of_kind(job: Job, kind: str) -> list[Resource]:
-    return [resource for resource in job.env.graph.resources if resource["resourceType"] == kind]
+    return job.env.graph.of_kind(kind)
 
 
 def _covered_by(job: Job) -> Resource | None:
@@ -83,14 +85,14 @@ def _payor(job: Job, cursor: Cursor, covered: Resource | None, role: str) -> Res
         if number and number not in numbers:
             covered.setdefault("identifier", []).append({"value": number})
     else:
-        found = organization([[name or number], [""], [number]], job.env)
+        found = organization(["", name or number, "", number], job.env)
     if found is not None:
         told = {1: "identifier", 3: "!coding system of the payer's number: its own"}
         if cursor.get(2, 2) in {"", found.get("name")}:
             told[2] = "name"
-        cursor.mark(2, role, told, 1)
+        cursor.mark(2, role, Components(told), 1)
         if cursor.get(3) == found.get("name"):
-            cursor.mark(3, f"{role}.name", {1: ""}, 1)
+            cursor.mark(3, f"{role}.name", LEAF, 1)
     return found
 
 
@@ -120,7 +122,7 @@ def _coverage(job: Job, cursors: list[Cursor], insurer: Resource | None) -> Reso
             told = {1: "value", 3: "!coding system of the plan: the payer's own"}
             if cursor.get(1, 2) in {"", entry.get("name")}:
                 told[2] = "name"
-            cursor.mark(1, "Coverage.class", told, 1)
+            cursor.mark(1, "Coverage.class", Components(told), 1)
     return coverage
 
 
@@ -202,7 +204,7 @@ def _claim(job: Job, insurer: Resource | None, coverage: Resource | None) -> Res
     for cursor, _ in _reached(job, "AUT"):
         if (number := cursor.take(6, "Claim.insurance.preAuthRef")) and number not in numbers:
             numbers.append(number)
-            cursor.mark(6, "Claim.insurance.preAuthRef", {1: "", 2: "~assigner", 3: "~assigner", 4: "~assigner"}, 1)
+            cursor.mark(6, "Claim.insurance.preAuthRef", _NUMBER_ALONE, 1)
     if numbers:
         insurance["preAuthRef"] = numbers
     claim["insurance"] = [insurance]
@@ -255,7 +257,7 @@ def _diagnoses(job: Job, claim: Resource) -> None:
             entry["type"] = [kind]
             cursor.mark(6, "Claim.diagnosis.type", None, 1)
         entries.append(entry)
-        cursor.mark(1, "Claim.diagnosis.sequence", {1: ""}, 1)
+        cursor.mark(1, "Claim.diagnosis.sequence", LEAF, 1)
     if entries:
         claim["diagnosis"] = entries
 
@@ -274,7 +276,7 @@ def _items(job: Job, claim: Resource) -> None:
         _item_details(item, own, job, primitives.date_time(cursor.get(5), job.env.zone))
         if 0 < len(claim.get("diagnosis", ())) <= DIAGNOSES:
             item["diagnosisSequence"] = [entry["sequence"] for entry in claim["diagnosis"]]
-        cursor.mark(1, "Claim.item.sequence", {1: ""}, 1)
+        cursor.mark(1, "Claim.item.sequence", LEAF, 1)
         items.append(item)
     if not items:
         orders = _of_kind(job, "ServiceRequest")
@@ -290,11 +292,11 @@ def _item_details(item: dict[str, Any], autos: list[Cursor], job: Job, day: str 
     for cursor in autos:
         if period := _period(cursor, job):
             item["servicedPeriod"] = period
-            cursor.mark(4, "Claim.item.servicedPeriod.start", {1: ""}, 1)
-            cursor.mark(5, "Claim.item.servicedPeriod.end", {1: ""}, 1)
+            cursor.mark(4, "Claim.item.servicedPeriod.start", LEAF, 1)
+            cursor.mark(5, "Claim.item.servicedPeriod.end", LEAF, 1)
         if (count := primitives.number(cursor.get(8))) is not None:
             item["quantity"] = {"value": count}
-            cursor.mark(8, "Claim.item.quantity", {1: ""}, 1)
+            cursor.mark(8, "Claim.item.quantity", LEAF, 1)
     if "servicedPeriod" not in item and day:
         item["servicedDate"] = day[:10]
 
@@ -321,7 +323,7 @@ def _response(job: Job, autos: list[Cursor], insurer: Resource | None, key: str)
         response["identifier"] = list(referrals[0][1].get("identifier", [])) or []
         if not response["identifier"]:
             del response["identifier"]
-        referrals[0][0].mark(1, "ClaimResponse.outcome", {1: "", 2: "", 3: ""}, 1)
+        referrals[0][0].mark(1, "ClaimResponse.outcome", CODED, 1)
         if text := referrals[0][0].get(1, 2):
             response["disposition"] = text
     if outcomes:
@@ -338,30 +340,30 @@ def _granted(response: Resource, cursor: Cursor, status: str, job: Job) -> None:
     """One AUT of the answer."""
     if number := cursor.get(6):
         response["preAuthRef"] = number
-        cursor.mark(6, "ClaimResponse.preAuthRef", {1: ""}, 1)
+        cursor.mark(6, "ClaimResponse.preAuthRef", LEAF, 1)
         if held := ei(cursor.first(6), job.env, None):
             response.setdefault("identifier", []).append(held)
-            cursor.mark(6, "ClaimResponse.identifier", {1: "value", 2: "assigner", 3: "system", 4: "system"}, 1)
+            cursor.mark(6, "ClaimResponse.identifier", _NUMBER, 1)
     if text := cursor.get(28):
         notes = response.setdefault("processNote", [])
         notes.append({"number": len(notes) + 1, "type": "display", "text": text})
-        cursor.mark(28, "ClaimResponse.processNote.text", {1: ""}, 1)
+        cursor.mark(28, "ClaimResponse.processNote.text", LEAF, 1)
     if action_code := cursor.get(29):
         response["status"] = "cancelled" if action_code == "D" else response["status"]
-        cursor.mark(29, "ClaimResponse.status", {1: ""}, 1)
+        cursor.mark(29, "ClaimResponse.status", LEAF, 1)
     cursor.owner = response
     if period := _period(cursor, job):
         response["preAuthPeriod"] = period
-        cursor.mark(4, "ClaimResponse.preAuthPeriod.start", {1: ""}, 1)
-        cursor.mark(5, "ClaimResponse.preAuthPeriod.end", {1: ""}, 1)
+        cursor.mark(4, "ClaimResponse.preAuthPeriod.start", LEAF, 1)
+        cursor.mark(5, "ClaimResponse.preAuthPeriod.end", LEAF, 1)
     if (amount := cp(cursor.first(7), job.env, None)) if cursor.raw(7) else None:
         category = concept("http://terminology.hl7.org/CodeSystem/adjudication", "benefit")
         response.setdefault("total", []).append({"category": category, "amount": amount})
-        cursor.mark(7, "ClaimResponse.total.amount", {1: "", 2: ""}, 1)
+        cursor.mark(7, "ClaimResponse.total.amount", PAIR, 1)
     if at := primitives.date_time(cursor.get(10), job.env.zone):
         response["created"] = at
         response.pop("_created", None)
-        cursor.mark(10, "ClaimResponse.created", {1: ""}, 1)
+        cursor.mark(10, "ClaimResponse.created", LEAF, 1)
     action = {
         "url": REVIEW_ACTION,
         "extension": [
@@ -378,6 +380,6 @@ def _granted(response: Resource, cursor: Cursor, status: str, job: Job) -> None:
         if (count := primitives.number(cursor.get(field))) is not None:
             entry = {"category": concept("http://terminology.hl7.org/CodeSystem/adjudication", name), "value": count}
             adjudications.append(entry)
-            cursor.mark(field, "ClaimResponse.item.adjudication.value", {1: ""}, 1)
+            cursor.mark(field, "ClaimResponse.item.adjudication.value", LEAF, 1)
     items = response.setdefault("item", [])
     items.append({"itemSequence": len(items) + 1, "adjudication": adjudications})

@@ -8,22 +8,23 @@ from typing import Any
 from . import primitives
 from .actors import location, organization, practitioner
 from .contacts import xad, xpn, xtn
-from .cursor import Cursor
+from .cursor import CODED, LEAF, PAIR, Components, Cursor
 from .datatypes import cp, cwe, cx
-from .environment import part
+from .environment import Env, part
 from .graph import Resource, absent, reference
 from .job import Scope, handles
+from .recall import organization_of
 from .special import coverage_class
 
 
-def payer(cursor: Cursor, scope: Scope) -> Resource | None:
+def _payer(cursor: Cursor, env: Env) -> Resource | None:
     """IN1-3 to IN1-7 → the payer's Organization."""
-    held = cx(cursor.first(3), scope.env, None) if cursor.raw(3) else None
+    held = cx(cursor.first(3), env, None) if cursor.raw(3) else None
     if held is None:
-        found = organization(cursor.first(4), scope.env)
+        found = organization(cursor.first(4), env)
     else:
         key = f"{held.get('system') or held.get('assigner', {}).get('display', '')}|{held['value']}"
-        found, new = scope.env.graph.resource("Organization", key)
+        found, new = env.graph.resource("Organization", key)
         if new:
             found["identifier"] = [held]
     if found is None:
@@ -31,20 +32,20 @@ def payer(cursor: Cursor, scope: Scope) -> Resource | None:
     cursor.mark(3, "Organization.identifier", None, 1)
     if name := cursor.get(4):
         found.setdefault("name", name)
-        cursor.mark(4, "Organization.name", {1: "", 2: "", 3: ""}, 1)
+        cursor.mark(4, "Organization.name", CODED, 1)
     found.setdefault("name", held["value"] if held else "unknown")
     for number, parts in enumerate(cursor.repetitions(5), 1):
-        if address := xad(parts, scope.env, None):
+        if address := xad(parts, env, None):
             if address not in found.setdefault("address", []):
                 found["address"].append(address)
             cursor.mark(5, "Organization.address", None, number)
-    if contact := xpn(cursor.first(6), scope.env, None) if cursor.raw(6) else None:
+    if contact := xpn(cursor.first(6), env, None) if cursor.raw(6) else None:
         entry = {"name": contact}
         if entry not in found.setdefault("contact", []):
             found["contact"].append(entry)
         cursor.mark(6, "Organization.contact.name", None, 1)
     for number, parts in enumerate(cursor.repetitions(7), 1):
-        if phone := xtn(parts, scope.env, None):
+        if phone := xtn(parts, env, None):
             if phone not in found.setdefault("telecom", []):
                 found["telecom"].append(phone)
             cursor.mark(7, "Organization.telecom", None, number)
@@ -72,8 +73,8 @@ def _policy_holder(cursor: Cursor, coverage: Resource, scope: Scope) -> None:
     """IN1-9, 10, 11, 44: the group and the employer behind it."""
     if group := cursor.get(8) or cursor.get(9):
         coverage.setdefault("class", []).append(coverage_class("group", group, cursor.get(9)))
-        cursor.mark(8, "Coverage.class[group].value", {1: ""}, 1)
-        cursor.mark(9, "Coverage.class[group].name", {1: "", 2: "", 3: ""}, 1)
+        cursor.mark(8, "Coverage.class[group].value", LEAF, 1)
+        cursor.mark(9, "Coverage.class[group].name", CODED, 1)
     held = cx(cursor.first(10), scope.env, None) if cursor.raw(10) else None
     name = cursor.get(11)
     if not (held or name):
@@ -84,7 +85,7 @@ def _policy_holder(cursor: Cursor, coverage: Resource, scope: Scope) -> None:
         employer.setdefault("identifier", [held])
         cursor.mark(10, "Organization.identifier", None, 1)
     employer.setdefault("name", name or (held or {})["value"])
-    cursor.mark(11, "Organization.name", {1: "", 2: "", 3: ""}, 1)
+    cursor.mark(11, "Organization.name", CODED, 1)
     for parts in cursor.repetitions(44)[:1]:
         if address := xad(parts, scope.env, None):
             employer.setdefault("address", [address])
@@ -103,10 +104,10 @@ def insurance(cursor: Cursor, scope: Scope) -> None:
         coverage["subscriberId"] = member
     if not cursor.get(22) and (order := primitives.integer(cursor.get(1), 1)) is not None:
         coverage["order"] = order
-        cursor.mark(1, "Coverage.order", {1: ""}, 1)
+        cursor.mark(1, "Coverage.order", LEAF, 1)
     else:
         cursor.mark(1, "!set id: order only")
-    found = payer(cursor, scope)
+    found = organization_of("payer", (3, 4, 5, 6, 7), cursor, scope.env, _payer)
     coverage["payor"] = [reference(found)] if found else [absent()]
     _policy_holder(cursor, coverage, scope)
     _subscriber(cursor, coverage, scope)
@@ -135,7 +136,7 @@ def charge(cursor: Cursor, scope: Scope) -> None:
         "ChargeItem", f"{identifier}|{cursor.index}" if identifier else scope.local_key(cursor), cursor
     )
     resource["status"] = _CHARGE_STATUS.get(cursor.get(6), "unknown")
-    cursor.mark(6, "ChargeItem.status", {1: "", 2: "", 3: ""}, 1)
+    cursor.mark(6, "ChargeItem.status", CODED, 1)
     if code := cwe(cursor.first(25), scope.env, None) if cursor.raw(25) else None:
         resource["code"] = code
         cursor.mark(25, "ChargeItem.code", None, 1)
@@ -148,7 +149,7 @@ def charge(cursor: Cursor, scope: Scope) -> None:
     amount = cp(cursor.first(11), scope.env, None) if cursor.raw(11) else None
     if amount is not None and "priceOverride" not in resource:
         resource["priceOverride"] = amount
-        cursor.mark(11, "ChargeItem.priceOverride", {1: "", 2: ""}, 1)
+        cursor.mark(11, "ChargeItem.priceOverride", PAIR, 1)
     scope.link(resource)
     if scope.encounter is not None:
         resource["context"] = reference(scope.encounter)
@@ -158,6 +159,7 @@ def charge(cursor: Cursor, scope: Scope) -> None:
     scope.charge = resource
 
 
+_TIMES = Components({3: "end", 4: "start", 5: "end"})
 _APPOINTMENT = {"S12": "booked", "S13": "booked", "S14": "booked", "S15": "cancelled", "S16": "cancelled",
                 "S17": "entered-in-error", "S26": "noshow"}  # fmt: skip
 
@@ -174,9 +176,9 @@ def schedule(cursor: Cursor, scope: Scope) -> None:
         cursor.mark(25, "Appointment.status")
     start, end = (cursor.get(11, 4), cursor.get(11, 5)) if cursor.raw(11) else ("", "")
     _times(resource, start, end, cursor.get(9) or cursor.get(11, 3), cursor.get(10), scope)
-    cursor.mark(11, "Appointment", {3: "end", 4: "start", 5: "end"}, 1)
-    cursor.mark(9, "Appointment.minutesDuration", {1: ""}, 1)
-    cursor.mark(10, "Appointment.minutesDuration", {1: "", 2: "", 3: ""}, 1)
+    cursor.mark(11, "Appointment", _TIMES, 1)
+    cursor.mark(9, "Appointment.minutesDuration", LEAF, 1)
+    cursor.mark(10, "Appointment.minutesDuration", CODED, 1)
     for number, role in ((16, "filler contact"), (12, "placer contact"), (20, "entered by")):
         for parts in cursor.repetitions(number)[:1]:
             if person := practitioner(parts, scope.env):
@@ -243,9 +245,9 @@ def appointment_resource(cursor: Cursor, scope: Scope) -> None:
 def _start(cursor: Cursor, appointment: Resource, start: int, duration: int, units: int, scope: Scope) -> None:
     if cursor.get(start) and "start" not in appointment:
         _times(appointment, cursor.get(start), "", cursor.get(duration), cursor.get(units), scope)
-        cursor.mark(start, "Appointment.start", {1: ""}, 1)
-        cursor.mark(duration, "Appointment.minutesDuration", {1: ""}, 1)
-        cursor.mark(units, "Appointment.minutesDuration", {1: "", 2: "", 3: ""}, 1)
+        cursor.mark(start, "Appointment.start", LEAF, 1)
+        cursor.mark(duration, "Appointment.minutesDuration", LEAF, 1)
+        cursor.mark(units, "Appointment.minutesDuration", CODED, 1)
 
 
 def _participant(cursor: Cursor, scope: Scope) -> dict[str, Any] | None:
@@ -261,7 +263,7 @@ def _participant(cursor: Cursor, scope: Scope) -> dict[str, Any] | None:
         actor["deviceName"] = [{"name": part(parts, 2) or value, "type": "user-friendly-name"}]
     if actor is None:
         return None
-    cursor.mark(3, "Appointment.participant.actor", None if cursor.name != "AIG" else {1: "", 2: ""}, 1)
+    cursor.mark(3, "Appointment.participant.actor", None if cursor.name != "AIG" else PAIR, 1)
     entry: dict[str, Any] = {"actor": reference(actor), "status": "accepted"}
     if kind := cwe(cursor.first(4), scope.env, None) if cursor.raw(4) else None:
         entry["type"] = [kind]
@@ -291,7 +293,7 @@ def document(cursor: Cursor, scope: Scope) -> None:
     if "date" in resource and "T" not in resource["date"]:
         del resource["date"]
     if cursor.raw(3) and (media := cursor.get(3).lower()):
-        cursor.mark(3, "DocumentReference.content.attachment.contentType", {1: ""}, 1)
+        cursor.mark(3, "DocumentReference.content.attachment.contentType", LEAF, 1)
         resource.setdefault("category", []).append({"text": media})
     resource["content"] = [{"attachment": absent()}]
     scope.link(resource)

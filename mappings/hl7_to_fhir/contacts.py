@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
+
+from adapters.hl7.wire import NULL
 
 from . import primitives
 from .datatypes import EXTENSION, datatype, period
-from .environment import Env, Parts, part
+from .environment import Env, Parts, padded, part, subs
 from .primitives import string
 from .vocabulary import Vocabulary, vocabulary
 
@@ -17,7 +20,7 @@ from .vocabulary import Vocabulary, vocabulary
 def xpn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """XPN → HumanName."""
     result = human_name(parts)
-    if result is None or len(parts) < 7:
+    if result is None or len(parts) < 8:
         return result
     if kind := part(parts, 7):
         target = vocabulary("NameType").lookup(kind)
@@ -58,21 +61,31 @@ _SURNAME = {
 def human_name(parts: Parts, offset: int = 0) -> dict[str, Any] | None:
     """Family, given, middle, suffix, prefix, degree at `offset` + 1 … + 6 → HumanName."""
     result: dict[str, Any] = {}
-    surname = parts[offset] if len(parts) > offset else [""]
-    if surname[0].strip() and surname[0] != '""':
-        result["family"] = surname[0]
-    extensions = [
+    leaves = padded(parts)
+    family = leaves[offset + 1]
+    if family.strip() and family != NULL:
+        result["family"] = family
+        if extensions := _surname(parts, offset + 1):
+            result["_family"] = {"extension": extensions}
+    given = [word for word in leaves[offset + 2 : offset + 4] if word.strip() and word != NULL]
+    if given:
+        result["given"] = given
+    prefix = leaves[offset + 5]
+    if prefix.strip() and prefix != NULL:
+        result["prefix"] = [prefix]
+    suffixes = [word for word in (leaves[offset + 4], leaves[offset + 6]) if word.strip() and word != NULL]
+    if suffixes:
+        result["suffix"] = suffixes
+    return result or None
+
+
+def _surname(parts: Parts, component: int) -> list[dict[str, Any]]:
+    """The parts of a family name (FN)."""
+    return [
         {"url": EXTENSION + _SURNAME[number], "valueString": value}
-        for number, value in enumerate(surname[1:5], 2)
+        for number, value in enumerate(subs(parts, component)[1:5], 2)
         if value.strip()
     ]
-    if extensions and "family" in result:
-        result["_family"] = {"extension": extensions}
-    for numbers, element in (((2, 3), "given"), ((5,), "prefix"), ((4, 6), "suffix")):
-        words = [word for number in numbers if (word := part(parts, offset + number)).strip() and word != '""']
-        if words:
-            result[element] = words
-    return result or None
 
 
 @datatype("XPN-text", dict.fromkeys(range(1, 16), ""))
@@ -88,9 +101,10 @@ def xpn_text(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
 def xad(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """XAD, AD, SAD → Address."""
     result: dict[str, Any] = {}
-    lines = [sub for sub in parts[0] if sub.strip() and sub != '""']
-    lines += [text for number in (2, 8, 19) if (text := part(parts, number)).strip() and text != '""']
-    if kind := part(parts, 7):
+    leaves = padded(parts)
+    lines = [leaf for leaf in subs(parts, 1) if leaf.strip() and leaf != NULL]
+    lines += [text for text in (leaves[2], leaves[8], leaves[19]) if text.strip() and text != NULL]
+    if kind := leaves[7]:
         for name, element in (("AddressType[Type]", "type"), ("AddressType[Use]", "use")):
             if target := vocabulary(name).lookup(kind):
                 result[element] = target[0]
@@ -99,13 +113,14 @@ def xad(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     if lines:
         result["line"] = lines
     for number, element in ((3, "city"), (9, "district"), (4, "state"), (5, "postalCode"), (6, "country")):
-        if (text := part(parts, number)).strip() and text != '""':
+        if (text := leaves[number]).strip() and text != NULL:
             result[element] = text
-    if census := string(part(parts, 10)):
-        url = EXTENSION + "iso21090-ADXP-censusTract"
-        result.setdefault("extension", []).append({"url": url, "valueString": census})
-    if span := period(part(parts, 13) or part(parts, 12), part(parts, 14) or part(parts, 12, 2), env):
-        result["period"] = span
+    if len(parts) > 10:
+        if census := string(leaves[10]):
+            url = EXTENSION + "iso21090-ADXP-censusTract"
+            result.setdefault("extension", []).append({"url": url, "valueString": census})
+        if span := period(leaves[13] or leaves[12], leaves[14] or part(parts, 12, 2), env):
+            result["period"] = span
     return result or None
 
 
@@ -117,48 +132,52 @@ _PHONE_EXTENSIONS = {
 }
 
 
+@lru_cache(maxsize=512)
+def _coded(kind: str, equipment: str) -> tuple[str, str, bool]:
+    """System and use of a number by its codes (XTN.2, XTN.3), and whether they say that it is a mail address."""
+    target = vocabulary("TelecommunicationEquipmentType").lookup(equipment) if equipment else None
+    known = vocabulary("TelecommunicationUseCode").lookup(kind) if kind else None
+    system = target[0] if target and target[1].endswith("contact-point-system") else "phone"
+    use = next((found[0] for found in (target, known) if found and found[1].endswith("contact-point-use")), "")
+    return system, use, equipment.lower() == "internet" or kind == "NET"
+
+
 @datatype("XTN", {1: "value", 2: "use", 3: "system", 4: "value", 5: "extension", 6: "extension", 7: "extension",
                   8: "extension", 9: "extension", 12: "value", 13: "period.start", 14: "period.end",
                   18: "rank"})  # fmt: skip
 def xtn(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """XTN, TN → ContactPoint. The unformatted number wins over the parts, the parts over the old first component."""
-    kind, equipment = part(parts, 2), part(parts, 3)
-    target = vocabulary("TelecommunicationEquipmentType").lookup(equipment) if equipment else None
-    mail = part(parts, 4)
-    if equipment.lower() == "internet" or kind == "NET" or (mail and not equipment):
-        system, value = "email", mail or part(parts, 1)
-    elif target and target[1].endswith("contact-point-system"):
-        system, value = target[0], ""
-    else:
-        system, value = "phone", ""
-    numbers = [part(parts, number) for number in (5, 6, 7, 8)]
+    leaves = padded(parts)
+    first, kind, equipment, mail = leaves[1:5]
+    system, use, mailing = _coded(kind, equipment)
+    value = ""
+    if mailing or (mail and not equipment):
+        system, value = "email", mail or first
+    numbers = leaves[5:9]
     country, area, local, extension = numbers
     assembled = " ".join(word for word in (f"+{country.lstrip('+')}" if country else "", area, local) if word)
     if extension and assembled:
         assembled += f" X{extension}"
-    value = value or part(parts, 12) or (assembled if local else "") or part(parts, 1) or assembled or mail
-    if not value.strip() or value == '""':
+    value = value or leaves[12] or (assembled if local else "") or first or assembled or mail
+    if not value.strip() or value == NULL:
         return None
     result: dict[str, Any] = {"system": system, "value": value}
-    use = vocabulary("TelecommunicationUseCode").lookup(kind) if kind else None
-    if target and target[1].endswith("contact-point-use"):
-        result["use"] = target[0]
-    elif use and use[1].endswith("contact-point-use"):
-        result["use"] = use[0]
+    if use:
+        result["use"] = use
     extensions: list[dict[str, Any]] = [
         {"url": EXTENSION + _PHONE_EXTENSIONS[number], "valueString": text}
         for number, text in zip((5, 6, 7, 8), numbers, strict=True)
-        if text.strip() and text != '""'
+        if text.strip() and text != NULL
     ]
-    if kind and "use" not in result:
+    if kind and not use:
         extensions.append({"url": "urn:gateway:hl7v2:XTN.2", "valueCode": " ".join(kind.split())})
-    if note := string(part(parts, 9)):
+    if note := string(leaves[9]):
         extensions.append({"url": "urn:gateway:hl7v2:XTN.9", "valueString": note})
     if extensions:
         result["extension"] = extensions
-    if len(parts) > 12:
-        if span := period(part(parts, 13), part(parts, 14), env):
+    if len(parts) > 13:
+        if span := period(leaves[13], leaves[14], env):
             result["period"] = span
-        if (rank := primitives.integer(part(parts, 18), 1)) is not None:
+        if (rank := primitives.integer(leaves[18], 1)) is not None:
             result["rank"] = rank
     return result

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from adapters.hl7.wire import NULL
 
 from . import primitives
 from .actors import organization, practitioner
-from .cursor import Cursor
+from .cursor import CODED, LEAF, Components, Cursor
+from .environment import Parts, subs
 from .graph import Resource, absent, reference
 from .job import Scope, concept, handles
 
+_EVENT = Components({1: "event", 2: "event", 3: "definition"})
+_APPLICATION = Components({1: "name", 2: "endpoint", 3: "endpoint"})
+_FACILITY = Components({1: "name", 2: "identifier", 3: "identifier"})
+_RESPONSIBLE = Components({1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"})
 EVENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-0003"
 
 
 def _endpoint(cursor: Cursor, field: int) -> str:
     """An application (HD) as endpoint: its universal id where it has one, else a name of ours."""
+    text = cursor.raw(field)
+    if text.isalnum():
+        return _application(text)
     universal, kind = cursor.get(field, 2), cursor.get(field, 3).upper()
     if universal and kind == "ISO":
         return f"urn:oid:{universal}"
     if universal and kind == "UUID":
         return f"urn:uuid:{universal}"
-    name = universal or cursor.get(field) or "unknown"
+    return _application(universal or cursor.get(field) or "unknown")
+
+
+@lru_cache(maxsize=1024)
+def _application(name: str) -> str:
+    """The name of ours for an application; a feed has few."""
     return "urn:gateway:hl7v2:application:" + "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
 def _facility(cursor: Cursor, field: int, scope: Scope, path: str) -> dict[str, Any] | None:
-    name, universal, kind = cursor.get(field), cursor.get(field, 2), cursor.get(field, 3)
+    name, universal, kind = cursor.raw(field), "", ""
+    if not name.isalnum():
+        name, universal, kind = cursor.get(field), cursor.get(field, 2), cursor.get(field, 3)
     if not (name or universal):
         return None
-    found = organization([[name or universal], [""], [""], [""], [""], [""], [""], [""], [""], [""]], scope.env)
+    found = organization(["", name or universal], scope.env)
     if found is None:
         return None
     if universal and "identifier" not in found:
-        system = "urn:ietf:rfc:3986"
         value = f"urn:oid:{universal}" if kind.upper() == "ISO" else universal
-        found["identifier"] = [{"system": system, "value": value}]
-    cursor.mark(field, path, {1: "name", 2: "identifier", 3: "identifier"})
+        found["identifier"] = [{"system": "urn:ietf:rfc:3986", "value": value}]
+    cursor.mark(field, path, _FACILITY)
     return reference(found)
 
 
@@ -46,9 +61,12 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
     """MSH → MessageHeader with sender and receiver."""
     job = scope.job
     header = scope.env.graph.add("MessageHeader", scope.env.control)
-    code = cursor.take(9, "MessageHeader.event", 1)
-    trigger = cursor.take(9, "MessageHeader.event", 2)
-    structure = cursor.take(9, "MessageHeader.definition", 3)
+    code, trigger, structure = cursor.get(9), cursor.get(9, 2), cursor.get(9, 3)
+    if code and trigger and structure:
+        cursor.mark(9, "MessageHeader", _EVENT, 1)
+    else:
+        for component, path in _EVENT.items():
+            cursor.take(9, f"MessageHeader.{path}", component)
     event = primitives.code(trigger) or primitives.code(code) or "unknown"
     header["eventCoding"] = {
         "system": EVENT_SYSTEM,
@@ -58,14 +76,14 @@ def message_header(cursor: Cursor, scope: Scope) -> None:
     header["source"] = {"endpoint": _endpoint(cursor, 3)}
     if name := cursor.get(3):
         header["source"]["name"] = name
-    cursor.mark(3, "MessageHeader.source", {1: "name", 2: "endpoint", 3: "endpoint"})
+    cursor.mark(3, "MessageHeader.source", _APPLICATION)
     cursor.mark(7, "Bundle.timestamp")
-    cursor.mark(10, "MessageHeader.id", {1: ""})
+    cursor.mark(10, "MessageHeader.id", LEAF)
     if any(cursor.get(number) for number in (5, 6, 25)):
         target: dict[str, Any] = {"endpoint": _endpoint(cursor, 5)}
         if name := cursor.get(5):
             target["name"] = name
-        cursor.mark(5, "MessageHeader.destination", {1: "name", 2: "endpoint", 3: "endpoint"})
+        cursor.mark(5, "MessageHeader.destination", _APPLICATION)
         if receiver := _facility(cursor, 6, scope, "MessageHeader.destination.receiver"):
             target["receiver"] = receiver
         header["destination"] = [target]
@@ -84,12 +102,7 @@ def _responsible(cursor: Cursor, scope: Scope) -> dict[str, Any] | None:
     if not cursor.raw(22):
         return None
     found = organization(cursor.first(22), scope.env)
-    cursor.mark(
-        22,
-        "MessageHeader.responsible",
-        {1: "name", 3: "identifier", 6: "identifier", 7: "identifier", 10: "identifier"},
-        1,
-    )
+    cursor.mark(22, "MessageHeader.responsible", _RESPONSIBLE, 1)
     return reference(found) if found else None
 
 
@@ -105,7 +118,7 @@ def event(cursor: Cursor, scope: Scope) -> None:
     if occurred := primitives.date_time(cursor.take(6, "Provenance.occurredDateTime"), scope.env.zone):
         provenance["occurredDateTime"] = occurred
     provenance["recorded"] = recorded
-    cursor.mark(2, "Provenance.recorded", {1: ""}, 1)
+    cursor.mark(2, "Provenance.recorded", LEAF, 1)
     scope.apply(cursor, provenance)
     agents: list[dict[str, Any]] = []
     for number, parts in enumerate(cursor.repetitions(5), 1):
@@ -113,10 +126,10 @@ def event(cursor: Cursor, scope: Scope) -> None:
             agents.append({"who": reference(person)})
             cursor.mark(5, "Provenance.agent", None, number)
     if cursor.raw(7):
-        facility = organization([cursor.first(7)[0][:1]], scope.env)
+        facility = organization(["", cursor.first(7)[1]], scope.env)
         if facility:
             agents.append({"who": reference(facility)})
-        cursor.mark(7, "Provenance.agent", {1: "", 2: "", 3: ""}, 1)
+        cursor.mark(7, "Provenance.agent", CODED, 1)
     sender = header.get("sender") if header else None
     provenance["agent"] = agents or [{"who": sender or {"display": "sending application"}}]
 
@@ -147,7 +160,7 @@ def error(cursor: Cursor, scope: Scope) -> None:
     issue: dict[str, Any] = {"severity": severity, "code": "processing"}
     if cursor.raw(3):
         scope.apply(cursor, issue, "ERR-OperationOutcome")
-    location = "^".join(sub[0] for sub in cursor.first(2) if sub[0])
+    location = "^".join(leaf for leaf in cursor.first(2) if leaf)
     if location:
         issue["location"] = [location]
         cursor.mark(2, "OperationOutcome.issue.location")
@@ -193,7 +206,7 @@ def note(cursor: Cursor, scope: Scope) -> None:
     kind = target["resourceType"]
     cursor.owner = target
     annotation: dict[str, Any] = {"text": text}
-    if author := " ".join(sub for part in cursor.first(5) for sub in part if sub):
+    if author := " ".join(_leaves(cursor.first(5))):
         annotation["authorString"] = author
     if at := primitives.date_time(cursor.get(6), scope.env.zone):
         annotation["time"] = at
@@ -217,10 +230,14 @@ def note(cursor: Cursor, scope: Scope) -> None:
     cursor.mark(3, f"{kind} note")
 
 
+def _leaves(parts: Parts) -> list[str]:
+    return [leaf for component in range(1, len(parts)) for leaf in subs(parts, component) if leaf]
+
+
 def _mark_note(cursor: Cursor, path: str) -> None:
     cursor.mark(3, f"{path}.text")
     cursor.mark(5, f"{path}.authorString")
-    cursor.mark(6, f"{path}.time", {1: ""})
+    cursor.mark(6, f"{path}.time", LEAF)
 
 
 def remark(claim: Resource, text: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.hl7.wire import Message
+from adapters.hl7.wire import STANDARD, Message
 from gateway.core.errors import Unmappable
-from gateway.core.ledger import Ledger
 
 from . import authorization, business, control, orders, people, results, visits  # noqa: F401 - register handlers
 from .authorization import finish_authorization
@@ -15,7 +14,7 @@ from .cursor import Cursor
 from .environment import Env
 from .graph import Graph
 from .job import Job, Scope, carry, join_visit, settle, walk
-from .ledger import build as build_ledger
+from .ledger import MessageLedger
 from .primitives import instant, zone_of
 from .program import Program, default_program
 from .results import finish_documents
@@ -29,14 +28,15 @@ class Conversion:
 
     bundle: dict[str, Any]
     """A FHIR R4 Bundle of type message, plain data; MessageHeader first."""
-    ledger: Ledger
+    ledger: MessageLedger
     """One entry for each populated leaf."""
     unmapped: tuple[tuple[str, str], ...]
     """(map, code) of codes no vocabulary knew; their original coding is kept."""
-    cursors: tuple[Cursor, ...] = field(repr=False, default=())
-    job: Job | None = field(repr=False, default=None)
+    cursors: tuple[Cursor, ...] = field(repr=False)
+    job: Job = field(repr=False)
 
 
+USUAL = STANDARD.encoding_characters
 SEGMENTS = 10_000
 """Segments of one message that are mapped; the longest reports seen have about a thousand."""
 
@@ -58,14 +58,15 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
     program = program or default_program()
     if len(message.segments) > SEGMENTS:
         raise Unmappable(f"more than {SEGMENTS} segments", location="MSH")
-    header = message.header
-    code, trigger = message.code, message.trigger
+    said = message.identity
+    code, trigger = said.code, said.trigger
     structure = program.structures[structure_name(program, code, trigger)]
-    scope_name = f"{source}|{header.get(3)}|{header.get(4)}"
-    zone = zone_of(header.get(7)) or program.zone
-    env = Env(Graph(scope_name), f"{message.control_id}|{header.get(7)}", zone, program.systems)
+    scope_name = f"{source}|{said.sending_application}|{said.sending_facility}"
+    zone = zone_of(said.time) or program.zone
+    memory = program.memory if message.syntax.encoding_characters[:4] == USUAL else None
+    env = Env(Graph(scope_name), f"{said.control_id}|{said.time}", zone, program.systems, memory)
     cursors = [Cursor(segment) for segment in message.segments]
-    job = Job(program, env, code, trigger, sent=instant(header.get(7), zone) or "")
+    job = Job(program, env, code, trigger, sent=instant(said.time, zone) or "")
     root = group(structure, cursors)
     walk(root, Scope(job, root))
     finish_authorization(job)
@@ -81,7 +82,7 @@ def convert(message: Message, program: Program | None = None, *, source: str = "
         focus = [entry["fullUrl"] for entry in bundle["entry"] if entry["resource"]["resourceType"] in FOCUS]
         if focus:
             job.header["focus"] = [{"reference": url} for url in focus]
-    ledger = build_ledger(cursors, program.ignored)
+    ledger = MessageLedger(cursors, program.ignored)
     return Conversion(bundle, ledger, tuple(env.unmapped), tuple(cursors), job)
 
 

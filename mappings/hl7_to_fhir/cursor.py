@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from adapters.hl7.wire import NULL, Segment, Syntax, unescape
+from adapters.hl7.wire.message import HEADERS
 
-from .environment import Parts, part
+from .environment import Nested, Parts, part
 
-Mark = tuple[str, Mapping[int, str] | None, int]
-"""(FHIR path, component → sub-path or None for all, repetition or 0 for all)."""
-_LEAF: Mapping[int, str] = {1: ""}
+
+class Components(dict[int, str]):
+    """Which components of a field went somewhere: number → sub-path; prefix `~` = carried, `!` = ignored, and why."""
+
+    __slots__ = ("mapped",)
+
+    def __init__(self, places: dict[int, str]) -> None:
+        super().__init__(places)
+        count = 0
+        while self.get(count + 1, "!")[:1] not in {"~", "!"}:
+            count += 1
+        self.mapped = count
+        """How many components from the first on are plainly mapped, without a gap."""
+
+
+LEAF = Components({1: ""})
+"""Only the first component: fields of a simple type."""
+CODED = Components({1: "", 2: "", 3: ""})
+"""Code, text and coding system."""
+PAIR = Components({1: "", 2: ""})
+
+
+@lru_cache(maxsize=64)
+def only(component: int) -> Components:
+    """One component alone."""
+    return Components({component: ""})
+
+
+Mark = tuple[str, Components | None, int, int]
+"""(FHIR path, its components or None for all, repetition or 0 for all, how many components it maps without a gap)."""
+_ALL = 1_000_000
+
+
+def marked(target: str, components: Components | None, repetition: int) -> Mark:
+    """A mark; prefix `~` of the target = carried, `!` = ignored with that reason."""
+    mapped = 0 if target[0] in "~!" else _ALL if components is None else components.mapped
+    return target, components, repetition, mapped
 
 
 REPETITIONS = 500
@@ -19,36 +55,51 @@ REPETITIONS = 500
 
 
 def decode(text: str, syntax: Syntax) -> list[Parts]:
-    """A field as written → its first repetitions, of components of sub-components, unescaped."""
-    repetitions = text.split(syntax.repetition, REPETITIONS)[:REPETITIONS] if syntax.repetition else [text]
-    component, sub, escape = syntax.component, syntax.subcomponent, syntax.escape
-    if escape and escape in text:
-        return [
-            [
-                [unescape(leaf, syntax) for leaf in (piece.split(sub) if sub else [piece])]
-                for piece in (repetition.split(component) if component else [repetition])
-            ]
-            for repetition in repetitions
-        ]
-    if sub and sub in text:
-        return [[piece.split(sub) for piece in repetition.split(component)] for repetition in repetitions]
-    if component and component in text:
-        return [[[piece] for piece in repetition.split(component)] for repetition in repetitions]
-    return [[[repetition]] for repetition in repetitions]
+    """A field as written → its first repetitions, each in components, unescaped."""
+    if text.isalnum():  # no delimiter is a letter or a digit
+        return [["", text]]
+    component, repetition, sub, escape = syntax.component, syntax.repetition, syntax.subcomponent, syntax.escape
+    repetitions = [text]
+    if repetition and repetition in text:
+        repetitions = text.split(repetition, REPETITIONS)[:REPETITIONS]
+    if (escape and escape in text) or (sub and sub in text):
+        return [_nested(one, syntax) for one in repetitions]
+    if component:
+        return [(component + one).split(component) for one in repetitions]
+    return [["", one] for one in repetitions]
+
+
+def _nested(text: str, syntax: Syntax) -> Parts:
+    """One repetition with sub-components or escapes."""
+    component, sub = syntax.component, syntax.subcomponent
+    held = [
+        [unescape(leaf, syntax) for leaf in (piece.split(sub) if sub else (piece,))]
+        for piece in (text.split(component) if component else (text,))
+    ]
+    return Nested(held) if any(len(leaves) > 1 for leaves in held) else ["", *(leaves[0] for leaves in held)]
+
+
+_text = itemgetter(1)
 
 
 class Cursor:
     """A segment with what was read from it. Fields count from 1, as in HL7."""
 
-    __slots__ = ("_decoded", "default", "index", "marks", "name", "offset", "owner", "parts", "segment", "syntax")
+    __slots__ = (
+        "_decoded", "default", "filled", "index", "marks", "name", "owner", "segment", "syntax",
+    )  # fmt: skip
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.name = segment.name
         self.index = segment.index
-        self.parts = segment.parts
         self.syntax = segment.syntax
-        self.offset = 1 if segment.name in {"MSH", "FHS", "BHS"} else 0
+        offset = 1 if segment.name in HEADERS else 0
+        self.filled = filled = dict(filter(_text, enumerate(segment.parts, offset)))
+        """Number → text as written of the populated fields; the delimiters (MSH-1, MSH-2) are not data."""
+        del filled[offset]  # the name
+        if offset:
+            filled.pop(2, None)
         self.marks: dict[int, list[Mark]] = {}
         self._decoded: dict[int, list[Parts]] = {}
         self.owner: dict[str, Any] | None = None
@@ -58,36 +109,41 @@ class Cursor:
 
     def raw(self, n: int) -> str:
         """Field n as written."""
-        place = n - self.offset
-        return self.parts[place] if 0 < place < len(self.parts) else ""
+        return self.filled.get(n, "")
 
     def repetitions(self, n: int) -> list[Parts]:
         """Field n, decoded once."""
         found = self._decoded.get(n)
         if found is None:
-            text = self.raw(n)
-            found = self._decoded[n] = decode(text, self.syntax) if text else []
+            text = self.filled.get(n)
+            found = self._decoded[n] = decode(text, self.syntax) if text is not None else []
         return found
 
     def first(self, n: int) -> Parts:
         """The first repetition of field n; one empty component when absent."""
         found = self.repetitions(n)
-        return found[0] if found else [[""]]
+        return found[0] if found else ["", ""]
 
     def get(self, n: int, component: int = 1, sub: int = 1) -> str:
         """One leaf of the first repetition; empty when absent or the explicit null."""
-        value = part(self.first(n), component, sub)
+        text = self.filled.get(n)
+        if text is None:
+            return ""
+        if text.isalnum():
+            return text if component == sub == 1 else ""
+        value = part(self.repetitions(n)[0], component, sub)
         return "" if value == NULL else value
 
-    def mark(self, n: int, target: str, components: Mapping[int, str] | None = None, repetition: int = 0) -> None:
-        """Note that field n went to `target`; prefix `~` = carried, `!` = ignored with that reason."""
-        self.marks.setdefault(n, []).append((target, components, repetition))
+    def mark(self, n: int, target: str, components: Components | None = None, repetition: int = 0) -> None:
+        """Note that field n went to `target`; see `marked`."""
+        mapped = 0 if target[0] in "~!" else _ALL if components is None else components.mapped
+        self.marks.setdefault(n, []).append((target, components, repetition, mapped))
 
     def take(self, n: int, target: str, component: int = 1) -> str:
         """Read one leaf of the first repetition and note it as mapped."""
         value = self.get(n, component)
         if value:
-            self.mark(n, target, _LEAF if component == 1 else {component: ""}, 1)
+            self.mark(n, target, only(component), 1)
         return value
 
 

@@ -1,20 +1,21 @@
 """Complex v2 data types → FHIR data types. Each declares which components it maps; the ledger reads that.
 
-A converter takes the components of one repetition (each a list of sub-components), the `Env` and the vocabulary bound
-to the row, and returns plain FHIR JSON, or None when there is nothing to say. Data types of the guide that are not
-here run from tables/hl7/datatypes.
+A converter takes the components of one repetition, the `Env` and the vocabulary bound to the row, and returns plain
+FHIR JSON, or None when there is nothing to say. What it returns belongs to the caller, who may add to it. Data types of
+the guide that are not here run from tables/hl7/datatypes.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from . import primitives
-from .environment import Env, Parts, part
+from .cursor import Components
+from .environment import Env, Parts, part, subs, within
 from .vocabulary import Vocabulary, system_uri, table_uri
 
 Convert = Callable[[Parts, Env, Vocabulary | None], Any]
@@ -26,18 +27,20 @@ class DataType:
 
     name: str
     convert: Convert
-    components: Mapping[int, str]
+    components: Components
+    leaf: Callable[[str, Env], Any] | None = None
+    """For simple types: the same for the one leaf there is."""
 
 
 REGISTRY: dict[str, DataType] = {}
 EXTENSION = "http://hl7.org/fhir/StructureDefinition/"
 
 
-def datatype(name: str, components: Mapping[int, str]) -> Callable[[Convert], Convert]:
+def datatype(name: str, components: dict[int, str]) -> Callable[[Convert], Convert]:
     """Register a converter under the name rows use."""
 
     def register(convert: Convert) -> Convert:
-        REGISTRY[name] = DataType(name, convert, components)
+        REGISTRY[name] = DataType(name, convert, Components(components))
         return convert
 
     return register
@@ -65,18 +68,23 @@ _TYPED_SYSTEMS = {"NPI": NPI, "SS": SSN, "SSN": SSN}
 TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 
+def authority_of(kind: str, authority: list[str], env: Env) -> tuple[str, str, str]:
+    """Type (table 0203) and assigning authority of an identifier → the type, its system or "", the authority's name."""
+    system, name = hd(authority, env) if authority else ("", "")
+    kind = primitives.code(kind) or ""
+    if kind == "SSN":
+        kind = "SS"
+    return kind, system or _TYPED_SYSTEMS.get(kind) or _TYPED_SYSTEMS.get(name, ""), name
+
+
 def identifier(value: str, kind: str, authority: list[str], env: Env) -> dict[str, Any] | None:
     """Value, type (table 0203) and assigning authority → Identifier."""
     if not primitives.string(value) or value == '""':
         return None
     result: dict[str, Any] = {}
-    system, name = hd(authority, env) if authority else ("", "")
-    kind = primitives.code(kind) or ""
-    if kind == "SSN":
-        kind = "SS"
+    kind, system, name = authority_of(kind, authority, env)
     if kind:
         result["type"] = {"coding": [{"system": TYPES, "code": kind}]}
-    system = system or _TYPED_SYSTEMS.get(kind) or _TYPED_SYSTEMS.get(name, "")
     if system:
         result["system"] = system
     result["value"] = value
@@ -85,22 +93,32 @@ def identifier(value: str, kind: str, authority: list[str], env: Env) -> dict[st
     return result
 
 
+def numbered(parts: Parts, env: Env) -> tuple[str, str] | None:
+    """System (or "") and number of a CX, for keys; None where it names nothing."""
+    value = parts[1]
+    if not primitives.string(value) or value == '""':
+        return None
+    return authority_of(part(parts, 5), subs(parts, 4) if len(parts) > 4 else [], env)[1], value
+
+
 @datatype("CX", {1: "value", 2: "extension", 3: "extension", 4: "system", 5: "type", 6: "assigner", 7: "period.start",
                  8: "period.end", 9: "extension", 10: "extension"})  # fmt: skip
 def cx(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """CX → Identifier."""
-    result = identifier(part(parts, 1), part(parts, 5), parts[3] if len(parts) > 3 else [], env)
-    if result is None or len(parts) < 2:
+    result = identifier(parts[1], part(parts, 5), subs(parts, 4) if len(parts) > 4 else [], env)
+    if result is None or len(parts) < 3:
         return result
-    extensions = [
-        {"url": EXTENSION + url, "valueString": text}
-        for number, url in ((2, "identifier-checkDigit"), (3, "namingsystem-checkDigit"))
-        if (text := primitives.string(part(parts, number)))
-    ]
-    if len(parts) > 5:
-        facility = parts[5]
-        if facility[0].strip() and "assigner" not in result:
-            result["assigner"] = {"display": facility[0]}
+    extensions: list[dict[str, Any]] = []
+    if parts[2] or part(parts, 3):
+        extensions += [
+            {"url": EXTENSION + url, "valueString": text}
+            for number, url in ((2, "identifier-checkDigit"), (3, "namingsystem-checkDigit"))
+            if (text := primitives.string(part(parts, number)))
+        ]
+    if len(parts) > 6:
+        facility = parts[6]
+        if facility.strip() and "assigner" not in result:
+            result["assigner"] = {"display": facility}
         for number in (6, 9, 10):
             if (text := primitives.string(part(parts, number))) and not (number == 6 and "assigner" not in result):
                 extensions.append({"url": f"urn:gateway:hl7v2:CX.{number}", "valueString": text})
@@ -121,8 +139,8 @@ def ei(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 @datatype("EI-sub", {1: "value"})
 def ei_sub(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """An EI inside one component (EIP, PL.10) → Identifier."""
-    subs = parts[0] + ["", "", ""]
-    return identifier(subs[0], "", subs[1:4], env)
+    held = [*subs(parts, 1), "", "", ""]
+    return identifier(held[0], "", held[1:4], env)
 
 
 def period(start: str, end: str, env: Env) -> dict[str, str] | None:
@@ -195,7 +213,7 @@ def cwe(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
                 codings.pop()
     if own is not None:
         codings.append(own)
-    if len(parts) > 3:
+    if len(parts) > 4:
         codings += _alternates(parts)
     result: dict[str, Any] = {"coding": codings} if codings else {}
     original = part(parts, 9) or (text if own is None and text != '""' else "") or (
@@ -239,8 +257,9 @@ def cwe_code(parts: Parts, env: Env, vocabulary: Vocabulary | None) -> Any:
 @datatype("text", dict.fromkeys(range(1, 12), ""))
 def cwe_text(parts: Parts, _env: Env, _vocabulary: Vocabulary | None) -> Any:
     """A coded or composite value as text: its display where there is one, else all its parts."""
-    display = part(parts, 2) if len(parts) == 3 else ""
-    words = [display] if display else [sub for component in parts for sub in component if sub.strip() and sub != '""']
+    display = parts[2] if len(parts) == 4 else ""
+    leaves = (leaf for component in range(1, len(parts)) for leaf in subs(parts, component))
+    words = [display] if display else [leaf for leaf in leaves if leaf.strip() and leaf != '""']
     return " ".join(words) or None
 
 
@@ -248,7 +267,7 @@ def cwe_text(parts: Parts, _env: Env, _vocabulary: Vocabulary | None) -> Any:
 def cq(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """CQ → Quantity; the unit may be packed as sub-components."""
     value = primitives.number(part(parts, 1))
-    return None if value is None else {"value": value} | unit([[sub] for sub in parts[1]] if len(parts) > 1 else [[""]])
+    return None if value is None else {"value": value} | unit(within(parts, 2))
 
 
 def unit(parts: Parts) -> dict[str, Any]:

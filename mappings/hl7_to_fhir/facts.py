@@ -13,70 +13,60 @@ from typing import Any
 from .convert import Conversion
 from .cursor import Cursor
 from .datatypes import NPI
-from .graph import Resource
+from .environment import part
+from .graph import Graph, Resource
+from .job import Job
 from .provider_facts import provider_facts
 
 Facts = dict[str, Any]
 
 
 def _filled(record: Facts) -> Facts:
-    return {name: value for name, value in record.items() if value not in ("", None, [])}
+    return {name: value for name, value in record.items() if value or value not in ("", None, [])}
 
 
 def _coding(concept: Mapping[str, Any] | None) -> dict[str, Any]:
     """The coding rules ask for: one of a named system before local ones."""
-    codings = (concept or {}).get("coding") or [{}]
-    named = [one for one in codings if str(one.get("system", "")).startswith("http")]
-    found: dict[str, Any] = (named or codings)[0]
-    return found
-
-
-class _View:
-    """A Bundle by type and by reference."""
-
-    def __init__(self, bundle: Resource) -> None:
-        self.by_url: dict[str, Resource] = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
-
-    def all(self, kind: str) -> list[Resource]:
-        return [resource for resource in self.by_url.values() if resource["resourceType"] == kind]
-
-    def first(self, kind: str) -> Resource:
-        return next((resource for resource in self.by_url.values() if resource["resourceType"] == kind), {})
-
-    def follow(self, reference: Mapping[str, Any] | None) -> Resource:
-        return self.by_url.get(str((reference or {}).get("reference", "")), {})
+    codings: list[dict[str, Any]] = (concept or {}).get("coding") or [{}]
+    for one in codings:
+        if str(one.get("system", "")).startswith("http"):
+            return one
+    return codings[0]
 
 
 def facts_of(conversion: Conversion, received_at: datetime, routing: Mapping[str, Any]) -> Facts:
     """All facts of one message."""
-    job = conversion.job
-    view = _View(conversion.bundle)
-    facts: Facts = {"request.receivedAt": received_at.astimezone(UTC).isoformat()}
-    patient = job.patient if job is not None else None
-    facts |= _patient(patient or {}, received_at)
-    facts |= _coverage(view)
-    facts |= _encounter(view.first("Encounter"))
-    facts["observations"] = [_observation(row) for row in view.all("Observation")]
-    facts["documents"] = [_document(row) for row in view.all("DocumentReference")]
-    facts["diagnoses"] = [_diagnosis(row) for row in view.all("Condition")]
-    if job is not None:
-        header = conversion.cursors[0]
-        facts["request.submitter"] = header.get(4) or header.get(3)
-        if job.code in {"RQA", "REF", "RPA", "RRI"}:
-            facts |= _request(conversion, view, routing)
-        elif job.code == "MFN":
-            facts |= provider_facts(conversion.cursors, view.first("Practitioner"), received_at.astimezone(UTC).date())
+    job, header = conversion.job, conversion.cursors[0]
+    graph = job.env.graph
+    at = received_at.astimezone(UTC)
+    facts: Facts = {"request.receivedAt": at.isoformat()}
+    facts |= _patient(job.patient or {}, at.date())
+    facts |= _coverage(graph)
+    facts |= _encounter(_first(graph, "Encounter"))
+    facts["observations"] = [_observation(row) for row in graph.of_kind("Observation")]
+    facts["documents"] = [_document(row) for row in graph.of_kind("DocumentReference")]
+    facts["diagnoses"] = [_diagnosis(row) for row in graph.of_kind("Condition")]
+    facts["request.submitter"] = header.get(4) or header.get(3)
+    if job.code in {"RQA", "REF", "RPA", "RRI"}:
+        facts |= _request(job, routing)
+    elif job.code == "MFN":
+        facts |= provider_facts(conversion.cursors, _first(graph, "Practitioner"), at.date())
     return _filled(facts)
+
+
+def _first(graph: Graph, kind: str) -> Resource:
+    return next(iter(graph.of_kind(kind)), {})
 
 
 def _number_of(rows: Iterable[Mapping[str, Any]], kind: str) -> str:
     for row in rows:
-        if any(coding.get("code") == kind for coding in row.get("type", {}).get("coding", ())):
-            return str(row.get("value", ""))
+        for coding in row.get("type", {}).get("coding", ()):
+            if coding.get("code") == kind:
+                return str(row.get("value", ""))
     return ""
 
 
-def _patient(patient: Resource, received_at: datetime) -> Facts:
+def _patient(patient: Resource, today: date) -> Facts:
     rows = patient.get("identifier", [])
     number = _number_of(rows, "MB") or _number_of(rows, "MR") or (str(rows[0].get("value", "")) if rows else "")
     facts: Facts = {"patient.id": number, "patient.sex": patient.get("gender", "")}
@@ -86,15 +76,14 @@ def _patient(patient: Resource, received_at: datetime) -> Facts:
         born = date.fromisoformat(born_text)
     except ValueError:
         return facts
-    today = received_at.astimezone(UTC).date()
     return facts | {"patient.age": today.year - born.year - ((today.month, today.day) < (born.month, born.day))}
 
 
-def _coverage(view: _View) -> Facts:
-    coverage = view.first("Coverage")
+def _coverage(graph: Graph) -> Facts:
+    coverage = _first(graph, "Coverage")
     if not coverage:
         return {}
-    payer = view.follow((coverage.get("payor") or [{}])[0])
+    payer = graph.find((coverage.get("payor") or [{}])[0]) or {}
     numbers = payer.get("identifier", [])
     period = coverage.get("period", {})
     return {
@@ -150,11 +139,9 @@ def _diagnosis(row: Resource) -> Facts:
     return _filled({"code": found.get("code", ""), "system": found.get("system", ""), "date": onset})
 
 
-def _request(conversion: Conversion, view: _View, routing: Mapping[str, Any]) -> Facts:
+def _request(job: Job, routing: Mapping[str, Any]) -> Facts:
     """What only requests for authorization say."""
-    job = conversion.job
-    assert job is not None  # noqa: S101 - the caller has looked
-    claim = view.first("Claim")
+    claim = _first(job.env.graph, "Claim")
     referral = next((cursor for cursor, _ in job.made.get("RF1", ())), None)
     authorizations = [cursor for cursor, _ in job.made.get("AUT", ())]
     services = [_service(item) for item in claim.get("item", ())]
@@ -190,8 +177,7 @@ def _providers(cursors: list[Cursor]) -> Facts:
 
 def _npi(cursor: Cursor) -> str:
     for parts in cursor.repetitions(7):
-        kind = parts[1][0] if len(parts) > 1 else ""
-        value = parts[0][0]
+        kind, value = part(parts, 2), parts[1]
         if kind in {"NPI", NPI} or (not kind and len(value) == 10 and value.isdigit()):
             return value
     return ""

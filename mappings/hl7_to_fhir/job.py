@@ -7,7 +7,7 @@ it. Handlers register under the segment's name; the walk calls them in message o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .cursor import Cursor
@@ -66,15 +66,19 @@ class Scope:
     charge: Resource | None = None
     last: Resource | None = None
     """The resource of the segment before: notes belong to it."""
+    env: Env = field(init=False)
 
-    @property
-    def env(self) -> Env:
-        """The conversion's environment."""
-        return self.job.env
+    def __post_init__(self) -> None:
+        """The conversion's environment is at hand everywhere."""
+        self.env = self.job.env
 
     def below(self, group: Group) -> Scope:
         """The scope of a group inside this one."""
-        return replace(self, group=group)
+        return Scope(
+            self.job, group, self.patient, self.encounter, self.order, self.report, self.specimen, self.coverage,
+            self.medication, self.immunization, self.observation, self.document, self.appointment, self.charge,
+            self.last,
+        )  # fmt: skip
 
     def make(self, kind: str, key: str, cursor: Cursor, *, note: bool = True) -> Resource:
         """A new resource of a segment, with its rows applied."""
@@ -164,25 +168,22 @@ def _local(cursor: Cursor, scope: Scope) -> None:
             scope.apply(cursor, target, name)
 
 
-_AT_VISIT = frozenset(
-    {"ServiceRequest", "Condition", "Procedure", "Observation", "DiagnosticReport", "MedicationRequest"}
-)
+_AT_VISIT = ("ServiceRequest", "Condition", "Procedure", "Observation", "DiagnosticReport", "MedicationRequest")
 
 
 def join_visit(job: Job) -> None:
     """Where a message has one visit, all its care belongs to it, wherever PV1 stood; accounts belong to both."""
-    resources = job.env.graph.resources
-    visits = [resource for resource in resources if resource["resourceType"] == "Encounter"]
-    accounts = [resource for resource in resources if resource["resourceType"] == "Account"]
+    of_kind = job.env.graph.of_kind
+    visits, accounts = of_kind("Encounter"), of_kind("Account")
     if len(visits) == 1:
-        for resource in resources:
-            if resource["resourceType"] in _AT_VISIT:
-                resource.setdefault("encounter", reference(visits[0]))
+        for kind in _AT_VISIT:
+            for resource in of_kind(kind):
+                if "encounter" not in resource:
+                    resource["encounter"] = reference(visits[0])
     if job.encounter is not None and accounts:
         job.encounter["account"] = [reference(account) for account in accounts]
-    coverages = [resource for resource in resources if resource["resourceType"] == "Coverage"]
     for account in accounts:
-        if coverages:
+        if coverages := of_kind("Coverage"):
             account["coverage"] = [{"coverage": reference(coverage)} for coverage in coverages]
 
 
@@ -196,12 +197,11 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
         reasons = ignored.get(cursor.name, {})
         if "*" in reasons:
             continue
-        for place in range(1, len(cursor.parts)):
-            number = place + cursor.offset
-            text = cursor.parts[place]
-            if not text or number in reasons or (cursor.offset and number == 2):
+        repetition, marks = cursor.syntax.repetition, cursor.marks
+        for number, text in cursor.filled.items():
+            if number in reasons:
                 continue
-            if number not in cursor.marks or (cursor.syntax.repetition in text and _incomplete(cursor, number)):
+            if number not in marks or (repetition in text and _incomplete(cursor, number)):
                 value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": text}
                 owner.setdefault("extension", []).append(value)
                 cursor.mark(number, f"~{owner['resourceType']}.extension")
@@ -209,7 +209,7 @@ def carry(job: Job, cursors: list[Cursor]) -> None:
 
 def _incomplete(cursor: Cursor, number: int) -> bool:
     """Whether some repetition of a field was taken by nobody."""
-    taken = {repetition for _, _, repetition in cursor.marks[number]}
+    taken = {mark[2] for mark in cursor.marks[number]}
     return 0 not in taken and cursor.raw(number).count(cursor.syntax.repetition) + 1 > len(taken)
 
 

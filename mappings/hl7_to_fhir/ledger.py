@@ -1,4 +1,8 @@
-"""The field ledger: one entry for each populated leaf of the message, from the marks the mapping left."""
+"""The field ledger: one entry for each populated leaf of the message, from the marks the mapping left.
+
+What travels is less than the whole (design D1): how many fields met which fate, and those that were not plainly mapped.
+So `account` only counts what is plainly mapped, and makes entries of the rest; all entries are made when somebody asks.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from adapters.hl7.wire import NULL, Syntax
-from gateway.core.ledger import Fate, Ledger, LedgerEntry
+from gateway.core.ledger import Fate, LedgerEntry, counted, summarized
 
 from .cursor import Cursor, Mark
 
@@ -36,7 +40,7 @@ def _said(target: str, sub: str) -> tuple[int, Fate, str]:
 def _fate(component: int, marks: Sequence[Mark], reason: str) -> tuple[Fate, str]:
     """The fate of one leaf: mapped where any mark maps it, else carried, else ignored, else unknown."""
     best: tuple[int, Fate, str] = (3, "ignored", reason) if reason else (3, "unknown", "")
-    for target, components, _ in marks:
+    for target, components, _, _ in marks:
         sub = "" if components is None else components.get(component)
         if sub is None:
             continue
@@ -93,29 +97,79 @@ def _repetition(
 _GONE: tuple[Fate, str] = ("ignored", "explicit null of a component: left out")
 
 
-def segment_entries(cursor: Cursor, reasons: Mapping[Any, str]) -> list[LedgerEntry]:
-    """The entries of one segment, in the order of its leaves."""
-    entries: list[LedgerEntry] = []
+class MessageLedger:
+    """The ledger of one message (`gateway.core.ledger.FieldLedger`)."""
+
+    __slots__ = ("_cursors", "_ignored", "_mapped", "_rest", "mapping")
+
+    def __init__(self, cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> None:
+        self.mapping = MAPPING
+        self._cursors, self._ignored = cursors, ignored
+        self._mapped, self._rest = _account(cursors, ignored)
+
+    @property
+    def entries(self) -> list[LedgerEntry]:
+        """All entries, in the order of the message's leaves; made anew each time."""
+        return [
+            entry
+            for cursor in self._cursors
+            for number, text in cursor.filled.items()
+            for entry in _entries(cursor, number, text, _reason(cursor, number, self._ignored))
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """How many fields met which fate."""
+        return counted(self._rest, self._mapped)
+
+    def summary(self) -> dict[str, object]:
+        """What goes on the wire."""
+        return summarized(self.mapping, self._rest, self._mapped)
+
+
+def _reason(cursor: Cursor, number: int, ignored: Mapping[str, Mapping[Any, str]]) -> str:
+    """Why a field is left out where nobody took it."""
+    reasons = ignored.get(cursor.name, {})
+    return reasons.get(number, "") or reasons.get("*", "") or cursor.default[1:]
+
+
+def _entries(cursor: Cursor, number: int, text: str, reason: str) -> list[LedgerEntry]:
+    """The entries of one field, in the order of its leaves."""
     syntax, name, index = cursor.syntax, cursor.name, cursor.index
-    component, repetition, sub = (mark or "\0" for mark in (syntax.component, syntax.repetition, syntax.subcomponent))
-    whole = reasons.get("*", "") or (cursor.default[1:] if cursor.default[:1] == "!" else "")
-    for place in range(1, len(cursor.parts)):
-        text = cursor.parts[place]
-        number = place + cursor.offset
-        if not text or (cursor.offset and number == 2):
-            continue
-        marks = cursor.marks.get(number) or []
-        reason = reasons.get(number, "") or whole
-        if component in text or repetition in text or sub in text:
-            entries += _nested(text, syntax, (name, index, number), marks, reason)
-        else:
-            entries.append(_made((name, index, number, 1, 1, 1), *_fate(1, marks, reason)))
-    return entries
+    marks = cursor.marks.get(number, [])
+    if text.isalnum() or not any(mark in text for mark in syntax.encoding_characters):
+        fate = _fate(1, marks, reason) if marks else ("ignored", reason) if reason else _UNKNOWN
+        return [_made((name, index, number, 1, 1, 1), *fate)]
+    return _nested(text, syntax, (name, index, number), marks, reason)
 
 
-def build(cursors: list[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> Ledger:
-    """The ledger of a message."""
-    ledger = Ledger(MAPPING)
+_UNKNOWN: tuple[Fate, str] = ("unknown", "")
+
+
+def _account(cursors: Sequence[Cursor], ignored: Mapping[str, Mapping[Any, str]]) -> tuple[int, list[LedgerEntry]]:
+    """How many leaves are plainly mapped, and the entries of the others."""
+    count = 0
+    rest: list[LedgerEntry] = []
+    syntax = cursors[0].syntax
+    component, sub = syntax.component, syntax.subcomponent or syntax.component
+    repetition = syntax.repetition or component
     for cursor in cursors:
-        ledger.entries += segment_entries(cursor, ignored.get(cursor.name, {}))
-    return ledger
+        marks_of = cursor.marks
+        for number, text in cursor.filled.items():
+            marks = marks_of.get(number)
+            if marks is not None:
+                mapped = marks[0][3]
+                if text.isalnum():
+                    if mapped:
+                        count += 1
+                        continue
+                elif mapped > text.count(component) and repetition not in text and NULL not in text:
+                    # The first mark alone maps all there is.
+                    leaves = text.replace(sub, component).split(component)
+                    count += len(leaves) - leaves.count("")
+                    continue
+            for entry in _entries(cursor, number, text, _reason(cursor, number, ignored)):
+                if entry.fate == "mapped":
+                    count += 1
+                else:
+                    rest.append(entry)
+    return count, rest

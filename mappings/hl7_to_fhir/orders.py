@@ -6,9 +6,9 @@ from typing import Any
 
 from . import primitives
 from .contacts import xtn
-from .cursor import Cursor
+from .cursor import LEAF, Components, Cursor
 from .datatypes import ei, unit
-from .environment import part
+from .environment import part, within
 from .graph import Resource, absent, reference
 from .job import Scope, concept, handles
 from .primitives import code
@@ -26,15 +26,19 @@ def _order_key(cursor: Cursor, scope: Scope) -> str:
     return scope.local_key(cursor)
 
 
+_STATUSES = {"A": "active", "CA": "revoked", "CM": "completed", "DC": "revoked", "ER": "entered-in-error",
+             "HD": "on-hold", "IP": "active", "RP": "revoked", "SC": "active"}  # fmt: skip
+"""Table 0038."""
+
+
 def _status(cursor: Cursor) -> str:
     """ServiceRequest.status after ORC-5, else ORC-1."""
-    by_status = {"A": "active", "CA": "revoked", "CM": "completed", "DC": "revoked", "ER": "entered-in-error",
-                 "HD": "on-hold", "IP": "active", "RP": "revoked", "SC": "active"}.get(cursor.get(5))  # fmt: skip
+    by_status = _STATUSES.get(cursor.get(5))
     target = vocabulary("OrderControlCode[ServiceRequest.status]").lookup(cursor.get(1))
     if cursor.get(1):
-        cursor.mark(1, "ServiceRequest.status", {1: ""}, 1)
+        cursor.mark(1, "ServiceRequest.status", LEAF, 1)
     if cursor.get(5):
-        cursor.mark(5, "ServiceRequest.status", {1: ""}, 1)
+        cursor.mark(5, "ServiceRequest.status", LEAF, 1)
     return by_status or (target[0] if target else "active")
 
 
@@ -86,8 +90,8 @@ def _timing(cursor: Cursor, order: Resource, number: int, scope: Scope) -> None:
         order.setdefault("priority", priority)
         taken[6] = "priority"
     taken |= _occurrence(order, part(parts, 4), part(parts, 5), scope, (4, 5))
-    cursor.mark(number, "ServiceRequest", taken)
-    if len(taken) < sum(1 for subs in parts if subs[0]):
+    cursor.mark(number, "ServiceRequest", Components(taken))
+    if len(taken) < sum(1 for leaf in parts if leaf):
         value = {"url": f"urn:gateway:hl7v2:{cursor.name}-{number}", "valueString": cursor.raw(number)}
         order.setdefault("extension", []).append(value)
         cursor.mark(number, "~ServiceRequest.extension")
@@ -125,18 +129,18 @@ def observation_request(cursor: Cursor, scope: Scope) -> None:
     scope.job.note(cursor, order)
     order.setdefault("status", "active")
     order["intent"] = {"A": "instance-order", "G": "reflex-order"}.get(cursor.get(11), "order")
-    cursor.mark(11, "ServiceRequest.intent", {1: ""}, 1)
+    cursor.mark(11, "ServiceRequest.intent", LEAF, 1)
     for number, path in _occurrence(
         order, cursor.get(6) or ("" if results else cursor.get(7)), "", scope, (6, 0)
     ).items():
-        cursor.mark(number if cursor.get(6) else 7, f"ServiceRequest.{path}", {1: ""}, 1)
+        cursor.mark(number if cursor.get(6) else 7, f"ServiceRequest.{path}", LEAF, 1)
     _timing(cursor, order, 27, scope)
     _callback(cursor, order, scope)
     scope.order = scope.last = order
     _collection(cursor, order, scope)
     if results:
         scope.report = _report(cursor, order, scope)
-        cursor.mark(1, "DiagnosticReport (order of entries)", {1: ""}, 1)
+        cursor.mark(1, "DiagnosticReport (order of entries)", LEAF, 1)
         if scope.report["status"] in _FINAL:
             order["status"] = "completed"
 
@@ -210,13 +214,13 @@ def timing(cursor: Cursor, scope: Scope) -> None:
     cursor.owner = target
     if target["resourceType"] == "ServiceRequest":
         for number, path in _occurrence(target, cursor.get(7), cursor.get(8), scope, (7, 8)).items():
-            cursor.mark(number, f"ServiceRequest.{path}", {1: ""}, 1)
+            cursor.mark(number, f"ServiceRequest.{path}", LEAF, 1)
 
 
 @handles("SPM")
 def specimen(cursor: Cursor, scope: Scope) -> None:
     """SPM → Specimen."""
-    numbers = ei([[sub] for sub in cursor.first(2)[0]], scope.env, None)
+    numbers = ei(within(cursor.first(2), 1), scope.env, None)
     key = f"{numbers.get('system', '')}|{numbers['value']}" if numbers else scope.local_key(cursor)
     resource = scope.make("Specimen", key, cursor)
     scope.link(resource)
@@ -264,7 +268,7 @@ def administration(cursor: Cursor, scope: Scope) -> None:
     status = {"CP": "completed", "PA": "completed", "RE": "not-done", "NA": "not-done"}.get(cursor.get(20), "completed")
     resource["status"] = status
     if cursor.get(20):
-        cursor.mark(20, "Immunization.status", {1: ""}, 1)
+        cursor.mark(20, "Immunization.status", LEAF, 1)
     if cursor.get(21) == "D":
         resource["status"] = "entered-in-error"
     if cursor.get(6) and cursor.get(6) != "999":
@@ -272,13 +276,13 @@ def administration(cursor: Cursor, scope: Scope) -> None:
         put_value(amount, "NM", cursor, 6, scope)
         if quantity := amount.get("valueQuantity"):
             resource["doseQuantity"] = quantity | unit(cursor.first(7))
-            cursor.mark(6, "Immunization.doseQuantity.value", {1: ""}, 1)
+            cursor.mark(6, "Immunization.doseQuantity.value", LEAF, 1)
             cursor.mark(7, "Immunization.doseQuantity.unit")
     resource.setdefault("vaccineCode", absent())
     if "occurrenceDateTime" not in resource:
         resource["occurrenceString"] = "unknown"
     for parts in cursor.repetitions(9)[:1]:
-        origin = code(parts[0][0])
+        origin = code(parts[1])
         resource["primarySource"] = origin == "00"
         if origin and origin != "00":
             resource["reportOrigin"] = concept("urn:oid:2.16.840.1.114222.4.5.274", origin)

@@ -7,8 +7,8 @@ from typing import Any
 from adapters.hl7.wire import NULL
 
 from .actors import location, organization, practitioner
-from .cursor import Cursor
-from .datatypes import cwe, cx
+from .cursor import LEAF, Cursor
+from .datatypes import cwe, cx, numbered
 from .environment import part
 from .graph import Resource, reference
 from .job import Scope, concept, handles
@@ -20,10 +20,10 @@ ROLE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 def _patient_key(cursor: Cursor, scope: Scope, fields: tuple[int, ...]) -> str:
     """The medical record number where there is one, else the first identifier, else this segment."""
     for number in fields:
-        repetitions = [parts for parts in cursor.repetitions(number) if part(parts, 1) not in {"", NULL}]
+        repetitions = [parts for parts in cursor.repetitions(number) if parts[1] not in {"", NULL}]
         preferred = [parts for parts in repetitions if part(parts, 5) == "MR"] or repetitions
-        if preferred and (held := cx(preferred[0], scope.env, None)):
-            return f"{held.get('system') or part(preferred[0], 4)}|{held['value']}"
+        if preferred and (held := numbered(preferred[0], scope.env)):
+            return f"{held[0] or part(preferred[0], 4)}|{held[1]}"
     return scope.local_key(cursor)
 
 
@@ -91,7 +91,7 @@ def guarantor(cursor: Cursor, scope: Scope) -> None:
     if "subject" not in account and scope.patient is not None:
         account["subject"] = [reference(scope.patient)]
     if company:
-        party = organization([[company]], scope.env) or {}
+        party = organization(["", company], scope.env) or {}
         cursor.owner = party
         cursor.mark(21, "Organization.name", None, 1)
     else:
@@ -199,15 +199,15 @@ def provider(cursor: Cursor, scope: Scope) -> None:
     """PRD, CTD → PractitionerRole with Practitioner or Organization, and Location."""
     role_resource = scope.make("PractitionerRole", scope.local_key(cursor), cursor)
     name = cursor.first(2)
-    person_named = bool(part(name, 1) and (part(name, 2) or len(name) > 2))
+    person_named = bool(part(name, 1) and (part(name, 2) or len(name) > 3))
     if person_named or not cursor.get(2):
         person = _provider_person(cursor, scope)
         if person:
             role_resource["practitioner"] = reference(person)
     else:
-        found = organization([[part(name, 1)]], scope.env)
+        found = organization(["", part(name, 1)], scope.env)
         if found:
-            cursor.mark(2, "Organization.name", {1: ""}, 1)
+            cursor.mark(2, "Organization.name", LEAF, 1)
             _organization_details(cursor, found, scope)
             role_resource["organization"] = reference(found)
     for parts in cursor.repetitions(4)[:1]:

@@ -126,18 +126,17 @@ def integer(text: str, minimum: int = -(2**31)) -> int | None:
     return int(value) if minimum <= value < 2**31 else None
 
 
+_TRUTHS = {"Y": True, "N": False, "1": True, "0": False, "T": True, "F": False}
+
+
 def boolean(text: str) -> bool | None:
     """ID of table 0136 → boolean."""
-    return {"Y": True, "N": False, "1": True, "0": False, "T": True, "F": False}.get(text.strip().upper()[:1])
-
-
-_CODE = re.compile(r"[^\s]+(?: [^\s]+)*")
+    return _TRUTHS.get(text.strip().upper()[:1])
 
 
 def code(text: str) -> str | None:
     """A FHIR code: no leading, trailing or doubled blanks."""
-    text = " ".join(text.split())
-    return text if _CODE.fullmatch(text) else None
+    return text if text.isalnum() else " ".join(text.split()) or None
 
 
 def string(text: str) -> str | None:

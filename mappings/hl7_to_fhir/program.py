@@ -23,7 +23,8 @@ from gateway.core.errors import ConfigurationError
 
 from . import actors  # noqa: F401 - registers the data types that make resources
 from .primitives import parse_zone
-from .rows import Compiled, compile_row, guide_rows
+from .recall import Memory
+from .rows import Compiled, compile_row, guide_rows, rule, together
 from .structure import Structure, parse_structure
 from .vocabulary import TABLES, load_yaml
 
@@ -45,6 +46,8 @@ class Program:
     zone: tzinfo = UTC
     systems: Mapping[str, str] = field(default_factory=dict)
     charset: str | None = None
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    """Conversions kept for the next message."""
 
 
 @lru_cache(maxsize=1)
@@ -130,7 +133,8 @@ def _compile(name: str, rows: Mapping[int, Any], codes: Mapping[str, Mapping[str
     for number, written in rows.items():
         several = written if isinstance(written, list) else [written]
         try:
-            compiled[int(number)] = tuple(compile_row(name, int(number), one, codes) for one in several)
+            rules = [rule(compile_row(name, int(number), one, codes)) for one in several]
+            compiled[int(number)] = together(rules)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise ConfigurationError("a row that cannot work", location=f"{name}/{number}") from error
     return compiled

@@ -10,15 +10,19 @@ from adapters.hl7.wire import NULL
 from . import primitives
 from .actors import organization, practitioner
 from .contacts import xad
-from .cursor import Cursor
+from .cursor import LEAF, PAIR, Components, Cursor
 from .datatypes import REGISTRY, cwe, unit
-from .environment import Parts, part
+from .environment import Parts, bare, part
 from .graph import Resource, absent, reference
 from .job import Job, Scope, concept, handles
 
 _TEXT = frozenset({"ST", "TX", "FT", "ID", "IS", "SI", "", "NULL"})
 _CODED = frozenset({"CE", "CF", "CNE", "CWE"})
 _DATED = frozenset({"DT", "DTM", "TS"})
+_UNITS = Components({1: "code", 2: "unit", 3: "system"})
+_LABORATORY = Components(
+    {1: "name", 2: "name", 3: "identifier", 6: "identifier", 7: "identifier", 8: "identifier", 10: "identifier"}
+)
 _DOCUMENTS = frozenset({"ED", "RP"})
 
 
@@ -26,7 +30,7 @@ _DOCUMENTS = frozenset({"ED", "RP"})
 def observation(cursor: Cursor, scope: Scope) -> None:
     """OBX → Observation, result of the report at hand, or content of the document at hand."""
     kind = cursor.get(2).strip().upper()
-    cursor.mark(2, "Observation.value[x] type", {1: ""}, 1)
+    cursor.mark(2, "Observation.value[x] type", LEAF, 1)
     if scope.document is not None and scope.group.name == "OBSERVATION":
         _content(cursor, kind, scope.document, scope)
         return
@@ -44,20 +48,23 @@ def observation(cursor: Cursor, scope: Scope) -> None:
     if scope.specimen is not None and scope.job.code != "RQA":
         resource["specimen"] = reference(scope.specimen)
     if scope.report is not None:
-        cursor.mark(1, "DiagnosticReport.result (order)", {1: ""}, 1)
+        cursor.mark(1, "DiagnosticReport.result (order)", LEAF, 1)
         scope.report.setdefault("result", []).append(reference(resource))
     if scope.order is not None:
         resource["basedOn"] = [reference(scope.order)]
     scope.observation = resource
 
 
+_STATUSES = {"F": "final", "C": "corrected", "P": "preliminary", "R": "registered", "I": "registered",
+             "S": "preliminary", "A": "amended", "D": "entered-in-error", "W": "entered-in-error", "X": "cancelled",
+             "U": "final", "B": "final", "V": "final", "O": "registered", "N": "cancelled"}  # fmt: skip
+"""Table 0085."""
+
+
 def _status(cursor: Cursor, resource: Resource, scope: Scope) -> None:
-    """Observation.status after table 0085."""
+    """Observation.status."""
     code = cursor.get(11).strip().upper()
-    status = {"F": "final", "C": "corrected", "P": "preliminary", "R": "registered", "I": "registered",
-              "S": "preliminary",
-              "A": "amended", "D": "entered-in-error", "W": "entered-in-error", "X": "cancelled", "U": "final",
-              "B": "final", "V": "final", "O": "registered", "N": "cancelled"}.get(code)  # fmt: skip
+    status = _STATUSES.get(code)
     if code:
         cursor.mark(11, "Observation.status", None, 1)
         if status is None:
@@ -71,8 +78,8 @@ def put_value(resource: Resource, kind: str, cursor: Cursor, number: int, scope:
     """Set value[x] from a field of the type `kind`; what does not fit its type stays as text."""
     if not cursor.raw(number):
         return
-    repetitions = [parts for parts in cursor.repetitions(number) if parts != [[""]]]
-    if repetitions == [[[NULL]]] or not repetitions:
+    repetitions = [parts for parts in cursor.repetitions(number) if not bare(parts, "")]
+    if not repetitions or (len(repetitions) == 1 and bare(repetitions[0], NULL)):
         resource["dataAbsentReason"] = concept("http://terminology.hl7.org/CodeSystem/data-absent-reason", "unknown")
         cursor.mark(number, "Observation.dataAbsentReason")
         return
@@ -128,9 +135,9 @@ def _typed(kind: str, parts: Parts, cursor: Cursor, scope: Scope) -> tuple[str, 
 
 
 def _units(cursor: Cursor) -> dict[str, Any]:
-    if not cursor.raw(6) or cursor.offset or cursor.name != "OBX":
+    if not cursor.raw(6) or cursor.name != "OBX":
         return {}
-    cursor.mark(6, "Observation.valueQuantity", {1: "code", 2: "unit", 3: "system"}, 1)
+    cursor.mark(6, "Observation.valueQuantity", _UNITS, 1)
     return unit(cursor.first(6))
 
 
@@ -160,19 +167,7 @@ def _performers(cursor: Cursor, resource: Resource, scope: Scope) -> None:
     """OBX-23, 24, 25: the performing organization, its address, its medical director."""
     found = organization(cursor.first(23), scope.env) if cursor.raw(23) else None
     if found is not None:
-        cursor.mark(
-            23,
-            "Observation.performer",
-            {
-                1: "name",
-                2: "name",
-                3: "identifier",
-                6: "identifier",
-                7: "identifier",
-                8: "identifier",
-                10: "identifier",
-            },
-        )
+        cursor.mark(23, "Observation.performer", _LABORATORY)
         if cursor.raw(24) and (address := xad(cursor.first(24), scope.env, None)):
             if address not in found.setdefault("address", []):
                 found["address"].append(address)
@@ -218,7 +213,7 @@ def _content(cursor: Cursor, kind: str, document: Resource, scope: Scope) -> Non
     """OBX of a document message: its text or attachment becomes content."""
     attachment = _attachment(cursor, kind, scope)
     cursor.owner = document
-    cursor.mark(1, "DocumentReference.content (order)", {1: ""}, 1)
+    cursor.mark(1, "DocumentReference.content (order)", LEAF, 1)
     cursor.mark(5, "DocumentReference.content.attachment")
     text = ""
     if attachment is None:
@@ -229,7 +224,7 @@ def _content(cursor: Cursor, kind: str, document: Resource, scope: Scope) -> Non
         text = "\n".join(lines)
     if status := {"F": "final", "P": "preliminary", "C": "amended"}.get(cursor.get(11)):
         document.setdefault("docStatus", status)
-        cursor.mark(11, "DocumentReference.docStatus", {1: ""}, 1)
+        cursor.mark(11, "DocumentReference.docStatus", LEAF, 1)
     if attachment is None and not text.strip():
         return
     if meaning := cwe(cursor.first(3), scope.env, None):
@@ -248,7 +243,7 @@ def _content(cursor: Cursor, kind: str, document: Resource, scope: Scope) -> Non
         texts.append((attachment, [text]))
     if title := cursor.get(3, 2) or cursor.get(3):
         attachment.setdefault("title", title)
-        cursor.mark(3, "DocumentReference.content.attachment.title", {1: "", 2: ""}, 1)
+        cursor.mark(3, "DocumentReference.content.attachment.title", PAIR, 1)
     content.append({"attachment": attachment})
 
 

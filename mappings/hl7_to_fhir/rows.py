@@ -18,7 +18,7 @@ A row may also say `component: n` (read one component as a leaf) and `when: {fie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,15 +26,16 @@ from adapters.hl7.wire import NULL
 from gateway.core.errors import ConfigurationError
 
 from . import primitives
-from .cursor import Cursor, put
+from .cursor import LEAF, Components, Cursor, Mark, marked, only, put
 from .datatypes import REGISTRY, DataType
-from .environment import Env
+from .environment import Env, alone, bare
 from .graph import absent
+from .recall import TYPES, recalling
 from .vocabulary import Vocabulary, overlaid, vocabulary
 
 
-def _primitive(name: str, convert: Any) -> DataType:
-    return DataType(name, lambda parts, env, _: convert(parts[0][0], env), {1: ""})
+def _primitive(name: str, convert: Callable[[str, Env], Any]) -> DataType:
+    return DataType(name, lambda parts, env, _: convert(parts[1], env), LEAF, convert)
 
 
 PRIMITIVES: dict[str, DataType] = {
@@ -61,7 +62,7 @@ _GUIDE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One compiled row."""
+    """One row, read and checked; `rule` makes it run."""
 
     number: int
     steps: tuple[str, ...]
@@ -81,47 +82,144 @@ class Row:
         value = cursor.get(self.when["field"])
         return value in self.when["in"] if "in" in self.when else bool(value) is self.when["valued"]
 
-    def apply(self, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
-        """Map the field into the resource and note what was taken."""
-        if self.when is not None and not self.holds(cursor):
-            return
-        components = {self.component: ""} if self.component else self.type.components
-        for number, parts in enumerate(cursor.repetitions(self.number), 1):
-            if parts == [[NULL]]:
-                self._null(cursor, resource)
+    @property
+    def components(self) -> Components:
+        """What of the field the row maps."""
+        return only(self.component) if self.component else self.type.components
+
+
+Rule = Callable[[Cursor, str, dict[str, Any], Env], None]
+"""A row that runs: takes a segment, its field as written, the resource, the environment; maps, and marks the field."""
+Compiled = dict[int, Rule]
+Store = Callable[[dict[str, Any], Any], bool]
+
+
+def rule(row: Row) -> Rule:
+    """The row as a function: what can be decided before any message comes is decided here."""
+    run = _repetitions(row)
+    if row.type.name in TYPES and not row.component:
+        run = _recalling(row, run)
+    elif row.type.leaf is not None and row.component < 2:
+        run = _leaf(row, row.type.leaf, run)
+    if row.when is None:
+        return run
+
+    def conditional(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        if row.holds(cursor):
+            run(cursor, text, resource, env)
+
+    return conditional
+
+
+def together(rules: Sequence[Rule]) -> Rule:
+    """Several rows of one field as one."""
+    if len(rules) == 1:
+        return rules[0]
+
+    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        for one in rules:
+            one(cursor, text, resource, env)
+
+    return run
+
+
+def _repetitions(row: Row) -> Rule:
+    """Any row: each repetition of the field gives a value."""
+    number, convert, codes, component, store = row.number, row.type.convert, row.vocabulary, row.component, _store(row)
+    marks: tuple[Mark, ...] = tuple(marked(row.target, row.components, repetition) for repetition in range(1, 5))
+
+    def run(cursor: Cursor, _text: str, resource: dict[str, Any], env: Env) -> None:
+        for repetition, parts in enumerate(cursor.repetitions(number), 1):
+            if parts[1] == NULL and bare(parts, NULL):
+                _null(row, cursor, resource)
                 continue
-            if self.component:
-                parts = [parts[self.component - 1]] if self.component <= len(parts) else [[""]]
-            value = self.type.convert(parts, env, self.vocabulary)
-            if value is None:
-                continue
-            if self.inner:
-                value = {**self.extra, self.inner: value}
-            elif self.extra and isinstance(value, dict):
-                value = {**self.extra, **value}
-            if put(resource, self.steps, self.many, value):
-                cursor.mark(self.number, self.target, components, number)
+            value = convert(alone(parts, component) if component else parts, env, codes)
+            if value is not None and store(resource, value):
+                mark = marks[repetition - 1] if repetition < 5 else marked(row.target, row.components, repetition)
+                cursor.marks.setdefault(number, []).append(mark)
 
-    def _null(self, cursor: Cursor, resource: dict[str, Any]) -> None:
-        """The sender says: delete what you know. The element says that its value is gone."""
-        if (
-            self.inner
-            or self.steps[-1] == "extension"
-            or self.type.name in {"XCN", "XON", "PL"}
-            or self.steps[-1] in {"status", "intent", "class"}
-        ):
-            cursor.mark(self.number, "!explicit null of a reference, an extension or a required element")
+    return run
+
+
+def _leaf(row: Row, convert: Callable[[str, Env], Any], otherwise: Rule) -> Rule:
+    """A row of a simple type: most fields are one leaf of letters and digits, so without delimiters or escapes."""
+    number, store = row.number, _store(row)
+    mark = marked(row.target, row.components, 1)
+
+    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        if not text.isalnum():
+            otherwise(cursor, text, resource, env)
             return
-        primitive = self.type.name in PRIMITIVES or self.type.name == "code"
-        steps = (*self.steps[:-1], "_" + self.steps[-1]) if primitive and not self.many else self.steps
-        if primitive and self.many:
-            cursor.mark(self.number, "!explicit null in a list")
+        value = convert(text, env)
+        if value is not None and store(resource, value):
+            cursor.marks.setdefault(number, []).append(mark)
+
+    return run
+
+
+def _recalling(row: Row, otherwise: Rule) -> Rule:
+    """A row whose values come again in other messages."""
+    number, store, recall = row.number, _store(row), recalling(row.type, row.vocabulary)
+    mark = marked(row.target, row.components, 1)
+
+    def run(cursor: Cursor, text: str, resource: dict[str, Any], env: Env) -> None:
+        if env.memory is None or "~" in text or "\\" in text or text == NULL:
+            otherwise(cursor, text, resource, env)
             return
-        put(resource, steps, self.many, absent())
-        cursor.mark(self.number, self.target)
+        value = recall(text, cursor, number, env)
+        if value is not None and store(resource, value):
+            cursor.marks.setdefault(number, []).append(mark)
+
+    return run
 
 
-Compiled = dict[int, tuple[Row, ...]]
+def _store(row: Row) -> Store:
+    """How a value gets to its place; False when that is taken already. `in` and `with` say what stands around it."""
+    steps, many, inner, extra = row.steps, row.many, row.inner, row.extra
+    element = steps[0] if len(steps) == 1 else ""
+
+    def append(resource: dict[str, Any], value: Any) -> bool:
+        held = resource.get(element)
+        if held is None:
+            resource[element] = [value]
+        elif value not in held:
+            held.append(value)
+        return True
+
+    def set_once(resource: dict[str, Any], value: Any) -> bool:
+        if element in resource:
+            return bool(resource[element] == value)
+        resource[element] = value
+        return True
+
+    def deep(resource: dict[str, Any], value: Any) -> bool:
+        return put(resource, steps, many, value)
+
+    store = (append if many else set_once) if element else deep
+    if inner:
+        return lambda resource, value: store(resource, {**extra, inner: value})
+    if extra:
+        return lambda resource, value: store(resource, {**extra, **value} if isinstance(value, dict) else value)
+    return store
+
+
+def _null(row: Row, cursor: Cursor, resource: dict[str, Any]) -> None:
+    """The sender says: delete what you know. The element says that its value is gone."""
+    last = row.steps[-1]
+    if (
+        row.inner
+        or last == "extension"
+        or row.type.name in {"XCN", "XON", "PL"}
+        or last in {"status", "intent", "class"}
+    ):
+        cursor.mark(row.number, "!explicit null of a reference, an extension or a required element")
+        return
+    primitive = row.type.name in PRIMITIVES or row.type.name == "code"
+    if primitive and row.many:
+        cursor.mark(row.number, "!explicit null in a list")
+        return
+    put(resource, (*row.steps[:-1], f"_{last}") if primitive else row.steps, row.many, absent())
+    cursor.mark(row.number, row.target)
 
 
 def _type(name: str) -> DataType:
@@ -172,10 +270,7 @@ def guide_rows(table: Mapping[str, Any]) -> dict[int, Any]:
 
 def apply(compiled: Compiled, cursor: Cursor, resource: dict[str, Any], env: Env) -> None:
     """Run all rows of a map over the populated fields of a segment."""
-    offset = cursor.offset
-    for place, text in enumerate(cursor.parts):
-        if text and place:
-            rows = compiled.get(place + offset)
-            if rows:
-                for row in rows:
-                    row.apply(cursor, resource, env)
+    for number, text in cursor.filled.items():
+        run = compiled.get(number)
+        if run is not None:
+            run(cursor, text, resource, env)

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import primitives
 from .datatypes import NPI, SSN, TYPES, coding, cwe, datatype, identifier
-from .environment import Env, Parts, part
+from .environment import Env, Parts, part, subs, within
 from .vocabulary import Vocabulary, vocabulary
 
 _CWE = {1: "coding.code", 2: "coding.display", 3: "coding.system", 4: "coding.code", 5: "coding.display",
@@ -17,7 +17,7 @@ _CWE = {1: "coding.code", 2: "coding.display", 3: "coding.system", 4: "coding.co
 @datatype("birthTime", {1: ""})
 def birth_time(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """The time of birth where the field has more than a date."""
-    value = primitives.date_time(parts[0][0], env.zone)
+    value = primitives.date_time(parts[1], env.zone)
     return value if value and "T" in value else None
 
 
@@ -68,14 +68,14 @@ def species_extension(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 @datatype("address-text", {1: "text"})
 def address_text(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A place named in words → Address.text."""
-    text = primitives.string(parts[0][0])
+    text = primitives.string(parts[1])
     return {"text": text} if text else None
 
 
 @datatype("text-list", {1: "text"})
 def text_list(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A text → a list of one CodeableConcept."""
-    text = primitives.string(parts[0][0])
+    text = primitives.string(parts[1])
     return [{"text": text}] if text else None
 
 
@@ -89,7 +89,7 @@ def annotation(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
 @datatype("SSN", {1: "value"})
 def ssn(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Social security number → Identifier of type SS."""
-    value = primitives.string(parts[0][0])
+    value = primitives.string(parts[1])
     if value is None:
         return None
     return {"type": {"coding": [{"system": TYPES, "code": "SS"}]}, "system": SSN, "value": value}
@@ -131,14 +131,14 @@ def pln(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 @datatype("plain-identifier", {1: "value"})
 def plain_identifier(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A bare number → Identifier."""
-    value = primitives.string(parts[0][0])
+    value = primitives.string(parts[1])
     return {"value": value} if value else None
 
 
 @datatype("member-number", {1: "value"})
 def member_number(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Policy number → Identifier of type MB."""
-    value = primitives.string(parts[0][0])
+    value = primitives.string(parts[1])
     return {"type": {"coding": [{"system": TYPES, "code": "MB"}]}, "value": value} if value else None
 
 
@@ -178,7 +178,7 @@ def subscriber_relationship(parts: Parts, env: Env, _: Vocabulary | None) -> Any
 @datatype("substitution", {1: ""})
 def substitution(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Table 0161 → whether substitution is allowed."""
-    return {"N": False, "G": True, "T": True, "Y": True}.get(parts[0][0].strip().upper())
+    return {"N": False, "G": True, "T": True, "Y": True}.get(parts[1].strip().upper())
 
 
 @datatype("DR-start", {1: "start", 2: "!end of the collection: its start is kept"})
@@ -190,14 +190,14 @@ def dr_start(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
 @datatype("quantity-number", {1: "value"})
 def quantity_number(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A number → Quantity."""
-    value = primitives.number(parts[0][0])
+    value = primitives.number(parts[1])
     return None if value is None else {"value": value}
 
 
 @datatype("days", {1: "value"})
 def days(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """A number of days → Duration."""
-    value = primitives.number(parts[0][0])
+    value = primitives.number(parts[1])
     system = "http://unitsofmeasure.org"
     return None if value is None else {"value": value, "unit": "d", "system": system, "code": "d"}
 
@@ -212,7 +212,7 @@ def specialty(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
 @datatype("SPS", {1: "coding", 2: "~additives", 3: "~method", 4: "~site", 5: "~site", 6: "~site", 7: "~role"})
 def sps(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """Specimen source of old messages → the specimen's type."""
-    return cwe([[sub] for sub in parts[0]], env, vocabulary("SpecimenType"))
+    return cwe(within(parts, 1), env, vocabulary("SpecimenType"))
 
 
 @datatype("active-inactive", _CWE)
@@ -235,7 +235,7 @@ def allergy_status(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
 def document_status(parts: Parts, _env: Env, _: Vocabulary | None) -> Any:
     """Table 0271 (completion) → docStatus."""
     final = {"AU", "LA", "DO", "PA"}
-    code = parts[0][0].upper()
+    code = parts[1].upper()
     if code in final:
         return "final"
     return {"DI": "preliminary", "IN": "preliminary", "IP": "preliminary", "UC": "preliminary"}.get(code)
@@ -248,8 +248,8 @@ _EIP = {1: "placer", 2: "filler"}
 def eip(parts: Parts, env: Env, _: Vocabulary | None) -> Any:
     """A pair of placer and filler numbers → the placer's Identifier, else the filler's."""
     for number in (1, 2):
-        subs = (parts[number - 1] if number <= len(parts) else [""]) + ["", "", ""]
-        if held := identifier(subs[0], "", subs[1:4], env):
+        told = [*subs(parts, number), "", "", ""]
+        if held := identifier(told[0], "", told[1:4], env):
             return held
     return None
 

@@ -12,8 +12,9 @@ what fits nowhere in order joins the innermost open group that knows its name, e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from gateway.core.errors import ConfigurationError
 
@@ -35,6 +36,12 @@ class Structure:
     """Segment → members that are it, or groups it can start."""
     starters: frozenset[str] = frozenset()
     """Segments that can start the group: its leading optional ones and the first it requires."""
+    plans: dict[tuple[str, ...], Plan] = field(default_factory=dict, repr=False, compare=False)
+    """Names of a message's segments → where they belong."""
+
+
+Plan: TypeAlias = "tuple[Structure, tuple[int | Plan, ...]]"
+"""A group of one message: the numbers of its segments, and the groups in it."""
 
 
 @dataclass(slots=True)
@@ -42,9 +49,7 @@ class Group:
     """A group of one message."""
 
     structure: Structure
-    children: list[Cursor | Group] = field(default_factory=list)
-    position: int = -1
-    """The member last filled."""
+    children: list[Cursor | Group]
 
     @property
     def name(self) -> str:
@@ -108,41 +113,76 @@ def parse_structure(name: str, text: str) -> Structure:
     return _finish(name, stack[0][1], repeats=False)
 
 
-def _place(stack: list[Group], cursor: Cursor) -> bool:
+@dataclass(slots=True)
+class _Open:
+    """A group that is being filled: with places of segments, and groups."""
+
+    structure: Structure
+    held: list[int | _Open] = field(default_factory=list)
+    position: int = -1
+    """The member last filled."""
+
+    def plan(self) -> Plan:
+        return self.structure, tuple(one if isinstance(one, int) else one.plan() for one in self.held)
+
+
+def _place(stack: list[_Open], name: str, segment: int) -> bool:
     """Place a segment in order; leaves the stack at its group."""
-    name = cursor.name
     for depth in range(len(stack) - 1, -1, -1):
         group = stack[depth]
         for index in group.structure.places.get(name, ()):
             if index > group.position or (index == group.position and group.structure.many[index]):
                 del stack[depth + 1 :]
-                _enter(stack, index, cursor)
+                _enter(stack, index, name, segment)
                 return True
     return False
 
 
-def _enter(stack: list[Group], index: int, cursor: Cursor) -> None:
+def _enter(stack: list[_Open], index: int, name: str, segment: int) -> None:
     """Put the segment at a member of the innermost group, opening groups on the way down."""
     while True:
         group = stack[-1]
         group.position = index
         member = group.structure.members[index]
         if isinstance(member, str):
-            group.children.append(cursor)
+            group.held.append(segment)
             return
-        opened = Group(member)
-        group.children.append(opened)
+        opened = _Open(member)
+        group.held.append(opened)
         stack.append(opened)
-        index = member.places[cursor.name][0]
+        index = member.places[name][0]
 
 
-def group(structure: Structure, cursors: Iterable[Cursor]) -> Group:
-    """Hang the segments of a message into the tree of its structure."""
-    root = Group(structure)
+def _plan(structure: Structure, names: Sequence[str]) -> Plan:
+    """Where the segments of these names belong."""
+    root = _Open(structure)
     stack = [root]
-    for cursor in cursors:
-        if _place(stack, cursor):
-            continue
-        home = next((open_ for open_ in reversed(stack) if cursor.name in open_.structure.members), stack[-1])
-        home.children.append(cursor)
-    return root
+    for segment, name in enumerate(names):
+        if not _place(stack, name, segment):
+            home = next((open_ for open_ in reversed(stack) if name in open_.structure.members), stack[-1])
+            home.held.append(segment)
+    return root.plan()
+
+
+_PLANS = 256
+"""Kept for each structure: a feed's messages have the same segments again and again."""
+_LONGEST = 60
+"""Segments of a message whose plan is kept."""
+
+
+def group(structure: Structure, cursors: Sequence[Cursor]) -> Group:
+    """Hang the segments of a message into the tree of its structure."""
+    names = tuple([cursor.name for cursor in cursors])
+    plan = structure.plans.get(names)
+    if plan is None:
+        plan = _plan(structure, names)
+        if len(names) <= _LONGEST:
+            if len(structure.plans) >= _PLANS:
+                structure.plans.clear()
+            structure.plans[names] = plan
+    return _hang(plan, cursors)
+
+
+def _hang(plan: Plan, cursors: Sequence[Cursor]) -> Group:
+    structure, members = plan
+    return Group(structure, [cursors[one] if isinstance(one, int) else _hang(one, cursors) for one in members])

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from . import primitives
-from .cursor import Cursor
-from .datatypes import cwe, cx
+from .cursor import CODED, LEAF, Cursor
+from .datatypes import cwe, numbered
 from .graph import Resource, absent, reference
 from .job import Job, Scope, concept, handles
 from .vocabulary import system_uri, vocabulary
@@ -22,13 +22,12 @@ _CLEAR = frozenset({"finished", "cancelled", "onleave"})
 def visit(cursor: Cursor, scope: Scope) -> None:
     """PV1 → Encounter."""
     job = scope.job
-    key = scope.local_key(cursor)
+    key = ""
     for number in (19, 50):
-        held = cx(cursor.first(number), scope.env, None) if cursor.get(number) else None
-        if held:
-            key = f"{held.get('system') or cursor.get(number, 4)}|{held['value']}"
+        if cursor.get(number) and (held := numbered(cursor.first(number), scope.env)):
+            key = f"{held[0] or cursor.get(number, 4)}|{held[1]}"
             break
-    resource, new = scope.env.graph.resource("Encounter", key)
+    resource, new = scope.env.graph.resource("Encounter", key or scope.local_key(cursor))
     scope.apply(cursor, resource if new else {"resourceType": "Encounter"})
     by_event = _BY_EVENT.get(job.trigger, "") if job.code in {"ADT", "BAR"} else ""
     if by_event in _CLEAR or "status" not in resource:
@@ -36,7 +35,7 @@ def visit(cursor: Cursor, scope: Scope) -> None:
     if "class" not in resource:
         resource["class"] = {"system": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "code": "UNK"}
     if cursor.get(2):
-        cursor.mark(2, "Encounter.status", {1: ""}, 1)
+        cursor.mark(2, "Encounter.status", LEAF, 1)
     scope.link(resource)
     scope.encounter = scope.last = resource
     job.note(cursor, resource)
@@ -60,7 +59,7 @@ def allergy(cursor: Cursor, scope: Scope) -> None:
     severity = vocabulary("AllergySeverity[AllergyIntolerance.reaction.severity]").lookup(cursor.get(4))
     if resource.get("reaction") and severity and severity[0] in {"mild", "moderate", "severe"}:
         resource["reaction"][0]["severity"] = severity[0]
-        cursor.mark(4, "AllergyIntolerance.reaction.severity", {1: "", 2: "", 3: ""}, 1)
+        cursor.mark(4, "AllergyIntolerance.reaction.severity", CODED, 1)
     scope.link(resource, "patient")
     scope.at_visit(resource)
 
@@ -77,7 +76,7 @@ def described_code(cursor: Cursor, resource: Resource, text: int, method: int) -
     if (name := cursor.get(method)) and first:
         if "system" not in first or first["system"].startswith("urn:id:"):
             first["system"] = system_uri(name)
-        cursor.mark(method, f"{kind}.code.coding.system", {1: ""}, 1)
+        cursor.mark(method, f"{kind}.code.coding.system", LEAF, 1)
     if description := cursor.get(text):
         held.setdefault("text", description)
         cursor.mark(text, f"{kind}.code.text", None, 1)
@@ -97,7 +96,7 @@ def diagnosis(cursor: Cursor, scope: Scope) -> None:
         system = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
         resource["verificationStatus"] = concept(system, "entered-in-error")
     if cursor.get(21):
-        cursor.mark(21, "Condition.verificationStatus", {1: ""}, 1)
+        cursor.mark(21, "Condition.verificationStatus", LEAF, 1)
     scope.link(resource)
     scope.at_visit(resource)
     asked = scope.order or scope.medication
@@ -108,16 +107,16 @@ def diagnosis(cursor: Cursor, scope: Scope) -> None:
 def _encounter_diagnosis(cursor: Cursor, condition: Resource, encounter: Resource) -> None:
     """DG1-6 and DG1-15: what the diagnosis is to the visit."""
     entry: dict[str, Any] = {"condition": reference(condition)}
-    cursor.mark(1, "Encounter.diagnosis (order)", {1: ""}, 1)
+    cursor.mark(1, "Encounter.diagnosis (order)", LEAF, 1)
     if use := primitives.code(cursor.get(6)):
         codings = [{"system": "http://terminology.hl7.org/CodeSystem/v2-0052", "code": use}]
         if target := _DIAGNOSIS_ROLE.get(use):
             codings.insert(0, {"system": _ROLE_SYSTEM, "code": target})
         entry["use"] = {"coding": codings}
-        cursor.mark(6, "Encounter.diagnosis.use", {1: ""}, 1)
+        cursor.mark(6, "Encounter.diagnosis.use", LEAF, 1)
     if (rank := primitives.integer(cursor.get(15), 1)) is not None:
         entry["rank"] = rank
-        cursor.mark(15, "Encounter.diagnosis.rank", {1: ""}, 1)
+        cursor.mark(15, "Encounter.diagnosis.rank", LEAF, 1)
     encounter.setdefault("diagnosis", []).append(entry)
 
 
@@ -132,11 +131,11 @@ def procedure(cursor: Cursor, scope: Scope) -> None:
     if start and minutes is not None and "T" in start:
         end = (datetime.fromisoformat(start) + timedelta(minutes=min(minutes, 525_600))).isoformat()
         resource["performedPeriod"] = {"start": start, "end": end}
-        cursor.mark(5, "Procedure.performedPeriod.start", {1: ""}, 1)
-        cursor.mark(7, "Procedure.performedPeriod.end", {1: ""}, 1)
+        cursor.mark(5, "Procedure.performedPeriod.start", LEAF, 1)
+        cursor.mark(7, "Procedure.performedPeriod.end", LEAF, 1)
     elif start:
         resource["performedDateTime"] = start
-        cursor.mark(5, "Procedure.performedDateTime", {1: ""}, 1)
+        cursor.mark(5, "Procedure.performedDateTime", LEAF, 1)
     scope.link(resource)
     scope.at_visit(resource)
 
@@ -172,7 +171,7 @@ def accident(cursor: Cursor, scope: Scope) -> None:
         cursor.mark(2, "Observation.code")
     if at := primitives.date_time(cursor.get(1), scope.env.zone):
         resource["effectiveDateTime"] = at
-        cursor.mark(1, "Observation.effectiveDateTime", {1: ""}, 1)
+        cursor.mark(1, "Observation.effectiveDateTime", LEAF, 1)
     if text := cursor.take(8, "Observation.valueString") or cursor.take(3, "Observation.valueString"):
         resource["valueString"] = text
     cursor.owner = resource

@@ -228,19 +228,22 @@ def _build(
     return data.translate(None, _FRAMING)
 
 
+_NONE = ("",) * 18
+
+
 def _header(header: Segment, version: tuple[int, ...], control_id: str, at: datetime, *, enhanced: bool) -> str:
     """MSH of the answer. Most of it is the sender's own text, turned round: nothing is unescaped on the way."""
-    syntax, raw = header.syntax, header.raw
-    trigger = pick(pick(raw(9), syntax.repetition, 1), syntax.component, 2)
+    syntax, raw = header.syntax, ("", *header.parts, *_NONE)  # MSH-n at n
+    trigger = pick(pick(raw[9], syntax.repetition, 1), syntax.component, 2)
     kind = "ACK"
     if trigger and version >= (2, 3, 1):
         kind = syntax.component.join(("ACK", trigger, "ACK"))
     elif trigger and version >= (2, 3):
         kind = syntax.component.join(("ACK", trigger))
     conditions = "NE" if enhanced else ""
-    turned = (raw(5), raw(6), raw(3), raw(4))
-    identity = (escape(control_id, syntax), raw(11) or "P", raw(12) or DEFAULT_VERSION)
-    last = ("", "", conditions, conditions, "", raw(18))
+    turned = (raw[5], raw[6], raw[3], raw[4])
+    identity = (escape(control_id, syntax), raw[11] or "P", raw[12] or DEFAULT_VERSION)
+    last = ("", "", conditions, conditions, "", raw[18])
     parts = ("MSH", syntax.encoding_characters, *turned, timestamp(at), "", kind, *identity, *last)
     return syntax.field.join(parts)
 

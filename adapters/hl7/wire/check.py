@@ -41,14 +41,18 @@ def check(message: Message, *, served: Collection[str] | None = None) -> Gateway
     `served` are the message codes (MSH-9.1), or `code^trigger`, that are taken here; None takes all.
     """
     header = message.header
-    issues = tuple(Issue("101", f"MSH-{number}", text) for number, text in _REQUIRED if not header.get(number))
-    if len(header.get(10)) > _CONTROL_ID:
+    said = message.identity
+    issues: tuple[Issue, ...] = ()
+    if not (said.code and said.control_id):
+        issues = tuple(Issue("101", f"MSH-{number}", text) for number, text in _REQUIRED if not header.get(number))
+    if len(said.control_id) > _CONTROL_ID:
         issues = (*issues, Issue("102", "MSH-10", f"control id over {_CONTROL_ID} characters"))
     if issues:
         return InvalidMessage(issues=issues, location=issues[0].location)
-    if header.get(12) and _VERSION.fullmatch(header.get(12)) is None:
+    version, processing = said.version, header.get(11)
+    if version and _VERSION.fullmatch(version) is None:
         return UnsupportedMessage("this version is not served here", location="MSH-12")
-    if header.get(11) and header.get(11) not in _PROCESSING:
+    if processing and processing not in _PROCESSING:
         return UnsupportedMessage("this processing id is not served here", location="MSH-11")
     if served is not None and message.code not in served:
         if not any(kind.startswith(f"{message.code}^") for kind in served):

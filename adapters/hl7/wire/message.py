@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from gateway.core.errors import GatewayError
 
@@ -94,9 +95,12 @@ class Repetition:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Segment:
-    """One segment: its name, its number among those of its name (from 1), and its fields as written."""
+    """One segment: its name, its number among those of its name (from 1), and its fields as written.
+
+    Never changed once made. It is not declared frozen because that triples the cost of what each message has most of.
+    """
 
     name: str
     index: int
@@ -136,10 +140,20 @@ class Segment:
         text = self.raw(n)
         if not text or (n <= 2 and self.name in HEADERS):
             return text
+        return self.leaf(text, component, sub, repetition)
+
+    def leaf(self, text: str, component: int = 1, sub: int = 1, repetition: int = 1) -> str:
+        """One leaf of a field as written, unescaped."""
+        if text.isalnum():  # no delimiter is a letter or a digit
+            return text if component == sub == repetition == 1 else ""
         syntax = self.syntax
-        text = pick(text, syntax.repetition, repetition)
-        text = pick(pick(text, syntax.component, component), syntax.subcomponent, sub)
-        return unescape(text, syntax)
+        if repetition != 1 or (syntax.repetition and syntax.repetition in text):
+            text = pick(text, syntax.repetition, repetition)
+        if component != 1 or syntax.component in text:
+            text = pick(text, syntax.component, component)
+        if sub != 1 or (syntax.subcomponent and syntax.subcomponent in text):
+            text = pick(text, syntax.subcomponent, sub)
+        return unescape(text, syntax) if syntax.escape in text else text
 
     def leaves(self) -> Iterator[tuple[str, str]]:
         """Path and unescaped value of every populated leaf. The delimiters themselves (MSH-1, MSH-2) are not data."""
@@ -161,7 +175,24 @@ class Segment:
 _LITERAL = Syntax(component="", repetition="", escape="", subcomponent="")
 
 
-@dataclass(frozen=True, slots=True)
+_NONE = ("",) * 12
+
+
+class Identity(NamedTuple):
+    """First components of the header: who sent what, to whom."""
+
+    sending_application: str
+    sending_facility: str
+    receiving_application: str
+    receiving_facility: str
+    time: str
+    code: str
+    trigger: str
+    control_id: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Message:
     """One message: its segments, the bytes it came as, and what was tolerated while reading them."""
 
@@ -181,20 +212,32 @@ class Message:
         """Delimiters and codec."""
         return self.segments[0].syntax
 
+    @cached_property
+    def identity(self) -> Identity:
+        """What is asked for again and again of a message."""
+        header = self.segments[0]
+        leaf = header.leaf
+        _, _, *rest = (*header.parts, *_NONE)  # MSH-3 and what follows
+        sender, facility, receiver, theirs, time, _, kind, control_id, _, version, *_ = rest
+        return Identity(
+            leaf(sender), leaf(facility), leaf(receiver), leaf(theirs), leaf(time),
+            leaf(kind), leaf(kind, 2), leaf(control_id), leaf(version),
+        )  # fmt: skip
+
     @property
     def control_id(self) -> str:
         """MSH-10."""
-        return self.header.get(10)
+        return self.identity.control_id
 
     @property
     def code(self) -> str:
         """MSH-9.1, the message code: ADT."""
-        return self.header.get(9, 1)
+        return self.identity.code
 
     @property
     def trigger(self) -> str:
         """MSH-9.2, the trigger event: A01."""
-        return self.header.get(9, 2)
+        return self.identity.trigger
 
     @property
     def structure(self) -> str:
@@ -204,7 +247,7 @@ class Message:
     @property
     def version(self) -> str:
         """MSH-12.1: 2.5.1."""
-        return self.header.get(12)
+        return self.identity.version
 
     def first(self, name: str) -> Segment | None:
         """The first segment of a name."""

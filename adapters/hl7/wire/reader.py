@@ -10,6 +10,7 @@ from gateway.core.errors import LimitExceeded, MalformedMessage
 
 from .charsets import STATEFUL, codec_for, decode
 from .message import Message, Segment
+from .names import SEGMENTS
 from .syntax import Syntax
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -129,7 +130,7 @@ def _lines(text: str, syntax: Syntax, notes: list[str]) -> list[str]:
     if text.endswith("\r"):
         text = text[:-1]
     lines = text.split("\r")
-    if any(not line or line.isspace() for line in lines):
+    if "" in lines or any(map(str.isspace, lines)):
         notes.append("blank-lines")
         lines = [line for line in lines if line and not line.isspace()]
     return lines
@@ -142,7 +143,7 @@ def _segments(lines: list[str], syntax: Syntax, limits: Limits) -> list[Segment]
     for number, line in enumerate(lines, 1):
         parts = line.split(separator)
         name = parts[0]
-        if len(name) != 3 or _NAME.fullmatch(name) is None:
+        if name not in SEGMENTS and (len(name) != 3 or _NAME.fullmatch(name) is None):
             raise MalformedMessage("not a segment", location=f"segment {number}")
         if len(parts) > limits.fields + 1:
             raise LimitExceeded(f"more than {limits.fields} fields", location=f"segment {number}")

@@ -94,7 +94,7 @@ def unescape(text: str, syntax: Syntax) -> str:
 
 def escape(value: str, syntax: Syntax) -> str:
     """Inverse of `unescape`: a value as it may stand between delimiters. The null stays the null."""
-    if not syntax.escape:
+    if not syntax.escape or value.isalnum():
         return value
     return value.translate(_table(syntax))
 

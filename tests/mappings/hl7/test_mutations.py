@@ -52,4 +52,8 @@ def test_damaged_messages(seed: bytes, edits: list[tuple[float, int, bytes]]) ->
     except GatewayError:
         return
     assert Counter(entry.path for entry in conversion.ledger.entries) == Counter(path for path, _ in message.leaves())
+    summary = conversion.ledger.summary()
+    assert summary["notMapped"] == [list(entry) for entry in conversion.ledger.entries if entry.fate != "mapped"]
+    assert summary["counts"] == conversion.ledger.counts()
+    assert sum(conversion.ledger.counts().values()) == len(conversion.ledger.entries)
     Bundle.model_validate(plain(conversion.bundle))

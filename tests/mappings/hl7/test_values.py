@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.hl7.wire import parse
+from adapters.hl7.wire import STANDARD, parse
 from gateway.core.errors import ConfigurationError
 from mappings.hl7_to_fhir import build, convert
+from mappings.hl7_to_fhir.cursor import decode
 from mappings.hl7_to_fhir.datatypes import REGISTRY
 from mappings.hl7_to_fhir.environment import Env
 from mappings.hl7_to_fhir.graph import Graph
@@ -69,7 +70,7 @@ def test_integers_stay_in_their_range() -> None:
 
 
 def value(kind: str, text: str) -> Any:
-    parts = [component.split("&") for component in text.split("^")]
+    parts = decode(text, STANDARD)[0]
     return REGISTRY[kind].convert(parts, Env(Graph("test"), "1", UTC, {"KNOWN": "urn:oid:9.9"}), None)
 
 

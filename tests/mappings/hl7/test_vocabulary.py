@@ -99,4 +99,7 @@ def test_names_of_coding_systems() -> None:
 
 def test_own_codes_lie_over_the_guides() -> None:
     assert overlaid("AdministrativeSex", {"W": "F"}).lookup("W") == vocabulary("AdministrativeSex").lookup("F")
-    assert build({"codes": {"AdministrativeSex": {"W": "F"}}}).maps["PID-Patient"][8][0].vocabulary is not None
+    message = parse(lines("MSH|^~\\&|EHR|HOSP|GW|PAYER|20260301||ADT^A08|1|P|2.5.1\nPID|1||7||DOE|||W"))
+    own = convert(message, build({"codes": {"AdministrativeSex": {"W": "F"}}}))
+    genders = [of_kind(found.bundle, "Patient")[0].get("gender") for found in (convert(message), own)]
+    assert genders == [None, "female"]

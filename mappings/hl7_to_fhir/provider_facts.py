@@ -15,6 +15,7 @@ from adapters.x12.wire.elements import is_npi
 
 from .cursor import Cursor
 from .datatypes import NPI
+from .environment import part
 from .graph import Resource
 
 KINDS = {"SL": "STATE-LICENSE"}
@@ -57,7 +58,7 @@ def _credentials(detail: Iterable[Cursor], certificates: Iterable[Cursor]) -> li
     found: dict[str, dict[str, str]] = {}
     for cursor in detail:
         for parts in cursor.repetitions(6):
-            number, kind, _, expires = ([*(part[0] for part in parts), "", "", "", ""])[:4]
+            number, kind, expires = part(parts, 1), part(parts, 2), part(parts, 4)
             found[number or f"{kind}{len(found)}"] = {"type": KINDS.get(kind, kind), "expires": _day(expires)}
     for cursor in certificates:
         held = found.setdefault(cursor.get(2) or str(len(found)), {})

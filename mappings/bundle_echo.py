@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.fhir.wire import BundleIndex, closure, entries
+from adapters.fhir.wire import BundleIndex, closure
 from adapters.fhir.wire.pas_rules import is_full_url
 from adapters.fhir.wire.terms import DATA_ABSENT
 
@@ -33,13 +33,14 @@ class Echo:
     case_id: str
     index: BundleIndex = field(init=False)
     wanted: set[int] = field(default_factory=set)
+    _followed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.index = BundleIndex(self.bundle)
 
     def url(self, number: int) -> str:
         """The fullUrl of an entry; a derived urn:uuid where the sender gave none, or none that is absolute."""
-        given = str(entries(self.bundle)[number].get("fullUrl", ""))
+        given = str(self.index.entries[number].get("fullUrl", ""))
         return given if is_full_url(given) else f"urn:uuid:{derived_uuid(self.case_id, 'entry', str(number))}"
 
     def refer(self, reference: Any, holder: int = 0) -> dict[str, Any]:
@@ -51,7 +52,9 @@ class Echo:
 
     def want(self, number: int) -> None:
         """Echo this entry and everything it leads to."""
-        self.wanted |= closure(self.bundle, number).reached
+        if number not in self._followed:
+            self._followed.add(number)
+            self.wanted |= closure(self.bundle, number, index=self.index).reached
 
     def absolute(self, value: Any, holder: int = 0) -> Any:
         """A copy with every relative reference replaced by the fullUrl it means.
@@ -59,10 +62,13 @@ class Echo:
         A reference that means no entry (let in by lenient mode) says so instead of dangling.
         """
         if isinstance(value, list):
-            return [self.absolute(child, holder) for child in value]
+            return [self.absolute(child, holder) if isinstance(child, dict | list) else child for child in value]
         if not isinstance(value, dict):
             return value
-        copy = {name: self.absolute(child, holder) for name, child in value.items()}
+        copy = {
+            name: self.absolute(child, holder) if isinstance(child, dict | list) else child
+            for name, child in value.items()
+        }
         reference = value.get("reference")
         if isinstance(reference, str) and not reference.startswith("#"):
             found = self.index.find(reference, holder)
@@ -76,21 +82,23 @@ class Echo:
     def entries(self) -> list[dict[str, Any]]:
         """The wanted entries in the request's order, with absolute references."""
         return [
-            {"fullUrl": self.url(number), "resource": self.absolute(entries(self.bundle)[number]["resource"], number)}
+            {"fullUrl": self.url(number), "resource": self.absolute(self.index.entries[number]["resource"], number)}
             for number in sorted(self.wanted)
-            if "resource" in entries(self.bundle)[number]
+            if "resource" in self.index.entries[number]
         ]
 
     def claim_fits(self) -> bool:
         """Are the documents of the request small enough to be echoed with the Claim?"""
-        return sum(_attachment_size(entry.get("resource")) for entry in entries(self.bundle)) <= ATTACHMENTS_ECHOED
+        return sum(_attachment_size(entry.get("resource")) for entry in self.index.entries) <= ATTACHMENTS_ECHOED
 
 
 def _attachment_size(value: Any) -> int:
     if isinstance(value, dict):
         data = value.get("data")
-        return (len(data) if isinstance(data, str) else 0) + sum(_attachment_size(child) for child in value.values())
-    return sum(_attachment_size(child) for child in value) if isinstance(value, list) else 0
+        return (len(data) if isinstance(data, str) else 0) + _attachment_size(list(value.values()))
+    if isinstance(value, list):
+        return sum(_attachment_size(child) for child in value if isinstance(child, dict | list))
+    return 0
 
 
 def _unknown() -> dict[str, Any]:

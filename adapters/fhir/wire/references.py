@@ -32,9 +32,11 @@ class BundleIndex:
     bundle: dict[str, Any]
     by_url: dict[str, list[int]] = field(default_factory=dict)
     by_id: dict[str, list[int]] = field(default_factory=dict)
+    entries: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        for number, entry in enumerate(entries(self.bundle)):
+        self.entries = entries(self.bundle)
+        for number, entry in enumerate(self.entries):
             resource = entry.get("resource")
             if not isinstance(resource, dict):
                 continue
@@ -50,7 +52,7 @@ class BundleIndex:
         target = HISTORY.sub("", reference)
         if not RELATIVE.match(target):
             return self.by_url.get(target, [])
-        base = ABSOLUTE.match(str(entries(self.bundle)[holder].get("fullUrl", "")))
+        base = ABSOLUTE.match(str(self.entries[holder].get("fullUrl", "")))
         if base:
             found = self.by_url.get(f"{base[1]}/{target}")
             if found:
@@ -60,7 +62,7 @@ class BundleIndex:
     def resource(self, reference: Any, holder: int = 0) -> dict[str, Any] | None:
         """The resource a Reference element means, when it means exactly one."""
         number = self.entry_number(reference, holder)
-        return None if number is None else entries(self.bundle)[number].get("resource")
+        return None if number is None else self.entries[number].get("resource")
 
     def entry_number(self, reference: Any, holder: int = 0) -> int | None:
         """The entry number a Reference element means, when it means exactly one entry."""
@@ -82,11 +84,12 @@ def references_in(value: Any, path: str, skip: frozenset[str] = frozenset()) -> 
         if isinstance(found, str):
             yield Reference(found, f"{path}.reference")
         for name, child in value.items():
-            if name not in skip:
+            if isinstance(child, dict | list) and name not in skip:
                 yield from references_in(child, f"{path}.{name}", skip)
     elif isinstance(value, list):
         for number, child in enumerate(value):
-            yield from references_in(child, f"{path}[{number}]", skip)
+            if isinstance(child, dict | list):
+                yield from references_in(child, f"{path}[{number}]", skip)
 
 
 @dataclass(slots=True)
@@ -100,14 +103,21 @@ class Closure:
     """References that mean more than one entry."""
 
 
-def closure(bundle: dict[str, Any], start: int = 0, *, skip: frozenset[str] = frozenset()) -> Closure:
+def closure(
+    bundle: dict[str, Any],
+    start: int = 0,
+    *,
+    skip: frozenset[str] = frozenset(),
+    index: BundleIndex | None = None,
+) -> Closure:
     """Follow every reference from entry `start`, transitively.
 
     `related` is entered in the start entry only: a prior Claim's own parent must not be in the Bundle (spec-66).
-    `skip` names elements of the start entry that are not followed (`request` of a ClaimResponse).
+    `skip` names elements of the start entry that are not followed (`request` of a ClaimResponse). `index`: the
+    Bundle's, where the caller has it.
     """
-    index = BundleIndex(bundle)
-    all_entries = entries(bundle)
+    index = index or BundleIndex(bundle)
+    all_entries = index.entries
     result = Closure()
     waiting = [start] if start < len(all_entries) else []
     while waiting:

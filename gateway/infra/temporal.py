@@ -71,6 +71,9 @@ class SealingCodec(PayloadCodec):
 
     def __init__(self, cipher: Cipher) -> None:
         self._cipher = cipher
+        # Made once: a compressor costs more to make than most payloads cost to compress. One event loop uses them.
+        self._compress = zstandard.ZstdCompressor(level=3).compress
+        self._decompress = zstandard.ZstdDecompressor().decompress
 
     async def encode(self, payloads: Sequence[proto.Payload]) -> list[proto.Payload]:
         """Seal."""
@@ -81,14 +84,14 @@ class SealingCodec(PayloadCodec):
         return [self._open(payload) for payload in payloads]
 
     def _seal(self, payload: proto.Payload) -> proto.Payload:
-        packed = zstandard.compress(payload.SerializeToString(), 3)
+        packed = self._compress(payload.SerializeToString())
         return proto.Payload(metadata={"encoding": _SEALED}, data=self._cipher.encrypt(_TENANT, packed))
 
     def _open(self, payload: proto.Payload) -> proto.Payload:
         if payload.metadata.get("encoding") != _SEALED:
             return payload
         packed = self._cipher.decrypt(_TENANT, payload.data)
-        return proto.Payload.FromString(zstandard.decompress(packed, max_output_size=16 * 1024 * 1024))
+        return proto.Payload.FromString(self._decompress(packed, max_output_size=16 * 1024 * 1024))
 
 
 def data_converter(cipher: Cipher) -> DataConverter:
@@ -250,6 +253,11 @@ def case_worker(
         workflow_runner=workflow_runner or runner(sandboxed=False),
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=20,
+        # Most tasks are a case's first and only one: with the usual one poll in five, most would find nobody waiting,
+        # and Temporal would write them to its database, read them again and delete them.
+        max_concurrent_workflow_task_polls=10,
+        nonsticky_to_sticky_poll_ratio=0.7,
+        no_remote_activities=True,
         max_concurrent_local_activities=50,
         graceful_shutdown_timeout=timedelta(seconds=10),
         interceptors=[FailureLog()],

@@ -303,12 +303,13 @@ class CaseStore:
                     found = event.sealed["decision"]
         return found
 
-    async def settled(self, messages: Sequence[tuple[str, str, str, str]]) -> set[str]:
-        """Ids of those messages that have opened a case, of (tenant, source, dedupe key, id)."""
+    async def settled(self, messages: Sequence[tuple[str, str, str, str]]) -> Sequence[bool]:
+        """Of each message (tenant, source, dedupe key, id): whether it has opened a case."""
         columns = [list(column) for column in zip(*messages, strict=True)]
         async with self.database.transaction(SYSTEM) as connection:
             rows = await connection.fetch(SQL.settled, *columns) if messages else ()
-        return {str(row["event_id"]) for row in rows}
+        found = {str(row["event_id"]) for row in rows}
+        return [identity in found for *_, identity in messages]
 
     async def stranded(self, seconds: float, limit: int = 100) -> list[CaseStart]:
         """Cases opened at least `seconds` ago whose workflow was never started."""

@@ -233,7 +233,7 @@ class CaseActivities:
             verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts, due_at=case.due_at
         )
         endpoints = await self.ways_back(connection, case, given.lane)
-        outcome = decision.action or "AAA"
+        outcome, content = decision.action or "AAA", as_json(decision)
         closed = not endpoints and given.closing.get(outcome, given.closing.get("*", False))
         made = events.NewEvent(
             type="DecisionMade",
@@ -246,7 +246,7 @@ class CaseActivities:
                 "caseType": case.context["type"],
                 "final": decision.action != PENDED,
             },
-            sealed={"decision": as_json(decision), "endpoints": list(endpoints), "closed": closed},
+            sealed={"decision": content, "endpoints": list(endpoints), "closed": closed},
             step_id=given.step_id,
             user_id=user,
         )
@@ -265,7 +265,7 @@ class CaseActivities:
         )
         DECISIONS.labels(case.context["type"], outcome).inc()
         return StepOutcome(
-            outcome=outcome, version=decision.version, decision=as_json(decision), endpoints=endpoints, closed=closed
+            outcome=outcome, version=decision.version, decision=content, endpoints=endpoints, closed=closed
         )
 
 

@@ -99,8 +99,8 @@ def columns(
     ]
 
 
-def _stored(row: asyncpg.Record, cipher: Cipher, *, cursor: bool = False) -> StoredEvent:
-    sealed = loads(cipher.decrypt(row["tenant"], row["sealed"])) if row["sealed"] is not None else None
+def _stored(row: asyncpg.Record, cipher: Cipher, *, cursor: bool = False, opened: bool = True) -> StoredEvent:
+    sealed = loads(cipher.decrypt(row["tenant"], row["sealed"])) if opened and row["sealed"] is not None else None
     return StoredEvent(
         case_id=str(row["workflow_id"]),
         version=row["version"],
@@ -135,7 +135,9 @@ async def stream(connection: Connection, cipher: Cipher, case_id: str) -> list[S
     return [_stored(row, cipher) for row in await connection.fetch(SQL.stream, uuid.UUID(case_id))]
 
 
-async def tail(connection: Connection, cipher: Cipher, cursor: tuple[str, int], limit: int) -> list[StoredEvent]:
-    """The next events after `cursor`, none skipped even under concurrent commits."""
-    rows = await connection.fetch(SQL.tail, cursor[0], cursor[1], limit)
-    return [_stored(row, cipher, cursor=True) for row in rows]
+async def tail(
+    connection: Connection, cipher: Cipher, cursor: tuple[str, int], limit: int, opens: frozenset[str] = frozenset()
+) -> list[StoredEvent]:
+    """The next events after `cursor`, none skipped even under concurrent commits; the types of `opens` unsealed."""
+    rows = await connection.fetch(SQL.tail, cursor[0], cursor[1], limit, list(opens))
+    return [_stored(row, cipher, cursor=True, opened=row["event_type"] in opens) for row in rows]

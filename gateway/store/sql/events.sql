@@ -39,8 +39,8 @@ SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 ORDER BY version;
 -- name: tail
 -- The next events in commit-safe order: only transactions older than every running one (design D9). The order names the
 -- columns with their table: a bare `xid` would be the text above, and as text 1000 comes before 999.
-SELECT workflow_id, version, position, xid::text AS xid, id, tenant, event_type, event_data, sealed, step_id,
-       command_id, user_id, timestamp, metadata
+SELECT workflow_id, version, position, xid::text AS xid, id, tenant, event_type, event_data,
+       CASE WHEN event_type = ANY($4::text[]) THEN sealed END AS sealed, step_id, command_id, user_id, timestamp, metadata
   FROM workflow.workflow_events AS e
  WHERE (xid, position) > ($1::text::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
  ORDER BY e.xid, e.position

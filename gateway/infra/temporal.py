@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -21,8 +21,15 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+    PayloadCodec,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import (
@@ -94,10 +101,25 @@ class SealingCodec(PayloadCodec):
         return proto.Payload.FromString(self._decompress(packed, max_output_size=16 * 1024 * 1024))
 
 
+_JSON = PydanticJSONPlainPayloadConverter()
+
+
+class SharedPydanticConverter(CompositePayloadConverter):
+    """Pydantic's converter with one cache of type adapters for the whole process.
+
+    The SDK makes a converter for each workflow run; with Pydantic's own class each case would build the adapters of its
+    input and outcomes anew, a millisecond of it.
+    """
+
+    def __init__(self) -> None:
+        usual = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*(_JSON if isinstance(one, JSONPlainPayloadConverter) else one for one in usual))
+
+
 def data_converter(cipher: Cipher) -> DataConverter:
     """Pydantic models and dataclasses as JSON, sealed; failures too."""
-    return replace(
-        pydantic_data_converter,
+    return DataConverter(
+        payload_converter_class=SharedPydanticConverter,
         payload_codec=SealingCodec(cipher),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

@@ -203,8 +203,7 @@ def subscribe(
     subscription = Subscription(handle)
 
     async def consume(received: Received) -> None:
-        for record in received.records:
-            await subscription.put(record, received.consumer)
+        await subscription.put_all(received.records, received.consumer)
 
     for _ in range(workers):
         subscriber = broker.subscriber(

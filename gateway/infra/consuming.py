@@ -33,6 +33,8 @@ BATCH_RECORDS = 200
 """Records taken from the broker library at once: each call of its handler costs as much as a record of ours does."""
 BATCH_WAIT_MS = 100
 """How long an idle consumer sleeps between two looks at what has been fetched."""
+PATIENT_BYTES = 512 * 1024
+"""What the broker collects for a patient consumer before it answers."""
 AT_ONCE = 8
 """Records of a group that one process handles at the same moment: as many as it has database connections."""
 
@@ -187,11 +189,13 @@ def subscribe(
     handler: Handler,
     sift: Sift | None = None,
     workers: int = 1,
+    patience: float = 0.0,
 ) -> Subscription:
     """Attach guarded subscribers. `workers` consumers share the partitions of one topic; order per lane is kept.
 
     One consumer may read several quiet topics: each member that joins a group makes all others pause. What is returned
-    has to be closed before the broker stops.
+    has to be closed before the broker stops. `patience`: how many seconds the broker may hold records back so that more
+    of them come by one fetch.
     """
 
     async def handle(record: Record) -> None:
@@ -212,6 +216,8 @@ def subscribe(
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             max_poll_interval_ms=600_000,
+            fetch_min_bytes=PATIENT_BYTES if patience else 1,
+            fetch_max_wait_ms=int(patience * 1000) or 500,
             batch=True,
             max_records=BATCH_RECORDS,
             batch_timeout_ms=BATCH_WAIT_MS,

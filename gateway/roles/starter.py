@@ -96,15 +96,22 @@ def attach(
     keeping = consuming.Guard(publisher, registry.DEAD_LETTERS, registry.JOURNAL_GROUP)
     busy, *quiet = registry.STARTED_TOPICS
     rows = (
-        ((busy,), registry.STARTER_GROUP, starting, start, workers),
-        (quiet, registry.STARTER_GROUP, starting, start, 1),
-        (registry.JOURNALED_TOPICS, registry.JOURNAL_GROUP, keeping, keep, 1),
+        ((busy,), registry.STARTER_GROUP, starting, start, workers, 0.0),
+        (quiet, registry.STARTER_GROUP, starting, start, 1, 0.0),
+        (registry.JOURNALED_TOPICS, registry.JOURNAL_GROUP, keeping, keep, 1, TOGETHER),
     )
     return tuple(
         consuming.subscribe(
-            broker, *topics, group=group, guard=guard, handler=handling.each, sift=handling.sift, workers=consumers
+            broker,
+            *topics,
+            group=group,
+            guard=guard,
+            handler=handling.each,
+            sift=handling.sift,
+            workers=consumers,
+            patience=patience,
         )
-        for topics, group, guard, handling, consumers in rows
+        for topics, group, guard, handling, consumers, patience in rows
     )
 
 

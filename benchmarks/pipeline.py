@@ -8,6 +8,7 @@ update-with-start → rules → event → the PAS Response Bundle. Beside it, in
 (a) a bare Temporal workflow with two activities, started and awaited from one process (the limit of durable work);
 (b) a bare acknowledged Kafka produce of a record of the same size (the limit of "accepted means durable").
 
+Beside each round of the whole path: what a case costs in processor time, role by role (benchmarks/processor.py).
 Then the synchronous answer's p50 and p99 at half of the measured maximum rate. Ratios are what counts: the machine is
 shared and noisy.
 """
@@ -33,11 +34,14 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import processor
 from gateway import samples
 from tests.e2e.running import Gateway, running
 
 LANES = 16
 """Callers that wait at once."""
+CATCH_UP = 2.0
+"""Seconds for journal and relay to do what the last cases left them: it belongs to the price of these."""
 QUEUE = "bare"
 TOPIC = "benchmark.v1"
 """Nobody consumes it: what a journal does with ten thousand records would be measured with the next round."""
@@ -136,7 +140,10 @@ async def measure(gateway: Gateway, seconds: float, rounds: int) -> None:
         found: dict[str, list[float]] = {"whole path": [], "bare workflow": [], "bare produce": []}
         waits: list[float] = []
         for number in range(rounds):
+            before = processor.seconds(gateway)
             rate, taken = await flat_out(seconds, whole)
+            await asyncio.sleep(CATCH_UP)
+            print(processor.line(processor.per_case(before, processor.seconds(gateway), len(taken))))
             found["whole path"].append(rate)
             waits += taken
             async with Worker(

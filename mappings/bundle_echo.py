@@ -60,10 +60,13 @@ class Echo:
         A reference that means no entry (let in by lenient mode) says so instead of dangling.
         """
         if isinstance(value, list):
-            return [self.absolute(child, holder) for child in value]
+            return [self.absolute(child, holder) if isinstance(child, dict | list) else child for child in value]
         if not isinstance(value, dict):
             return value
-        copy = {name: self.absolute(child, holder) for name, child in value.items()}
+        copy = {
+            name: self.absolute(child, holder) if isinstance(child, dict | list) else child
+            for name, child in value.items()
+        }
         reference = value.get("reference")
         if isinstance(reference, str) and not reference.startswith("#"):
             found = self.index.find(reference, holder)
@@ -90,8 +93,10 @@ class Echo:
 def _attachment_size(value: Any) -> int:
     if isinstance(value, dict):
         data = value.get("data")
-        return (len(data) if isinstance(data, str) else 0) + sum(_attachment_size(child) for child in value.values())
-    return sum(_attachment_size(child) for child in value) if isinstance(value, list) else 0
+        return (len(data) if isinstance(data, str) else 0) + _attachment_size(list(value.values()))
+    if isinstance(value, list):
+        return sum(_attachment_size(child) for child in value if isinstance(child, dict | list))
+    return 0
 
 
 def _unknown() -> dict[str, Any]:

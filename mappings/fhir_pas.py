@@ -175,10 +175,14 @@ def member_of(bundle: dict[str, Any]) -> str:
 
 def _without_narrative(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = value if "resourceType" not in value else {k: v for k, v in value.items() if k not in NARRATIVE}
-        return {name: _without_narrative(child) for name, child in kept.items()}
+        left_out = NARRATIVE if "resourceType" in value else ()
+        return {
+            name: _without_narrative(child) if isinstance(child, dict | list) else child
+            for name, child in value.items()
+            if name not in left_out
+        }
     if isinstance(value, list):
-        return [_without_narrative(child) for child in value]
+        return [_without_narrative(child) if isinstance(child, dict | list) else child for child in value]
     return value
 
 

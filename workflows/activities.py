@@ -207,12 +207,8 @@ class CaseActivities:
     ) -> AsyncIterator[tuple[Connection, Case, events.StoredEvent | None]]:
         """One transaction: the case, locked, and what an earlier execution of the same command led to."""
         async with self.cases.database.transaction(given.tenant) as connection:
-            case = await self.cases.lock(connection, given.case_id)
-            yield (
-                connection,
-                case,
-                await events.by_command(connection, self.cases.cipher, given.case_id, given.command_id),
-            )
+            case, known = await self.cases.lock_for(connection, given.case_id, given.command_id)
+            yield connection, case, known
 
     async def _missed(self, connection: Connection, given: StepInput) -> bool:
         """Whether a message joined the case that neither its newest decision nor its workflow knows of.
@@ -237,7 +233,7 @@ class CaseActivities:
             verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts, due_at=case.due_at
         )
         endpoints = await self.ways_back(connection, case, given.lane)
-        outcome = decision.action or "AAA"
+        outcome, content = decision.action or "AAA", as_json(decision)
         closed = not endpoints and given.closing.get(outcome, given.closing.get("*", False))
         made = events.NewEvent(
             type="DecisionMade",
@@ -250,7 +246,7 @@ class CaseActivities:
                 "caseType": case.context["type"],
                 "final": decision.action != PENDED,
             },
-            sealed={"decision": as_json(decision), "endpoints": list(endpoints), "closed": closed},
+            sealed={"decision": content, "endpoints": list(endpoints), "closed": closed},
             step_id=given.step_id,
             user_id=user,
         )
@@ -265,11 +261,11 @@ class CaseActivities:
             status="completed" if closed else "running",
             step=given.step_id,
             action=outcome[:2],
+            keys=self.lookup_keys(decision),
         )
-        await self.cases.add_keys(connection, case.tenant, case.id, self.lookup_keys(decision))
         DECISIONS.labels(case.context["type"], outcome).inc()
         return StepOutcome(
-            outcome=outcome, version=decision.version, decision=as_json(decision), endpoints=endpoints, closed=closed
+            outcome=outcome, version=decision.version, decision=content, endpoints=endpoints, closed=closed
         )
 
 

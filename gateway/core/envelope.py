@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -149,6 +150,8 @@ class Envelope:
         }
         if self.lane:
             headers["ce_lane"] = self.lane
+        if self.reply.get("lane") == "fast" and "application" not in self.reply:
+            headers["ce_waits"] = "true"  # once its case is open, nothing in the body is left to do
         if self.causation_id:
             headers["ce_causationid"] = self.causation_id
         if self.trace_parent:
@@ -174,13 +177,15 @@ class Envelope:
         return replace(self, raw=raw)
 
     @classmethod
-    def parse(cls, key: str, headers: dict[str, str], value: bytes) -> Envelope:
+    def parse(
+        cls, key: str, headers: dict[str, str], value: bytes, *, read: Callable[[bytes], dict[str, Any]] = loads
+    ) -> Envelope:
         """Inverse of `headers` and `body`.
 
         Raises MalformedMessage when an attribute or a part of the body is missing.
         """
         try:
-            body = loads(value)
+            body = read(value)
             return cls(
                 id=headers["ce_id"],
                 type=headers["ce_type"],

@@ -83,6 +83,9 @@ class EnvelopeHeaders(BaseModel):
     content_type: Literal["application/json"] = Field(alias="content-type")
     ce_lane: str | None = Field(None, description="Token of the patient, where the key is the facility's.")
     ce_causationid: str | None = None
+    ce_waits: Literal["true"] | None = Field(
+        None, description="Its sender waits: the edge that took it opens the case."
+    )
     traceparent: str | None = None
     ce_parked: str | None = Field(None, description="Reason code, on the parked topic.")
     ce_claimcheck: str | None = Field(None, description="Where the value is, when it is too large for Kafka.")

@@ -29,6 +29,12 @@ ATTEMPTS = 5
 """In-place attempts at an error that may pass (a lost race); about two seconds in all, far below the poll interval."""
 PAUSE_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Waits while a server of ours is away; the last one repeats."""
+BATCH_RECORDS = 200
+"""Records taken from the broker library at once: each call of its handler costs as much as a record of ours does."""
+BATCH_WAIT_MS = 100
+"""How long an idle consumer sleeps between two looks at what has been fetched."""
+PATIENT_BYTES = 512 * 1024
+"""What the broker collects for a patient consumer before it answers."""
 AT_ONCE = 8
 """Records of a group that one process handles at the same moment: as many as it has database connections."""
 
@@ -49,6 +55,10 @@ class Record:
 
 Handler = Callable[[Record], Awaitable[None]]
 
+Sift = Callable[[Record], Awaitable[bool]]
+"""Whether a record needs no handler (any more): found out together with others, and before one of the places is taken.
+It may wait. What it raises counts as no: the guard sees to the record."""
+
 
 def security_of(security: KafkaSecurity) -> BaseSecurity | None:
     """The same connection options for FastStream's consumers."""
@@ -63,17 +73,21 @@ def security_of(security: KafkaSecurity) -> BaseSecurity | None:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A record, and the consumer that will commit it."""
+    """Records, and the consumer that will commit them."""
 
-    record: Record
+    records: list[Record]
     consumer: Any  # Committing; the broker library builds a validator from this annotation, and a protocol has none
 
 
 async def received_of(message: KafkaMessage) -> Received:
-    """FastStream's message as plain data: the decoder of all subscribers."""
-    raw: Any = message.raw_message
+    """FastStream's batch as plain data: the decoder of all subscribers."""
+    batch: Any = message.raw_message
     consumer: Any = message.consumer
-    record = Record(
+    return Received([_record(raw) for raw in batch], consumer)
+
+
+def _record(raw: Any) -> Record:
+    return Record(
         topic=raw.topic,
         partition=raw.partition,
         offset=raw.offset,
@@ -81,7 +95,6 @@ async def received_of(message: KafkaMessage) -> Received:
         headers={name: value.decode("utf-8", "replace") for name, value in raw.headers},
         value=raw.value or b"",
     )
-    return Received(record, consumer)
 
 
 class Guard:
@@ -169,32 +182,56 @@ def build_broker(servers: str, security: KafkaSecurity | None = None) -> KafkaBr
 
 
 def subscribe(
-    broker: KafkaBroker, *topics: str, group: str, guard: Guard, handler: Handler, workers: int = 1
+    broker: KafkaBroker,
+    *topics: str,
+    group: str,
+    guard: Guard,
+    handler: Handler,
+    sift: Sift | None = None,
+    workers: int = 1,
+    patience: float = 0.0,
 ) -> Subscription:
-    """Attach a guarded subscriber. `workers` consumers share the partitions of one topic; order per lane is kept.
+    """Attach guarded subscribers. `workers` consumers share the partitions of one topic; order per lane is kept.
 
     One consumer may read several quiet topics: each member that joins a group makes all others pause. What is returned
-    has to be closed before the broker stops.
+    has to be closed before the broker stops. `patience`: how many seconds the broker may hold records back so that more
+    of them come by one fetch.
     """
 
     async def handle(record: Record) -> None:
-        await guard(handler, record)
+        if sift is not None and await sifted(sift, record):
+            CONSUMED.labels(group, record.topic).inc()
+        else:
+            await guard(handler, record)
 
     subscription = Subscription(handle)
 
     async def consume(received: Received) -> None:
-        await subscription.put(received.record, received.consumer)
+        await subscription.put_all(received.records, received.consumer)
 
-    subscriber = broker.subscriber(
-        *topics,
-        group_id=group,
-        auto_offset_reset="earliest",
-        ack_policy=AckPolicy.MANUAL,
-        max_poll_interval_ms=600_000,
-        max_workers=workers,
-        listener=subscription,
-        decoder=received_of,
-        no_reply=True,
-    )
-    subscriber(consume)
+    for _ in range(workers):
+        subscriber = broker.subscriber(
+            *topics,
+            group_id=group,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.MANUAL,
+            max_poll_interval_ms=600_000,
+            fetch_min_bytes=PATIENT_BYTES if patience else 1,
+            fetch_max_wait_ms=int(patience * 1000) or 500,
+            batch=True,
+            max_records=BATCH_RECORDS,
+            batch_timeout_ms=BATCH_WAIT_MS,
+            listener=subscription,
+            decoder=received_of,
+            no_reply=True,
+        )
+        subscriber(consume)
     return subscription
+
+
+async def sifted(sift: Sift, record: Record) -> bool:
+    """What a sift says; no where it fails: the guard pauses, tries again or buries."""
+    try:
+        return await sift(record)
+    except Exception:  # noqa: BLE001 - whatever it is, the guard meets it again and knows what to do
+        return False

@@ -18,7 +18,8 @@ SYSTEM = "*"
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-_SCOPE = "SELECT set_config('gateway.tenant', $1, true)"
+_BEGIN = "BEGIN; SET LOCAL gateway.tenant = {tenant}"
+"""Both in one round trip: a case has six transactions."""
 
 _UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
@@ -44,7 +45,14 @@ async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 
 async def _left_as_found(_connection: object) -> None:
-    """Nothing to reset: settings and locks are the transaction's own, and asyncpg has rolled back an open one."""
+    """Nothing to reset: settings and locks are the transaction's own, and no transaction is left open."""
+
+
+def _literal(text: str) -> str:
+    """A string constant of SQL (PostgreSQL 4.1.2.1). Raises OwnError for what no text of PostgreSQL can hold."""
+    if "\0" in text:
+        raise OwnError("a tenant with a NUL character")
+    return "'" + text.replace("'", "''") + "'"
 
 
 class Database:
@@ -67,6 +75,7 @@ class Database:
                 reset=_left_as_found,
                 server_settings={
                     "role": "gateway_app",
+                    "standard_conforming_strings": "on",  # what `_literal` relies on
                     "application_name": "gateway",
                     "idle_in_transaction_session_timeout": "60s",
                 },
@@ -89,9 +98,15 @@ class Database:
         if self._pool is None:
             raise Unavailable("PostgreSQL is not connected")
         try:
-            async with self._pool.acquire(timeout=10) as connection, connection.transaction():
-                await connection.execute(_SCOPE, tenant)
-                yield connection
+            async with self._pool.acquire(timeout=10) as connection:
+                try:
+                    await connection.execute(_BEGIN.format(tenant=_literal(tenant)))
+                    yield connection
+                except BaseException:
+                    if not connection.is_closed():
+                        await connection.execute("ROLLBACK")
+                    raise
+                await connection.execute("COMMIT")
         except (asyncpg.UniqueViolationError, asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
             raise ConcurrencyError from error
         except _UNAVAILABLE as error:

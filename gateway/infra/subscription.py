@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
@@ -89,6 +90,20 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # the libr
         self._ended = asyncio.Event()
         self._committer: asyncio.Task[None] | None = None
         self._closed = False
+        self._left: Counter[TopicPartition] = Counter()
+        """How often each partition went to another consumer."""
+
+    async def put_all(self, records: Sequence[Record], consumer: Committing) -> None:
+        """Begin the records of one reading.
+
+        What is left of a partition that goes to another consumer meanwhile is not begun, even when it has come back: it
+        is read again from where it was committed, and a record from further on must not be taken for the first one.
+        """
+        before = self._left.copy()
+        for record in records:
+            name = TopicPartition(record.topic, record.partition)
+            if self._left[name] == before[name]:
+                await self.put(record, consumer)
 
     async def put(self, record: Record, consumer: Committing) -> None:
         """Begin a record; returns at once, or when the window has room."""
@@ -123,7 +138,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # the libr
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Wait a little for what is being handled, commit what is done, and forget the rest: it is read again."""
-        await self._leave([one for one in revoked if one in self._partitions])
+        names = list(revoked)
+        self._left.update(names)
+        await self._leave([one for one in names if one in self._partitions])
 
     async def close(self) -> None:
         """End: what is being handled is finished and committed, what waits is left for the next start."""

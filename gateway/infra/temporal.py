@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -21,8 +21,15 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+    PayloadCodec,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import (
@@ -71,6 +78,9 @@ class SealingCodec(PayloadCodec):
 
     def __init__(self, cipher: Cipher) -> None:
         self._cipher = cipher
+        # Made once: a compressor costs more to make than most payloads cost to compress. One event loop uses them.
+        self._compress = zstandard.ZstdCompressor(level=3).compress
+        self._decompress = zstandard.ZstdDecompressor().decompress
 
     async def encode(self, payloads: Sequence[proto.Payload]) -> list[proto.Payload]:
         """Seal."""
@@ -81,20 +91,35 @@ class SealingCodec(PayloadCodec):
         return [self._open(payload) for payload in payloads]
 
     def _seal(self, payload: proto.Payload) -> proto.Payload:
-        packed = zstandard.compress(payload.SerializeToString(), 3)
+        packed = self._compress(payload.SerializeToString())
         return proto.Payload(metadata={"encoding": _SEALED}, data=self._cipher.encrypt(_TENANT, packed))
 
     def _open(self, payload: proto.Payload) -> proto.Payload:
         if payload.metadata.get("encoding") != _SEALED:
             return payload
         packed = self._cipher.decrypt(_TENANT, payload.data)
-        return proto.Payload.FromString(zstandard.decompress(packed, max_output_size=16 * 1024 * 1024))
+        return proto.Payload.FromString(self._decompress(packed, max_output_size=16 * 1024 * 1024))
+
+
+_JSON = PydanticJSONPlainPayloadConverter()
+
+
+class SharedPydanticConverter(CompositePayloadConverter):
+    """Pydantic's converter with one cache of type adapters for the whole process.
+
+    The SDK makes a converter for each workflow run; with Pydantic's own class each case would build the adapters of its
+    input and outcomes anew, a millisecond of it.
+    """
+
+    def __init__(self) -> None:
+        usual = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*(_JSON if isinstance(one, JSONPlainPayloadConverter) else one for one in usual))
 
 
 def data_converter(cipher: Cipher) -> DataConverter:
     """Pydantic models and dataclasses as JSON, sealed; failures too."""
-    return replace(
-        pydantic_data_converter,
+    return DataConverter(
+        payload_converter_class=SharedPydanticConverter,
         payload_codec=SealingCodec(cipher),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )
@@ -250,6 +275,11 @@ def case_worker(
         workflow_runner=workflow_runner or runner(sandboxed=False),
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=20,
+        # Most tasks are a case's first and only one: with the usual one poll in five, most would find nobody waiting,
+        # and Temporal would write them to its database, read them again and delete them.
+        max_concurrent_workflow_task_polls=10,
+        nonsticky_to_sticky_poll_ratio=0.7,
+        no_remote_activities=True,
         max_concurrent_local_activities=50,
         graceful_shutdown_timeout=timedelta(seconds=10),
         interceptors=[FailureLog()],

@@ -27,7 +27,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             decisions_topic=registry.DECISIONS,
         )
         readers = [
-            LogReader(database=app.database, cipher=app.cipher, name="outbox", apply=outbox),
+            LogReader(database=app.database, cipher=app.cipher, name="outbox", apply=outbox, opens=Outbox.opens),
             LogReader(database=app.database, cipher=app.cipher, name="case_view", apply=case_view),
         ]
         for reader in readers:

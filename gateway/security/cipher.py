@@ -4,6 +4,10 @@ Every message gets a data key of its own, wrapped (RFC 3394) by the tenant's key
 repeat under one key, and rotating a tenant's key re-wraps 40 bytes instead of re-encrypting a payload (`rewrap`).
 
     sealed = "GE1" | length of key id (1 byte) | key id | wrapped data key (40) | nonce (12) | ciphertext | tag (16)
+    sealed = "GE2" | … the same, of what zstd (RFC 8878) made of the plain bytes
+
+"GE2" is written where it is shorter: FHIR JSON and base64 of it shrink to a fifth, and so does all that carries them
+(decision 0077). One message is compressed by itself, never beside another sender's, so lengths tell of it alone.
 
 The authenticated data is magic | tenant | context: bytes moved to another tenant, row or column do not open. The key id
 is authenticated by the wrapping: a data key does not unwrap under another key.
@@ -13,10 +17,12 @@ Old keys stay in the ring as long as anything sealed by them is kept (Kafka, Tem
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,6 +33,11 @@ from gateway.core.errors import ConfigurationError, OwnError
 from gateway.security.secrets import key_bytes
 
 MAGIC = b"GE1"
+PACKED = b"GE2"
+WORTH_PACKING = 512
+"""Bytes below which nothing is gained."""
+LARGEST = 256 * 1024 * 1024
+"""Bytes a packed content may have at most: ours is limited long before, so larger ones are not ours."""
 WRAPPED = 40
 NONCE = 12
 TAG = 16
@@ -120,17 +131,20 @@ class EnvelopeCipher:
         key_id = self.keys.current(tenant)
         data_key = AESGCM.generate_key(256)
         nonce = os.urandom(NONCE)
-        body = AESGCM(data_key).encrypt(nonce, plain, _associated(tenant, context))
-        return _header(key_id) + aes_key_wrap(self.keys.key(tenant, key_id), data_key) + nonce + body
+        magic, content = _packed(plain)
+        body = AESGCM(data_key).encrypt(nonce, content, _associated(magic, tenant, context))
+        return _header(magic, key_id) + aes_key_wrap(self.keys.key(tenant, key_id), data_key) + nonce + body
 
     def decrypt(self, tenant: str, sealed: bytes, *, context: bytes = b"") -> bytes:
         """Open what was sealed for this tenant and place. Raises SealBroken, or ConfigurationError (unknown key)."""
         key_id, wrapped, rest = _split(sealed)
         data_key = self._unwrap(tenant, key_id, wrapped)
+        magic = sealed[: len(MAGIC)]
         try:
-            return AESGCM(data_key).decrypt(rest[:NONCE], rest[NONCE:], _associated(tenant, context))
+            content = AESGCM(data_key).decrypt(rest[:NONCE], rest[NONCE:], _associated(magic, tenant, context))
         except InvalidTag:
             raise SealBroken() from None
+        return _zstd.unpack(content) if magic == PACKED else content
 
     def rewrap(self, tenant: str, sealed: bytes) -> bytes:
         """The same sealed content with its data key under the tenant's current key; the content is not opened."""
@@ -139,7 +153,7 @@ class EnvelopeCipher:
         if key_id == current:
             return sealed
         data_key = self._unwrap(tenant, key_id, wrapped)
-        return _header(current) + aes_key_wrap(self.keys.key(tenant, current), data_key) + rest
+        return _header(sealed[: len(MAGIC)], current) + aes_key_wrap(self.keys.key(tenant, current), data_key) + rest
 
     def _unwrap(self, tenant: str, key_id: str, wrapped: bytes) -> bytes:
         try:
@@ -165,18 +179,46 @@ def key_id_of(sealed: bytes) -> str:
     return _split(sealed)[0]
 
 
-def _header(key_id: str) -> bytes:
+class _Zstd(threading.local):
+    """A compressor and a decompressor for each thread: they are dear to make and serve one caller at a time."""
+
+    def __init__(self) -> None:
+        self.pack = zstandard.ZstdCompressor(level=1).compress
+        self._unpack = zstandard.ZstdDecompressor().decompress
+
+    def unpack(self, content: bytes) -> bytes:
+        """The plain bytes. Raises SealBroken: what is authentic and yet does not unpack was not written by us."""
+        try:
+            if zstandard.frame_content_size(content) > LARGEST:
+                raise SealBroken()
+            return self._unpack(content)
+        except zstandard.ZstdError:
+            raise SealBroken() from None
+
+
+_zstd = _Zstd()
+
+
+def _packed(plain: bytes) -> tuple[bytes, bytes]:
+    """Magic and content: packed where that is shorter, and not what has been packed before."""
+    if len(plain) < WORTH_PACKING or plain.startswith(zstandard.FRAME_HEADER):
+        return MAGIC, plain
+    packed = _zstd.pack(plain)
+    return (PACKED, packed) if len(packed) < len(plain) else (MAGIC, plain)
+
+
+def _header(magic: bytes, key_id: str) -> bytes:
     name = key_id.encode()
     if not 0 < len(name) < 256:
         raise ConfigurationError("a key id has 1 to 255 bytes")
-    return MAGIC + bytes([len(name)]) + name
+    return magic + bytes([len(name)]) + name
 
 
 def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
     """Key id, wrapped data key, nonce and body."""
     length = sealed[3] if len(sealed) > 3 else 0
     start = 4 + length
-    if not sealed.startswith(MAGIC) or not length or len(sealed) < start + WRAPPED + NONCE + TAG:
+    if not sealed.startswith((MAGIC, PACKED)) or not length or len(sealed) < start + WRAPPED + NONCE + TAG:
         raise SealBroken()
     try:
         key_id = sealed[4:start].decode()
@@ -185,6 +227,6 @@ def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
     return key_id, sealed[start : start + WRAPPED], sealed[start + WRAPPED :]
 
 
-def _associated(tenant: str, context: bytes) -> bytes:
+def _associated(magic: bytes, tenant: str, context: bytes) -> bytes:
     name = tenant.encode()
-    return MAGIC + len(name).to_bytes(2, "big") + name + context
+    return magic + len(name).to_bytes(2, "big") + name + context

@@ -98,7 +98,7 @@ def launch(libraries: Path, state: Path, *, port: int, controller: int, heap_meg
         str(java()),
         f"-Xmx{heap_megabytes}m",
         f"-Xms{min(heap_megabytes, 256)}m",
-        "-XX:+UseG1GC",
+        "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",

@@ -63,6 +63,9 @@ SEARCH_ATTRIBUTES = {
 DYNAMIC_CONFIGURATION = {
     "matching.useNewMatcher": "true",  # priorities: an expedited case before a standard one
     "matching.enableFairness": "true",  # one tenant's flood does not starve another
+    # One node has nobody to share a queue with: of four parts, three would forward their tasks to the first.
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
 }
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
 
 from gateway.core.envelope import Envelope, Intake, Reception
 from gateway.core.errors import ConfigurationError
@@ -96,7 +99,25 @@ class Opener:
 
     async def __call__(self, key: str, headers: dict[str, str], value: bytes) -> Envelope:
         """The envelope of a record. Raises MalformedMessage, Unavailable."""
+        return Envelope.parse(key, headers, await self._body(headers, value))
+
+    async def outline(self, key: str, headers: dict[str, str], value: bytes) -> tuple[Envelope, bytes]:
+        """The envelope of a record without its facts and resource, and its whole body, sealed; far cheaper.
+
+        Raises MalformedMessage, Unavailable.
+        """
+        body = await self._body(headers, value)
+        envelope = Envelope.parse(key, headers, body, read=_outline)
+        return envelope, value if "ce_claimcheck" not in headers else self.cipher.encrypt(envelope.tenant, body)
+
+    async def _body(self, headers: dict[str, str], value: bytes) -> bytes:
         tenant = headers.get("ce_tenant", "")
         claim = headers.get("ce_claimcheck")
-        body = await self.blobs.get(tenant, claim) if claim else self.cipher.decrypt(tenant, value)
-        return Envelope.parse(key, headers, body)
+        return await self.blobs.get(tenant, claim) if claim else self.cipher.decrypt(tenant, value)
+
+
+def _outline(body: bytes) -> dict[str, Any]:
+    """A body for those who ask only for its counts and size: decimals are not kept exactly, so they are left out."""
+    read: dict[str, Any] = orjson.loads(body)
+    raw = {name: value for name, value in read["raw"].items() if name != "base64"}
+    return {"facts": {}, "resource": None, "reply": {}, "ledger": read["ledger"], "raw": raw}

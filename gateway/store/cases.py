@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,29 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.core.envelope import Envelope, Raw
+from gateway.core.envelope import Envelope
 from gateway.core.errors import ConcurrencyError
 from gateway.core.exact_json import dumps, loads
 from gateway.core.ids import case_id as derive_case_id
 from gateway.core.ports import Cipher
 from gateway.infra.postgres import SYSTEM, Connection, Database, Queries
 from gateway.stages.revise import STATEMENTS
-from gateway.stages.start import CaseStart, Definition, Opened, Opening
+from gateway.stages.start import CaseStart, Definition, Keys, Opened, Opening
 from gateway.store import events
+from gateway.store.context import context_of, joined_context
 
 SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
-ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
-"""Formats whose answer repeats segments of the request as they were received."""
 ENDED = frozenset({"completed", "cancelled", "failed"})
-REJECTED = "AA"
-"""The column `action` of a case whose newest message was rejected as business (AAA, cut to its two characters)."""
-STANDING = ("facts", "resource", "reply")
-"""What of a decided request is needed to tell of its decision again."""
-
-ADDING = (".attachment",)
-"""Endings of message types that add to a request instead of stating it anew."""
-ADDED_LISTS = ("documents", "observations", "therapies", "diagnoses")
-"""Fact lists that grow by what is added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,55 +38,6 @@ class Case:
     received_at: datetime
     due_at: datetime
     run: int = 0
-
-
-def context_of(envelope: Envelope) -> dict[str, Any]:
-    """What a case keeps of the message that opened it."""
-    return {
-        "facts": envelope.facts,
-        "resource": envelope.resource,
-        "reply": envelope.reply,
-        "type": envelope.type,
-        "source": envelope.source,
-        "format": envelope.format,
-        "subject": envelope.subject,
-        "eventId": envelope.id,
-        "correlationId": envelope.correlation_id,
-        "traceParent": envelope.trace_parent,
-        "raw": _text(envelope.raw) if envelope.format in ANSWERED_FROM_BYTES else "",
-    }
-
-
-def joined_context(before: dict[str, Any], after: dict[str, Any], action: str = "") -> dict[str, Any]:
-    """What a case keeps once a further message has joined it.
-
-    An update states the whole request anew and takes its place. An attachment only adds: its documents join the facts,
-    while the request itself, and the way its answer goes back, stay as they were. An update may be refused: the request
-    that was decided (with `action`) is kept beside it, and is what an attachment after the refusal adds to.
-    """
-    if not str(after["type"]).endswith(ADDING):
-        if action == REJECTED:
-            return after | {name: before[name] for name in ("standing",) if name in before}
-        return after | {"standing": {name: before[name] for name in STANDING}} if action else after
-    if action == REJECTED:
-        before = before | before.get("standing", {})
-    return before | {"facts": with_added(before["facts"], after["facts"])}
-
-
-def with_added(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Facts with what a message adds: lists grow, what was unknown becomes known, nothing is overwritten."""
-    facts = dict(before)
-    for name, value in after.items():
-        if name in ADDED_LISTS:
-            known = facts.get(name, [])
-            facts[name] = known + [row for row in value if row not in known]
-        else:
-            facts.setdefault(name, value)
-    return facts
-
-
-def _text(raw: Raw) -> str:
-    return base64.b64encode(raw.data or b"").decode("ascii")
 
 
 class _OrphanFoundError(Exception):
@@ -134,6 +74,13 @@ class CaseStore:
             # The inbox keeps the case a message belongs to, so that its resend finds that one, too.
             parent = await self._parent(connection, opening)
             target = parent or identity
+            if parent is None and opening.opens:
+                received, opened = await self._enter(connection, opening, identity)
+                if opened:
+                    return Opened(outcome="opened", case_id=identity, version=1, subject=envelope.subject)
+                if not received:
+                    return await self._known(connection, envelope, identity)
+                return await self._join(connection, opening, target)
             new = await connection.fetchval(
                 SQL.receive,
                 envelope.tenant,
@@ -146,8 +93,6 @@ class CaseStore:
             )
             if new is None:
                 return await self._known(connection, envelope, identity)
-            if parent is None and opening.opens and await self._insert(connection, opening, identity):
-                return Opened(outcome="opened", case_id=identity, version=1, subject=envelope.subject)
             return await self._join(connection, opening, target)
 
     async def _known(self, connection: Connection, envelope: Envelope, identity: str) -> Opened:
@@ -167,40 +112,37 @@ class CaseStore:
             return replace(opened, outcome="joined")
         return opened
 
-    async def _insert(self, connection: Connection, opening: Opening, identity: str) -> bool:
+    async def _enter(self, connection: Connection, opening: Opening, identity: str) -> tuple[bool, bool]:
+        """Inbox row, case, first event and keys: (whether the message is new, whether it opened the case)."""
         envelope = opening.envelope
-        context = context_of(envelope)
-        opened = await connection.fetchval(
+        row = await connection.fetchrow(
             SQL.open,
-            uuid.UUID(identity),
             envelope.tenant,
+            envelope.source,
+            envelope.dedupe_key,
+            envelope.body_sha256,
+            uuid.UUID(envelope.id),
+            uuid.UUID(identity),
+            envelope.time,
             envelope.subject,
             uuid.UUID(opening.definition.id),
             opening.definition.type,
-            uuid.UUID(identity),
             opening.priority,
             opening.lane,
-            self.cipher.encrypt(envelope.tenant, dumps(context)),
-            envelope.time,
+            self.cipher.encrypt(envelope.tenant, dumps(context_of(envelope))),
             opening.due_at,
+            events.event_id(identity, 1),
+            opening.told,
+            self.cipher.encrypt(envelope.tenant, dumps({"facts": envelope.facts})),
+            self.clock(),
+            _metadata(envelope),
+            *self._tokens(envelope.tenant, opening.keys),
         )
-        if opened is None:
-            return False
-        await events.append(
-            connection,
-            self.cipher,
-            tenant=envelope.tenant,
-            case_id=identity,
-            expected_version=0,
-            events=[
-                events.NewEvent(type="CaseOpened", data=opening.told, sealed={"facts": envelope.facts}),
-            ],
-            now=self.clock(),
-            command_id=envelope.id,
-            metadata=_metadata(envelope),
-        )
-        await self.add_keys(connection, envelope.tenant, identity, opening.keys)
-        return True
+        return (row["received"], row["opened"]) if row is not None else (False, False)
+
+    def _tokens(self, tenant: str, keys: Keys) -> tuple[list[str], list[str]]:
+        """The kinds and tokens of keys, as two columns."""
+        return [kind for kind, _ in keys], [self.token(tenant, kind, parts) for kind, parts in keys]
 
     async def _parent(self, connection: Connection, opening: Opening) -> str | None:
         """The newest case that carries one of the message's parent keys, the strongest key first."""
@@ -262,17 +204,30 @@ class CaseStore:
             metadata=_metadata(envelope),
         )
 
-    async def add_keys(
-        self, connection: Connection, tenant: str, case_id: str, keys: Sequence[tuple[str, tuple[str, ...]]]
-    ) -> None:
+    async def add_keys(self, connection: Connection, tenant: str, case_id: str, keys: Keys) -> None:
         """Make a case findable under tokens of these identifiers."""
         if keys:
-            rows = [(tenant, kind, self.token(tenant, kind, parts), uuid.UUID(case_id)) for kind, parts in keys]
-            await connection.executemany(SQL.add_key, rows)
+            await connection.execute(SQL.add_keys, tenant, uuid.UUID(case_id), *self._tokens(tenant, keys))
 
     async def lock(self, connection: Connection, case_id: str) -> Case:
         """The case, locked for a change. Raises LookupError when it is not there."""
-        row = await connection.fetchrow(SQL.lock, uuid.UUID(case_id))
+        return self._case(case_id, await connection.fetchrow(SQL.lock, uuid.UUID(case_id)))
+
+    async def lock_for(
+        self, connection: Connection, case_id: str, command_id: str
+    ) -> tuple[Case, events.StoredEvent | None]:
+        """The case, locked, and what an earlier execution of a command led to. Raises LookupError.
+
+        Of two executions at once, the second may miss what the first one commits meanwhile: it is then refused by the
+        index on commands when it records (ConcurrencyError), and finds it when it is repeated.
+        """
+        row = await connection.fetchrow(SQL.lock_for, uuid.UUID(case_id), command_id)
+        case = self._case(case_id, row)
+        if row is None or row["known_version"] is None:
+            return case, None
+        return case, await events.by_command(connection, self.cipher, case_id, command_id)
+
+    def _case(self, case_id: str, row: Any) -> Case:
         if row is None:
             raise LookupError(case_id)
         return Case(
@@ -303,20 +258,27 @@ class CaseStore:
         status: str,
         step: str | None = None,
         action: str | None = None,
+        keys: Keys = (),
     ) -> int:
-        """Append events for a command and move the case with them. Returns the new version."""
-        version = await events.append(
-            connection,
-            self.cipher,
-            tenant=case.tenant,
-            case_id=case.id,
-            expected_version=case.version,
-            events=new,
-            now=self.clock(),
-            command_id=command_id,
-            metadata={"correlationId": case.context["correlationId"], "source": "workflow"},
+        """Append events for a command, move the case with them, add lookup keys. Returns the new version.
+
+        Raises ConcurrencyError (by the transaction) when another writer was first.
+        """
+        rows = events.columns(self.cipher, case.tenant, case.id, case.version, new, command_id)
+        version = case.version + len(new)
+        await connection.execute(
+            events.SQL.record,
+            uuid.UUID(case.id),
+            case.tenant,
+            self.clock(),
+            {"correlationId": case.context["correlationId"], "source": "workflow"},
+            *rows,
+            *self._tokens(case.tenant, keys),
+            status,
+            step,
+            action,
+            version,
         )
-        await connection.execute(SQL.advance, uuid.UUID(case.id), status, step, action, version)
         return version
 
     async def find(self, tenant: str, kind: str, parts: tuple[str, ...], limit: int = 20) -> list[str]:
@@ -340,6 +302,14 @@ class CaseStore:
                 if event.type == "DecisionMade" and event.sealed:
                     found = event.sealed["decision"]
         return found
+
+    async def settled(self, messages: Sequence[tuple[str, str, str, str]]) -> Sequence[bool]:
+        """Of each message (tenant, source, dedupe key, id): whether it has opened a case."""
+        columns = [list(column) for column in zip(*messages, strict=True)]
+        async with self.database.transaction(SYSTEM) as connection:
+            rows = await connection.fetch(SQL.settled, *columns) if messages else ()
+        found = {str(row["event_id"]) for row in rows}
+        return [identity in found for *_, identity in messages]
 
     async def stranded(self, seconds: float, limit: int = 100) -> list[CaseStart]:
         """Cases opened at least `seconds` ago whose workflow was never started."""

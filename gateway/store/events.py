@@ -68,31 +68,39 @@ async def append(
 
     Raises ConcurrencyError (by the transaction) when another writer was first.
     """
-    version = expected_version
-    for event in events:
-        version += 1
-        sealed = cipher.encrypt(tenant, dumps(event.sealed)) if event.sealed is not None else None
-        first = version == expected_version + 1
-        await connection.execute(
-            SQL.append,
-            uuid.UUID(case_id),
-            version,
-            uuid.uuid5(uuid.UUID(case_id), str(version)),
-            tenant,
-            event.type,
-            event.data,
-            sealed,
-            event.step_id,
-            command_id if first else None,
-            event.user_id,
-            now,
-            metadata or {},
-        )
-    return version
+    rows = columns(cipher, tenant, case_id, expected_version, events, command_id)
+    await connection.execute(SQL.append, uuid.UUID(case_id), tenant, now, metadata or {}, *rows)
+    return expected_version + len(events)
 
 
-def _stored(row: asyncpg.Record, cipher: Cipher, *, cursor: bool = False) -> StoredEvent:
-    sealed = loads(cipher.decrypt(row["tenant"], row["sealed"])) if row["sealed"] is not None else None
+def event_id(case_id: str, version: int) -> uuid.UUID:
+    """The id of an event: the same in every process."""
+    return uuid.uuid5(uuid.UUID(case_id), str(version))
+
+
+def columns(
+    cipher: Cipher,
+    tenant: str,
+    case_id: str,
+    expected_version: int,
+    events: Sequence[NewEvent],
+    command_id: str | None,
+) -> list[list[Any]]:
+    """Events as columns: version, id, type, data, sealed, step, command (of the first one only), user."""
+    return [
+        [expected_version + number for number in range(1, len(events) + 1)],
+        [event_id(case_id, expected_version + number) for number in range(1, len(events) + 1)],
+        [event.type for event in events],
+        [event.data for event in events],
+        [cipher.encrypt(tenant, dumps(event.sealed)) if event.sealed is not None else None for event in events],
+        [event.step_id for event in events],
+        [command_id if number == 0 else None for number in range(len(events))],
+        [event.user_id for event in events],
+    ]
+
+
+def _stored(row: asyncpg.Record, cipher: Cipher, *, cursor: bool = False, opened: bool = True) -> StoredEvent:
+    sealed = loads(cipher.decrypt(row["tenant"], row["sealed"])) if opened and row["sealed"] is not None else None
     return StoredEvent(
         case_id=str(row["workflow_id"]),
         version=row["version"],
@@ -127,7 +135,9 @@ async def stream(connection: Connection, cipher: Cipher, case_id: str) -> list[S
     return [_stored(row, cipher) for row in await connection.fetch(SQL.stream, uuid.UUID(case_id))]
 
 
-async def tail(connection: Connection, cipher: Cipher, cursor: tuple[str, int], limit: int) -> list[StoredEvent]:
-    """The next events after `cursor`, none skipped even under concurrent commits."""
-    rows = await connection.fetch(SQL.tail, cursor[0], cursor[1], limit)
-    return [_stored(row, cipher, cursor=True) for row in rows]
+async def tail(
+    connection: Connection, cipher: Cipher, cursor: tuple[str, int], limit: int, opens: frozenset[str] = frozenset()
+) -> list[StoredEvent]:
+    """The next events after `cursor`, none skipped even under concurrent commits; the types of `opens` unsealed."""
+    rows = await connection.fetch(SQL.tail, cursor[0], cursor[1], limit, list(opens))
+    return [_stored(row, cipher, cursor=True, opened=row["event_type"] in opens) for row in rows]

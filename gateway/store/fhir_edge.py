@@ -154,18 +154,18 @@ class PostgresIssued:
 
     async def save(self, tenant: str, client: str, resources: Sequence[Resource]) -> None:
         """Keep resources under their type and id."""
+        # Two of one id in one answer would be refused; the later one stands, as when they were kept one by one.
+        each = {(str(row["resourceType"]), str(row["id"])): dumps(row) for row in resources}
         async with self.database.transaction(tenant) as connection:
-            for resource in resources:
-                plain = dumps(resource)
-                await connection.execute(
-                    SQL.issue,
-                    tenant,
-                    client,
-                    resource["resourceType"],
-                    resource["id"],
-                    hashlib.sha256(plain).hexdigest(),
-                    self.cipher.encrypt(tenant, plain),
-                )
+            await connection.execute(
+                SQL.issue,
+                tenant,
+                client,
+                [kind for kind, _ in each],
+                [identity for _, identity in each],
+                [hashlib.sha256(plain).hexdigest() for plain in each.values()],
+                [self.cipher.encrypt(tenant, plain) for plain in each.values()],
+            )
 
     async def read(self, tenant: str, client: str, resource_type: str, identity: str) -> Stored | None:
         """The newest version; None for unknown ones and for other clients' ones alike."""

@@ -13,7 +13,8 @@ from gateway.core.exact_json import dumps, loads
 from gateway.infra.postgres import Connection
 from gateway.stages.start import Keys, Opened
 from gateway.store import events
-from gateway.store.cases import SQL, CaseStore, with_added
+from gateway.store.cases import SQL, CaseStore
+from gateway.store.context import with_added
 
 BROUGHT = ("observations", "documents")
 """Fact lists a clinical message adds to. Not diagnoses: a request says for which of them it asks."""

@@ -18,7 +18,7 @@ from gateway.core.ports import Cipher
 from gateway.infra.postgres import Connection, Database, Queries
 from gateway.rules.record import facts_hash
 from gateway.store import events
-from gateway.store.cases import REJECTED, STANDING, joined_context
+from gateway.store.context import REJECTED, STANDING, joined_context
 from gateway.store.patients import told_facts
 
 SQL = Queries(Path(__file__).parent / "sql" / "recorded.sql")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.core.exact_json import dumps
 from gateway.core.ports import Cipher, Publisher
@@ -33,6 +33,8 @@ class LogReader:
     cipher: Cipher
     name: str
     apply: Apply
+    opens: frozenset[str] = frozenset()
+    """Types of events whose sealed part `apply` asks for; the others come without."""
 
     async def create(self) -> None:
         """Register the reader; an existing one keeps its place."""
@@ -45,7 +47,7 @@ class LogReader:
             row = await connection.fetchrow(events.SQL.cursor, self.name)
             if row is None:
                 return 0
-            batch = await events.tail(connection, self.cipher, (row["xid"], row["position"]), BATCH)
+            batch = await events.tail(connection, self.cipher, (row["xid"], row["position"]), BATCH, self.opens)
             if batch:
                 await self.apply(connection, batch)
                 await connection.execute(events.SQL.move_cursor, self.name, *batch[-1].cursor)
@@ -71,6 +73,9 @@ class Outbox:
     cipher: Cipher
     events_topic: str
     decisions_topic: str
+
+    opens: ClassVar[frozenset[str]] = frozenset({"DecisionMade"})
+    """Whose sealed part it asks for (`LogReader.opens`)."""
 
     async def __call__(self, _connection: Connection, batch: Sequence[events.StoredEvent]) -> None:
         """Publish a batch, in order per case: sends begin in the log's order and are confirmed together.
@@ -116,15 +121,15 @@ def _body(event: events.StoredEvent) -> dict[str, Any]:
 
 
 async def case_view(connection: Connection, batch: Sequence[events.StoredEvent]) -> None:
-    """Apply events to the read model `workflow.case_view`."""
+    """Apply events to the read model `workflow.case_view`; a case's first event comes before all its others."""
+    begun = [event for event in batch if event.type == "CaseOpened"]
+    if begun:
+        await connection.executemany(VIEW.opened, [_opened(event) for event in begun])
     for event in batch:
         case, data = uuid.UUID(event.case_id), event.data
         if event.type == "CaseOpened":
-            received, due = (datetime.fromisoformat(data[name]) for name in ("receivedAt", "dueAt"))
-            await connection.execute(
-                VIEW.opened, case, event.tenant, data["type"], data["priority"], event.version, received, due
-            )
-        elif event.type == "DecisionMade":
+            continue
+        if event.type == "DecisionMade":
             final = bool(data["final"])
             status = "decided" if final else "pended"
             moment = event.timestamp if final else None
@@ -137,3 +142,9 @@ async def case_view(connection: Connection, batch: Sequence[events.StoredEvent])
             await connection.execute(VIEW.clocked, case, event.version, datetime.fromisoformat(data["dueAt"]))
         else:
             await connection.execute(VIEW.moved, case, event.version, event.step_id)
+
+
+def _opened(event: events.StoredEvent) -> tuple[Any, ...]:
+    data = event.data
+    received, due = (datetime.fromisoformat(data[name]) for name in ("receivedAt", "dueAt"))
+    return uuid.UUID(event.case_id), event.tenant, data["type"], data["priority"], event.version, received, due

@@ -69,8 +69,11 @@ def broker() -> KafkaBroker:
     async def handle(record: consuming.Record) -> None:
         raise AssertionError(record)
 
-    built = consuming.build_broker("127.0.0.1:9")
-    starter.attach(built, KafkaPublisher("127.0.0.1:9"), handle, handle, workers=2)
+    async def sift(record: consuming.Record) -> bool:
+        raise AssertionError(record)
+
+    built, handling = consuming.build_broker("127.0.0.1:9"), starter.Handling(handle, sift)
+    starter.attach(built, KafkaPublisher("127.0.0.1:9"), handling, handling, workers=2)
     return built
 
 
@@ -86,7 +89,7 @@ def options(subscriber: Any) -> dict[str, Any]:
 def test_no_subscriber_acknowledges_before_its_handler_is_done(broker: KafkaBroker) -> None:
     """The broker library's own default commits first: a crash in the handler would lose the record."""
     subscribers: list[Any] = list(broker.subscribers)
-    assert len(subscribers) == 3
+    assert len(subscribers) == 4
     for subscriber in subscribers:
         assert subscriber.ack_policy is AckPolicy.MANUAL
         assert subscriber.group_id in CATALOGUE.groups

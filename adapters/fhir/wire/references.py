@@ -85,11 +85,12 @@ def references_in(value: Any, path: str, skip: frozenset[str] = frozenset()) -> 
         if isinstance(found, str):
             yield Reference(found, f"{path}.reference")
         for name, child in value.items():
-            if name not in skip:
+            if isinstance(child, dict | list) and name not in skip:
                 yield from references_in(child, f"{path}.{name}", skip)
     elif isinstance(value, list):
         for number, child in enumerate(value):
-            yield from references_in(child, f"{path}[{number}]", skip)
+            if isinstance(child, dict | list):
+                yield from references_in(child, f"{path}[{number}]", skip)
 
 
 @dataclass(slots=True)

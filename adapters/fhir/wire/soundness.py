@@ -28,8 +28,10 @@ class _Type:
 
     checks: dict[str, Check]
     required: tuple[str, ...]
-    choices: tuple[tuple[frozenset[str], bool], ...]
-    """(names of which one may be there, whether one must)."""
+    choices: dict[str, str]
+    """By name: the choice (`value[x]`) of which it is one; of each, one name may be there."""
+    chosen: frozenset[str]
+    """Choices of which one must."""
 
     def accepts(self, value: dict[str, Any]) -> bool:
         """Whether every element is as it should be and none is missing."""
@@ -40,7 +42,8 @@ class _Type:
                 return False
         if not all(name in value for name in self.required):
             return False
-        return all(len(names & value.keys()) in ((1,) if must else (0, 1)) for names, must in self.choices)
+        found = [self.choices[name] for name in value if name in self.choices] if self.choices else []
+        return len(found) == len(set(found)) and self.chosen.issubset(found)
 
 
 def is_sound(resource: dict[str, Any]) -> bool:
@@ -66,12 +69,12 @@ def _type(name: str) -> _Type:
     checks |= {f"_{element}": _companion for element in single if f"_{element}" in fields}
     if is_resource(name):
         checks["resourceType"] = lambda value: bool(value == name)
-    choices: dict[str, set[str]] = {}
+    choices: dict[str, str] = {}
     must: set[str] = set()
     for element in shapes:
         extra = _extra(fields[element])
         if choice := extra.get("one_of_many"):
-            choices.setdefault(choice, set()).add(element)
+            choices[element] = choice
             if extra.get("one_of_many_required"):
                 must.add(choice)
     required = tuple(
@@ -79,7 +82,7 @@ def _type(name: str) -> _Type:
         for element in shapes
         if fields[element].is_required() or _extra(fields[element]).get("element_required")
     )
-    return _Type(checks, required, tuple((frozenset(names), choice in must) for choice, names in choices.items()))
+    return _Type(checks, required, choices, frozenset(must))
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:

@@ -8,10 +8,33 @@ VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING event_id;
 SELECT body_sha256, event_id, case_id FROM workflow.inbox WHERE tenant = $1 AND source = $2 AND dedupe_key = $3;
 
 -- name: open
--- Open a case; nothing happens when its business key is open already.
-INSERT INTO workflow.workflow_instances
-    (id, tenant, workflow_key, definition_id, entity_type, entity_id, status, version, priority, lane, context, received_at, due_at)
-VALUES ($1, $2, $3, $4, $5, $6, 'opened', 1, $7, $8, $9, $10, $11) ON CONFLICT (tenant, workflow_key) DO NOTHING RETURNING id;
+-- Enter a message into the inbox, and if its key is new there, open its case with the first event and the case's keys,
+-- unless the business key has a case already: one round trip for what nearly every message needs.
+WITH received AS (
+    INSERT INTO workflow.inbox (tenant, source, dedupe_key, body_sha256, event_id, case_id, received_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING event_id
+), opened AS (
+    INSERT INTO workflow.workflow_instances
+        (id, tenant, workflow_key, definition_id, entity_type, entity_id, status, version, priority, lane, context, received_at, due_at)
+    SELECT $6, $1, $8::text, $9::uuid, $10::text, $6, 'opened', 1, $11::text, $12::text, $13::bytea, $7, $14::timestamptz FROM received
+    ON CONFLICT (tenant, workflow_key) DO NOTHING RETURNING id
+), event AS (
+    INSERT INTO workflow.workflow_events
+        (workflow_id, version, id, tenant, event_type, event_data, sealed, command_id, timestamp, metadata)
+    SELECT id, 1, $15::uuid, $1, 'CaseOpened', $16::jsonb, $17::bytea, $5::text, $18::timestamptz, $19::jsonb FROM opened
+), key AS (
+    INSERT INTO workflow.case_keys (tenant, kind, token, case_id)
+    SELECT $1, k.kind, k.token, o.id FROM opened o, unnest($20::text[], $21::text[]) AS k (kind, token)
+    ON CONFLICT DO NOTHING
+)
+SELECT EXISTS (SELECT FROM received) AS received, EXISTS (SELECT FROM opened) AS opened;
+
+-- name: settled
+-- Which of these messages have opened a case: whoever finds them again has nothing left to do.
+SELECT m.event_id FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) AS m (tenant, source, dedupe_key, event_id)
+  JOIN workflow.inbox i USING (tenant, source, dedupe_key, event_id)
+  JOIN workflow.workflow_events e ON e.workflow_id = i.case_id AND e.command_id = i.event_id::text
+ WHERE e.event_type = 'CaseOpened';
 
 -- name: by_key
 -- The case of a business key.
@@ -27,12 +50,13 @@ SELECT i.*, d.definition, d.content_hash, d.name AS definition_name
 SELECT id, tenant, workflow_key, run, version, status, action, context, priority, received_at, due_at
   FROM workflow.workflow_instances WHERE id = $1 FOR UPDATE;
 
--- name: advance
--- Move a case with its stream.
-UPDATE workflow.workflow_instances
-   SET status = $2::text, current_step = $3, action = coalesce($4, action), version = $5, updated_at = now(),
-       completed_at = CASE WHEN $2::text IN ('completed', 'cancelled', 'failed') THEN now() ELSE completed_at END
- WHERE id = $1;
+-- name: lock_for
+-- One case, for a change of its stream by a command, and the event that the command led to when it was carried out before.
+SELECT i.id, i.tenant, i.workflow_key, i.run, i.version, i.status, i.action, i.context, i.priority, i.received_at, i.due_at,
+       e.version AS known_version
+  FROM workflow.workflow_instances i
+  LEFT JOIN workflow.workflow_events e ON e.workflow_id = i.id AND e.command_id = $2
+ WHERE i.id = $1 FOR UPDATE OF i;
 
 -- name: join
 -- A further message of the case: the request as it stands now, and another run, with a clock of its own ($7), when the last
@@ -52,9 +76,10 @@ SELECT i.id, i.tenant, i.workflow_key, i.definition_id, d.definition, d.content_
   FROM workflow.workflow_instances i JOIN workflow.workflow_definitions d ON d.id = i.definition_id
  WHERE i.status = 'opened' AND i.updated_at < now() - make_interval(secs => $1) ORDER BY i.updated_at LIMIT $2;
 
--- name: add_key
--- A token under which a case can be found from any rail.
-INSERT INTO workflow.case_keys (tenant, kind, token, case_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
+-- name: add_keys
+-- Tokens under which a case can be found from any rail.
+INSERT INTO workflow.case_keys (tenant, kind, token, case_id)
+SELECT $1, k.kind, k.token, $2 FROM unnest($3::text[], $4::text[]) AS k (kind, token) ON CONFLICT DO NOTHING;
 
 -- name: find
 -- Cases that carry a token, newest first.

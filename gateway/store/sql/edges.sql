@@ -50,8 +50,10 @@ UPDATE workflow.subscriptions SET events = events + 1 WHERE id = $1 AND tenant =
 INSERT INTO workflow.subscription_events (subscription_id, tenant, key, number) VALUES ($1, $2, $3, $4);
 
 -- name: issue
--- Keep a resource; the same content again changes nothing.
-INSERT INTO workflow.issued AS i (tenant, client, resource_type, id, sha256, resource) VALUES ($1, $2, $3, $4, $5, $6)
+-- Keep resources; the same content again changes nothing.
+INSERT INTO workflow.issued AS i (tenant, client, resource_type, id, sha256, resource)
+SELECT $1, $2, r.type, r.id, r.sha256, r.resource
+  FROM unnest($3::text[], $4::text[], $5::text[], $6::bytea[]) AS r (type, id, sha256, resource)
 ON CONFLICT (tenant, client, resource_type, id) DO UPDATE
    SET version = i.version + 1, sha256 = excluded.sha256, resource = excluded.resource, updated = now()
  WHERE i.sha256 <> excluded.sha256;

@@ -1,8 +1,27 @@
 -- name: append
--- Append one event; the primary key refuses a version that another writer took.
+-- Append events; the primary key refuses a version that another writer took.
 INSERT INTO workflow.workflow_events
     (workflow_id, version, id, tenant, event_type, event_data, sealed, step_id, command_id, user_id, timestamp, metadata)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+SELECT $1::uuid, e.version, e.id, $2::text, e.type, e.data, e.sealed, e.step_id, e.command_id, e.user_id, $3::timestamptz, $4::jsonb
+  FROM unnest($5::integer[], $6::uuid[], $7::text[], $8::jsonb[], $9::bytea[], $10::text[], $11::text[], $12::text[])
+    AS e (version, id, type, data, sealed, step_id, command_id, user_id) ORDER BY e.version;
+
+-- name: record
+-- Append events for a command, move their case with them, and make it findable under tokens: one round trip.
+WITH event AS (
+    INSERT INTO workflow.workflow_events
+        (workflow_id, version, id, tenant, event_type, event_data, sealed, step_id, command_id, user_id, timestamp, metadata)
+    SELECT $1::uuid, e.version, e.id, $2::text, e.type, e.data, e.sealed, e.step_id, e.command_id, e.user_id, $3::timestamptz, $4::jsonb
+      FROM unnest($5::integer[], $6::uuid[], $7::text[], $8::jsonb[], $9::bytea[], $10::text[], $11::text[], $12::text[])
+        AS e (version, id, type, data, sealed, step_id, command_id, user_id) ORDER BY e.version
+), key AS (
+    INSERT INTO workflow.case_keys (tenant, kind, token, case_id)
+    SELECT $2, k.kind, k.token, $1 FROM unnest($13::text[], $14::text[]) AS k (kind, token) ON CONFLICT DO NOTHING
+)
+UPDATE workflow.workflow_instances
+   SET status = $15::text, current_step = $16, action = coalesce($17, action), version = $18, updated_at = now(),
+       completed_at = CASE WHEN $15::text IN ('completed', 'cancelled', 'failed') THEN now() ELSE completed_at END
+ WHERE id = $1;
 
 -- name: by_command
 -- The event a command already led to: a repeated command changes nothing.
@@ -20,8 +39,8 @@ SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 ORDER BY version;
 -- name: tail
 -- The next events in commit-safe order: only transactions older than every running one (design D9). The order names the
 -- columns with their table: a bare `xid` would be the text above, and as text 1000 comes before 999.
-SELECT workflow_id, version, position, xid::text AS xid, id, tenant, event_type, event_data, sealed, step_id,
-       command_id, user_id, timestamp, metadata
+SELECT workflow_id, version, position, xid::text AS xid, id, tenant, event_type, event_data,
+       CASE WHEN event_type = ANY($4::text[]) THEN sealed END AS sealed, step_id, command_id, user_id, timestamp, metadata
   FROM workflow.workflow_events AS e
  WHERE (xid, position) > ($1::text::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
  ORDER BY e.xid, e.position

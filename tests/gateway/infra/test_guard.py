@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.errors import ConcurrencyError, GatewayError, MalformedMessage, Unavailable
 from gateway.infra import consuming
-from gateway.infra.consuming import Guard, Record
+from gateway.infra.consuming import Guard, Record, sifted
 from tests.gateway.stages.fakes import MARKER, MemoryPublisher
 
 RECORD = Record(
@@ -111,3 +111,15 @@ async def test_poison_is_kept_until_the_dead_letter_is_confirmed() -> None:
     handler = Handler(*failures)
     await guard(publisher)(handler, RECORD)
     assert (handler.calls, len(publisher.records)) == (4, 1)
+
+
+@pytest.mark.parametrize("failure", [Unavailable(), MalformedMessage(MARKER), KeyError(MARKER)])
+async def test_a_sift_that_fails_leaves_its_record_to_the_guard(failure: Exception) -> None:
+    async def failing(_record: Record) -> bool:
+        raise failure
+
+    async def done(record: Record) -> bool:
+        return record is RECORD
+
+    assert not await sifted(failing, RECORD)
+    assert await sifted(done, RECORD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from aiokafka import TopicPartition
@@ -169,6 +169,29 @@ async def test_a_revoked_partition_is_committed_as_far_as_it_is_done_and_its_res
         await subscription.put(record(offset), consumer)
     await until(lambda: consumer.last == 4)
     assert gates.begun == [0, 1, 1, 2, 3]
+    await subscription.close()
+
+
+async def test_the_rest_of_a_reading_is_dropped_once_its_partition_went_though_it_came_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WINDOW", 2)
+    gates, consumer = Gates(), Consumer()
+    gates.hold(0)
+    subscription = Subscription(gates)
+    gone = TopicPartition(ONE.topic, ONE.partition + 1)
+    rest = [replace(record(number, "other"), partition=gone.partition) for number in (110, 111)]
+    reading = asyncio.create_task(subscription.put_all([record(0), record(1), record(2), *rest], consumer))
+    await until(lambda: gates.begun == [0])
+    await subscription.on_partitions_revoked([gone])
+    await subscription.on_partitions_assigned([gone])
+    gates.gates[0].set()
+    await reading
+    await until(lambda: consumer.last == 3)
+    assert gates.begun == [0, 1, 2]
+    again = [replace(one, offset=one.offset - 5) for one in rest]
+    await subscription.put_all(again, consumer)
+    await until(lambda: gates.begun == [0, 1, 2, 105, 106])
     await subscription.close()
 
 

@@ -51,6 +51,34 @@ def test_every_flipped_bit_and_every_truncation_is_noticed() -> None:
             cipher.decrypt("acme", sealed[:position])
 
 
+SEALED_BEFORE = bytes.fromhex(
+    "474531026b312fd1c062e2497a234d3a587e22c7499389d010edb4fab04405a6b9907bacdbeab748c76db275866b83626c08"
+    "a1073407c484157d7eee0efbc39073643d0f56e1769c9757ccbe1009604094"
+)
+"""By the code as it was before anything was packed."""
+
+
+def test_what_was_sealed_before_packing_opens() -> None:
+    assert EnvelopeCipher(OLD).decrypt("acme", SEALED_BEFORE, context=b"row") == b"content"
+
+
+def test_what_is_worth_it_is_packed_and_opens_only_as_packed() -> None:
+    cipher, plain = EnvelopeCipher(OLD), b'{"resourceType":"Claim"}' * 400
+    sealed = cipher.encrypt("acme", plain, context=b"row")
+    assert len(sealed) < len(plain) // 5
+    assert cipher.decrypt("acme", sealed, context=b"row") == plain
+    assert EnvelopeCipher(NEW).decrypt("acme", EnvelopeCipher(NEW).rewrap("acme", sealed), context=b"row") == plain
+    with pytest.raises(SealBroken):
+        cipher.decrypt("acme", b"GE1" + sealed[3:], context=b"row")
+
+
+def test_what_does_not_shrink_is_sealed_as_it_is() -> None:
+    plain = os.urandom(4096)
+    sealed = EnvelopeCipher(OLD).encrypt("acme", plain)
+    assert sealed.startswith(b"GE1")
+    assert len(sealed) == len(plain) + 4 + 2 + 40 + 12 + 16
+
+
 def test_old_keys_open_after_a_rotation_and_rewrapping_frees_them() -> None:
     sealed = EnvelopeCipher(OLD).encrypt("acme", b"content")
     rotated = EnvelopeCipher(NEW)

@@ -105,6 +105,29 @@ async def test_a_large_body_goes_by_reference_and_comes_back_whole() -> None:
     assert await Opener(blobs=blobs, cipher=CIPHER)(key, headers, value) == accepted.envelope
 
 
+@pytest.mark.parametrize("size", [10, CLAIM_CHECK_BYTES])
+async def test_an_outline_has_the_attributes_the_counts_and_the_whole_body_sealed(size: int) -> None:
+    publisher, blobs = MemoryPublisher(), MemoryBlobs()
+    accepted = (await stage(publisher, blobs)(intake(size=size), reception())).envelope
+    _topic, key, headers, value = publisher.records[0]
+    outline, body = await Opener(blobs=blobs, cipher=CIPHER).outline(key, headers, value)
+    assert (outline.id, outline.subject, outline.ledger) == (accepted.id, accepted.subject, accepted.ledger)
+    assert (outline.raw.size, outline.raw.sha256, outline.raw.data) == (accepted.raw.size, accepted.raw.sha256, None)
+    assert (outline.facts, outline.resource, outline.reply) == ({}, None, {})
+    assert CIPHER.decrypt("acme", body) == accepted.body()
+
+
+@pytest.mark.parametrize(
+    ("reply", "waits"),
+    [({"lane": "fast"}, "true"), ({}, None), ({"lane": "fast", "application": "QQ=="}, None)],
+)
+async def test_headers_tell_that_a_sender_waits_where_the_body_holds_no_other_work(
+    reply: dict[str, Any], waits: str | None
+) -> None:
+    accepted = await stage(MemoryPublisher())(intake(reply=reply), reception())
+    assert accepted.envelope.headers().get("ce_waits") == waits
+
+
 async def test_nothing_is_produced_when_the_blob_store_is_away() -> None:
     publisher, blobs = MemoryPublisher(), MemoryBlobs(failure=Unavailable())
     with pytest.raises(Unavailable):

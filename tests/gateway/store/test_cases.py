@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.core.envelope import Envelope
-from gateway.core.errors import ConcurrencyError
+from gateway.core.errors import ConcurrencyError, OwnError
 from gateway.infra.postgres import SYSTEM, Database
 from gateway.security.cipher import DerivedKeys, EnvelopeCipher
 from gateway.security.tokens import Tokens
@@ -226,6 +226,83 @@ async def test_a_stale_command_is_refused(store: CaseStore, tenant: str, definit
     with pytest.raises(ConcurrencyError):
         async with store.database.transaction(tenant) as connection:
             await store.record(connection, stale, late, command_id="late", status="running")
+
+
+async def test_a_command_is_carried_out_once(store: CaseStore, tenant: str, definition: Definition) -> None:
+    opened = await store.open(opening(message(tenant), definition))
+    done = [
+        events.NewEvent(type="TaskClosed", data={"outcome": "closed"}),
+        events.NewEvent(type="CaseClosed", data={"status": "completed", "action": "A1"}),
+    ]
+    async with store.database.transaction(tenant) as connection:
+        case, known = await store.lock_for(connection, opened.case_id, "0.decide.1")
+        assert known is None
+        version = await store.record(
+            connection, case, done, command_id="0.decide.1", status="completed", keys=(("trace", ("X",)),)
+        )
+    async with store.database.transaction(tenant) as connection:
+        case, known = await store.lock_for(connection, opened.case_id, "0.decide.1")
+    assert known is not None
+    assert (version, case.version, case.status, known.version, known.type) == (3, 3, "completed", 2, "TaskClosed")
+    assert await store.find(tenant, "trace", ("X",)) == [opened.case_id]
+    async with store.database.transaction(tenant) as connection:
+        assert (await store.lock_for(connection, opened.case_id, "0.decide.2"))[1] is None
+        with pytest.raises(LookupError):
+            await store.lock_for(connection, str(uuid.uuid4()), "0.decide.1")
+
+
+async def test_two_executions_of_a_command_at_once_record_it_once(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    """The one that waits for the other's lock may have looked for the command before: the index on commands refuses."""
+    opened = await store.open(opening(message(tenant), definition))
+
+    async def carry_out() -> str:
+        async with store.database.transaction(tenant) as connection:
+            case, known = await store.lock_for(connection, opened.case_id, "0.decide.1")
+            if known is None:
+                await asyncio.sleep(0.05)
+                event = events.NewEvent(type="TaskClosed", data={})
+                await store.record(connection, case, [event], command_id="0.decide.1", status="running")
+            return "known" if known else "recorded"
+
+    found = await asyncio.gather(*(carry_out() for _ in range(5)), return_exceptions=True)
+    assert [one for one in found if one == "recorded"] == ["recorded"]
+    assert all(one in ("recorded", "known") or isinstance(one, ConcurrencyError) for one in found)
+    assert await carry_out() == "known"
+    assert await types(store, tenant, opened.case_id) == ["CaseOpened", "TaskClosed"]
+
+
+async def test_what_has_opened_a_case_is_settled(store: CaseStore, tenant: str, definition: Definition) -> None:
+    first, second, unseen = message(tenant), message(tenant, number=2), message(tenant, "s2", 3)
+    for given in (first, second):
+        await store.open(opening(given, definition))
+    asked = [(one.tenant, one.source, one.dedupe_key, one.id) for one in (first, second, unseen)]
+    # The second one joined: its workflow may not have been told of it yet.
+    assert await store.settled(asked) == [True, False, False]
+    assert await store.settled([(first.tenant, first.source, first.dedupe_key, str(uuid.uuid4()))]) == [False]
+    assert await store.settled([]) == []
+
+
+@pytest.mark.parametrize("name", ["o'hara", "a\\'; DROP", "ü*"])
+async def test_a_tenant_may_be_called_anything(store: CaseStore, tenant: str, name: str) -> None:
+    async with store.database.transaction(f"{tenant}{name}") as connection:
+        assert await connection.fetchval("VALUES (current_setting('gateway.tenant'))") == f"{tenant}{name}"
+    with pytest.raises(OwnError):
+        async with store.database.transaction("a\0b"):
+            pass
+
+
+async def test_a_failed_transaction_leaves_its_connection_clean(store: CaseStore, tenant: str) -> None:
+    async def failing() -> None:
+        async with store.database.transaction(tenant):
+            raise LookupError
+
+    for _ in range(20):
+        with pytest.raises(LookupError):
+            await failing()
+        async with store.database.transaction("other") as connection:
+            assert await connection.fetchval("VALUES (current_setting('gateway.tenant'))") == "other"
 
 
 async def test_opened_but_never_started_cases_are_found(store: CaseStore, tenant: str, definition: Definition) -> None:

@@ -19,7 +19,7 @@ from gateway.security.tokens import Tokens
 from gateway.store.blobs import PostgresBlobs
 from gateway.store.deliveries import Deliveries
 from gateway.store.fhir_edge import PostgresIssued, PostgresSubscriptions, PostgresUsedOnce
-from gateway.store.journal import Journal
+from gateway.store.journal import Entry, Journal
 from gateway.store.soap_answers import PostgresAnswers
 from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
 from tests.adapters.fhir.edge.contracts import RESOURCE, IssuedContract, JtiContract, SubscriptionsContract
@@ -147,10 +147,28 @@ async def test_the_first_rendering_stands_and_its_state_is_told(database: Databa
 
 
 async def test_the_journal_writes_once_and_shows_no_content(database: Database, tenant: str) -> None:
-    journal = Journal(database, CIPHER)
+    journal = Journal(database)
     given = envelope(id=str(uuid.uuid4()), tenant=tenant, correlation_id=str(uuid.uuid4()), facts={"n": MARKER})
-    for offset in (7, 8):
-        await journal.write(given, topic="intake.authorization.v1", partition=1, offset=offset)
+    body = CIPHER.encrypt(tenant, given.body())
+    entries = [
+        Entry(envelope=given, body=body, topic="intake.authorization.v1", partition=1, offset=offset)
+        for offset in (7, 8)
+    ]
+    await journal.write(entries)
+    await journal.write(entries[1:])
     rows = await journal.find(given.correlation_id)
-    assert len(rows) == 1
+    assert [row["record_offset"] for row in rows] == [7]
     assert MARKER not in repr(rows)
+
+
+async def test_the_journal_takes_messages_of_several_tenants_at_once(database: Database, tenant: str) -> None:
+    given = [
+        envelope(id=str(uuid.uuid4()), tenant=name, correlation_id=str(uuid.uuid4()))
+        for name in (tenant, f"{tenant}-2")
+    ]
+    await Journal(database).write(
+        [Entry(envelope=one, body=b"", topic="intake.parked.v1", partition=0, offset=9) for one in given]
+    )
+    for one in given:
+        ((row),) = await Journal(database).find(one.id)
+        assert row["tenant"] == one.tenant

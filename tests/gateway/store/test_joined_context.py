@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.store.cases import joined_context
+from gateway.store.context import joined_context
 
 
 def context(kind: str, **facts: Any) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from typing import Any, cast
 from aiokafka.conn import AIOKafkaConnection
 
 _SIZE = struct.Struct(">i")
+_PATIENCE = 2.0
+"""Seconds for a broker to take what was written before the connection is cut."""
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a response at most: a sane one has some for each partition."""
 
@@ -66,7 +68,9 @@ class Channel(asyncio.Protocol):
     async def close(self) -> None:
         """Close and wait until it is."""
         if self._connection is not None:
-            await self._connection.close()
+            closed = asyncio.ensure_future(self._connection.close())
+            await asyncio.wait([closed], timeout=_PATIENCE)
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:

@@ -124,6 +124,11 @@ class Line:
                 late.set_exception(KafkaTimeoutError())
         return given_up
 
+    def abandon(self, error: KafkaError) -> None:
+        """Tell everybody no."""
+        for record in self.unsettled():
+            record.done.set_exception(error)
+
     def unsettled(self) -> list[Record]:
         """Records whose callers wait."""
         records = [*(self.batch.records if self.batch else ()), *self.waiting]

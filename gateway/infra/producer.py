@@ -22,6 +22,9 @@ from aiokafka.structs import TopicPartition
 from gateway.infra import produce_wire as wire
 from gateway.infra.broker import Channel
 from gateway.infra.produce_line import Headers, Line, Record, Stored
+from gateway.infra.telemetry import logger
+
+log = logger("kafka")
 
 BACKOFF = 0.1
 """Seconds before a batch is tried again."""
@@ -62,7 +65,7 @@ class Producer:
         self._naming: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._turn = 0
-        self._closing = False
+        self._closing = self._stopped = False
         self._client: AIOKafkaClient
 
     async def start(self) -> None:
@@ -88,6 +91,9 @@ class Producer:
         left = [record.done for line in self._lines() for record in line.unsettled()]
         if left:
             await asyncio.wait(left, timeout=self._timeout)
+        self._stopped = True
+        for line in self._lines():
+            line.abandon(ProducerClosed())
         if self._sweeper is not None:
             self._sweeper.cancel()
         tasks = [self._naming, *(broker.connecting for broker in self._brokers.values())]
@@ -108,6 +114,8 @@ class Producer:
         if size > self._record_bytes:
             raise MessageSizeTooLargeError
         lines = self._topics.get(topic) or await self._discover(topic)
+        if self._stopped:
+            raise ProducerClosed
         if key is None:
             self._turn += 1
             line = lines[self._turn % len(lines)]
@@ -176,7 +184,7 @@ class Producer:
     def _flush(self, leader: int, broker: _Broker) -> None:
         """One request of what is ready, when none is on its way."""
         broker.scheduled = False
-        if broker.sent or not broker.ready or self._identity is None:
+        if broker.sent or not broker.ready or self._identity is None or self._stopped:
             return  # called again when that changes
         if broker.channel is None or not broker.channel.open:
             if broker.connecting is None:
@@ -213,10 +221,10 @@ class Producer:
                     lambda data: self._respond(leader, broker, data),
                     lambda channel: self._lost(broker, channel),
                 )
-        except (KafkaError, OSError, TimeoutError):
+        except Exception as error:  # noqa: BLE001 - handshakes fail in many ways (aiokafka asserts); all may pass
+            log.warning("producer.connect", error=type(error).__name__)
             broker.channel = None
-        finally:
-            broker.connecting = None
+        broker.connecting = None
         if broker.channel is None:
             while broker.ready:
                 self._rest(broker.ready.popleft())

@@ -9,15 +9,23 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
-from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.produce import ProduceRequest_v7, ProduceResponse_v7
 
 from gateway.core.errors import Unavailable
 from gateway.infra import produce_wire as wire
+from gateway.infra.broker import Channel
 from gateway.infra.kafka import KafkaPublisher, KafkaSecurity
 from gateway.infra.producer import Producer
 from tests.gateway.infra.certificates import SERVER, Authority
@@ -241,13 +249,44 @@ async def test_partitions_that_are_added_are_used() -> None:
         assert {place for place, log in shared.logs.items() if log} == {(TOPIC, part) for part in range(6)}
 
 
+async def test_a_handshake_that_fails_in_an_unknown_way_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, refused = Channel.connect, 0
+
+    async def refuse(*given: Any) -> Channel:
+        nonlocal refused
+        refused += 1
+        if refused < 3:
+            raise AssertionError
+        return await connect(*given)
+
+    monkeypatch.setattr(Channel, "connect", refuse)
+    async with cluster() as (shared, producer, _):
+        assert await send(producer, *values(3)) == [(0, number) for number in range(3)]
+        assert shared.logs[PLACE] == values(3)
+
+
 async def test_stopping_waits_for_what_was_given() -> None:
     async with cluster() as (shared, producer, _):
+        await send(producer, b"before")
         shared.script[PLACE].extend((6, 6))
         given = asyncio.create_task(send(producer, *values(10)))
-        await asyncio.sleep(0.02)
+        unknown = asyncio.create_task(send(producer, b"x", topic="unknown"))
+        await asyncio.sleep(0.01)
         await producer.stop()
-        assert await given == [(0, number) for number in range(10)]
+        assert await given == [(0, number + 1) for number in range(10)]
+        assert isinstance((await unknown)[0], KafkaError)
+        assert isinstance((await send(producer, b"late"))[0], ProducerClosed)
+
+
+async def test_stopping_does_not_wait_for_ever() -> None:
+    async with cluster(timeout=1.0) as (_, producer, nodes):
+        await send(producer, b"before")
+        await nodes[0].stop()
+        given = asyncio.create_task(send(producer, *values(3)))
+        await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            await producer.stop()
+        assert all(isinstance(each, KafkaError) for each in await given)
 
 
 async def test_an_answer_that_does_not_fit_is_not_believed() -> None:

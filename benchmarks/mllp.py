@@ -7,6 +7,7 @@ One generator sends an 856-byte ADT on each connection and waits for its answer 
 turn, on the same Kafka in the same run. What to look at are the ratios; absolute figures are the machine's.
 
     limit        a uvloop protocol that cuts frames, produces and answers, nothing else
+    aiokafka     the same with aiokafka's producer
     bare         our listener: header, binding, duplicates, order, acknowledgement; the bytes go to Kafka as they came
     full         our listener with the real codec and accept stage: parse, FHIR, facts, ledger, envelope
     camel        camel-mllp → camel-kafka
@@ -22,11 +23,12 @@ import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,102 +39,28 @@ import uvloop
 from gateway.stack import Stack, StackSettings
 
 HERE = Path(__file__).parent
-OURS = ("limit", "bare", "full")
+OURS = ("limit", "aiokafka", "bare", "full")
 SYSTEMS = (*OURS, "camel", "camel-hapi")
 TOPIC = "benchmark.mllp"
-SIZE = 856
-
-
-def message(control_id: str, patient: int) -> bytes:
-    """An ADT^A01 of 856 bytes."""
-    head = (
-        f"MSH|^~\\&|EHR|HOSP|GW|PAYER|20260301101500||ADT^A01^ADT_A01|{control_id}|P|2.5.1\r"
-        "EVN||20260301101500\r"
-        f"PID|1||{patient:08d}^^^HOSP&1.2.3&ISO^MR||DOE^JANE^Q||19800215|F|||1 MAIN ST^^TOWN^IL^62701^USA^H||"
-        "^PRN^PH^^^217^5550199\r"
-        "PV1|1|I|W1^101^A^HOSP||||1234567893^REYES^MARIA^^^DR^^^NPI|||MED||||7|||||V1^^^HOSP^VN\r"
-        "DG1|1||M54.16^Radiculopathy^I10||20260220|W\r"
-        "IN1|1|PPO01^Gold^L|ACME01^^^NAIC|Acme Health Plan|PO BOX 9^^PEORIA^IL^61601|||GRP-42||||20260101|20261231\r"
-    )
-    note = "NTE|1||"
-    return f"{head}{note}{'x' * (SIZE - len(head) - len(note) - 1)}\r".encode()
-
-
-class Caller(asyncio.Protocol):
-    """One connection with one message outstanding."""
-
-    def __init__(self, name: str, times: list[float], faults: list[str]) -> None:
-        self.name, self.times, self.faults = name, times, faults
-        self.number, self.sent, self.buffer = 0, 0.0, b""
-        self.done = asyncio.get_running_loop().create_future()
-        self.stopping = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.next()
-
-    def next(self) -> None:
-        self.number += 1
-        self.control_id = f"{self.name}{self.number:07d}"
-        self.sent = time.perf_counter()
-        self.transport.write(b"\x0b" + message(self.control_id, hash(self.control_id) % 5_000) + b"\x1c\r")  # type: ignore[attr-defined]
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        if not self.buffer.endswith(b"\x1c\r"):
-            return
-        if b"MSA|AA|" + self.control_id.encode() not in self.buffer:
-            self.faults.append(self.buffer[:200].decode("latin-1"))
-        self.times.append(time.perf_counter() - self.sent)
-        self.buffer = b""
-        if self.stopping:
-            self.transport.close()
-        else:
-            self.next()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncio names it)
-        if not self.stopping:
-            self.faults.append("connection lost")
-        self.done.set_result(None)
-
-
-async def generate(port: int, connections: int, seconds: float) -> dict[str, Any]:
-    """Load for some seconds; rate and percentiles of the answer time in milliseconds."""
-    loop, times, faults = asyncio.get_running_loop(), [], []
-    start = time.perf_counter()
-    stamp = f"{int(time.time() * 10) % 10**7:07d}"
-    callers = [Caller(f"{stamp}{n:03d}", times, faults) for n in range(connections)]
-    for caller in callers:
-        await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)
-    await asyncio.sleep(seconds)
-    elapsed, count = time.perf_counter() - start, len(times)
-    for caller in callers:
-        caller.stopping = True
-    await asyncio.wait_for(asyncio.gather(*(caller.done for caller in callers)), 20)
-    times.sort()
-    return {
-        "rate": round(count / elapsed),
-        "count": len(times),
-        "p50": round(times[len(times) // 2] * 1000, 2) if times else None,
-        "p99": round(times[len(times) * 99 // 100] * 1000, 2) if times else None,
-        "faults": len(faults),
-        "fault": faults[:1],
-    }
 
 
 async def serve(kind: str, port: int, kafka: str) -> None:
     """Serve one of ours until killed."""
     from aiokafka import AIOKafkaProducer
 
-    from gateway.infra.kafka import KafkaPublisher
+    from gateway.infra.kafka import BATCH_BYTES, KafkaPublisher
 
-    if kind == "limit":
-        producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True)
-        await producer.start()
-        await _serve_limit(producer, port)
-        return
     publisher = KafkaPublisher(kafka)
+    if kind == "aiokafka":
+        producer = AIOKafkaProducer(
+            bootstrap_servers=kafka, acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES
+        )
+        await producer.start()
+        await _serve_limit(lambda payload: producer.send_and_wait(TOPIC, payload), port)
+        return
     await publisher.open()
+    if kind == "limit":
+        await _serve_limit(lambda payload: publisher.publish(TOPIC, key="", headers={}, value=payload), port)
     await _serve_listener(kind, publisher, port)
 
 
@@ -152,7 +80,7 @@ async def create_topics(kafka: str) -> None:
     await admin.close()
 
 
-async def _serve_limit(producer: Any, port: int) -> None:
+async def _serve_limit(publish: Callable[[bytes], Awaitable[object]], port: int) -> None:
     class Bare(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
             self.transport, self.buffer = transport, b""
@@ -164,7 +92,7 @@ async def _serve_limit(producer: Any, port: int) -> None:
                 asyncio.get_running_loop().create_task(self.produce(payload))
 
         async def produce(self, payload: bytes) -> None:
-            await producer.send_and_wait(TOPIC, payload)
+            await publish(payload)
             control_id = payload.split(b"|", 10)[9]
             self.transport.write(
                 b"\x0bMSH|^~\\&|GW|PAYER|EHR|HOSP|1||ACK|1|P|2.5.1\rMSA|AA|" + control_id + b"\r\x1c\r"
@@ -309,16 +237,28 @@ def cpu(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def brokers_of(parent: int) -> list[int]:
+    """Processes below this one that are Kafka; none when `--kafka` names one of others."""
+    found, ours = [], {parent}
+    for folder in sorted((path for path in Path("/proc").iterdir() if path.name.isdigit()), key=lambda p: int(p.name)):
+        try:
+            above = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if above in ours:
+                ours.add(int(folder.name))
+                if b"kafka.Kafka" in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
 def load(port: int, connections: int, seconds: float) -> dict[str, Any]:
     """Run the generator."""
     command = [
         sys.executable,
-        __file__,
-        "--load",
+        str(HERE / "mllp_load.py"),
         str(port),
-        "--connections",
         str(connections),
-        "--seconds",
         str(seconds),
     ]
     result = subprocess.run(command, capture_output=True, check=True)
@@ -327,30 +267,53 @@ def load(port: int, connections: int, seconds: float) -> dict[str, Any]:
 
 
 def compare(kafka: str, options: argparse.Namespace) -> dict[str, dict[int, dict[str, Any]]]:
-    """Measure each system at each number of connections."""
-    results: dict[str, dict[int, dict[str, Any]]] = {}
-    for system in options.systems:
-        with running(system, kafka, options.processes) as (port, ids):
+    """Measure each system at each number of connections: the median of some rounds, in which all take turns, so that
+    what else the machine does meets all alike. Those whose turn it is not are idle."""
+    results: dict[str, dict[int, dict[str, Any]]] = {system: {} for system in options.systems}
+    brokers = brokers_of(os.getpid())
+    with ExitStack() as stack:
+        served = {system: stack.enter_context(running(system, kafka, options.processes)) for system in options.systems}
+        for port, _ in served.values():
             load(port, 8, options.warm)
-            results[system] = {}
-            for connections in options.connections:
-                before = sum(map(cpu, ids))
-                found = load(port, connections, options.seconds)
-                found["cpu"] = round((sum(map(cpu, ids)) - before) / max(found["count"], 1) * 1e6)
-                results[system][connections] = found
+        for connections in options.connections:
+            rounds: dict[str, list[dict[str, Any]]] = {system: [] for system in served}
+            for _ in range(options.rounds):
+                for system, (port, ids) in served.items():
+                    rounds[system].append(measure(port, connections, options.seconds, ids, brokers))
+            for system, found in rounds.items():
+                results[system][connections] = middle = median(found)
                 print(
-                    f"{system:12} {connections:3} {found['rate']:7}/s  p50 {found['p50']} p99 {found['p99']} ms  "
-                    f"{found['cpu']} µs of processor time each",
+                    f"{system:12} {connections:3} {middle['rate']:7}/s  p50 {middle['p50']} p99 {middle['p99']} ms  µs "
+                    f"of processor time each: {middle['cpu']}, broker {middle['broker']}, load {middle['load']}; "
+                    f"rounds {middle['rounds']}",
                     flush=True,
                 )
-                if found["faults"]:
-                    print(f"   {found['faults']} faults, e.g. {found['fault']}", flush=True)
+                if middle["faults"]:
+                    print(f"   {middle['faults']} faults, e.g. {middle['fault']}", flush=True)
     return results
+
+
+def measure(port: int, connections: int, seconds: float, ids: list[int], brokers: list[int]) -> dict[str, Any]:
+    """One round of one system: what the generator saw, and what each message cost."""
+    before, broker_before = sum(map(cpu, ids)), sum(map(cpu, brokers))
+    found = load(port, connections, seconds)
+    found["cpu"] = round((sum(map(cpu, ids)) - before) / max(found["count"], 1) * 1e6)
+    found["broker"] = round((sum(map(cpu, brokers)) - broker_before) / max(found["count"], 1) * 1e6)
+    return found
+
+
+def median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each figure's median; all faults; the rates of all rounds."""
+    names = ("rate", "p50", "p99", "cpu", "broker", "load")
+    middle: dict[str, Any] = {name: statistics.median_low([found[name] or 0 for found in rounds]) for name in names}
+    faults = [fault for found in rounds for fault in found["fault"]]
+    total = sum(found["faults"] for found in rounds)
+    return middle | {"faults": total, "fault": faults[:1], "rounds": [found["rate"] for found in rounds]}
 
 
 def ratios(results: dict[str, dict[int, dict[str, Any]]]) -> None:
     """The comparison that matters."""
-    for ours, other in (("bare", "camel"), ("full", "camel-hapi"), ("bare", "limit")):
+    for ours, other in (("bare", "camel"), ("full", "camel-hapi"), ("bare", "limit"), ("limit", "aiokafka")):
         if ours in results and other in results:
             for what, over in (("rate", False), ("cpu", True)):
                 pairs = [(n, results[ours][n][what], results[other][n][what]) for n in results[ours]]
@@ -365,19 +328,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kafka", help="host:port; default: one of its own")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warm", type=float, default=4)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="of ours, sharing the port")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--load", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         uvloop.run(serve(options.serve, options.port, options.kafka))
-    elif options.load:
-        print(json.dumps(uvloop.run(generate(options.load, options.connections[0], options.seconds))))
     else:
         with ExitStack() as stack:
             kafka = options.kafka

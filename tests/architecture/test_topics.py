@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.protocol.produce import ProduceRequest_v7
+from aiokafka.record.default_records import DefaultRecordBatch
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from gateway import registry
-from gateway.infra import consuming
+from gateway.infra import consuming, produce_line, produce_wire
 from gateway.infra.kafka import KafkaPublisher
 from gateway.ops import contracts
 from gateway.roles import starter
@@ -112,9 +116,17 @@ def test_the_brokers_own_producer_is_idempotent(broker: KafkaBroker) -> None:
 
 
 def test_our_producer_is_idempotent_and_waits_for_all_replicas() -> None:
-    for publisher in (KafkaPublisher("127.0.0.1:9"), KafkaPublisher("127.0.0.1:9", linger_ms=5)):
-        assert publisher.options["acks"] == "all"
-        assert publisher.options["enable_idempotence"] is True
+    """What it writes, read by a library that had no part in it. That it does so to a broker: tests/gateway/infra."""
+    line = produce_line.Line(("topic", 0))
+    waiting: asyncio.Future[tuple[int, int]] = asyncio.new_event_loop().create_future()
+    line.waiting.append(produce_line.Record(waiting, b"key", b"value", [], 0.0))
+    batch = line.build((4711, 3), 1_000)
+    assert batch is not None
+    request = ProduceRequest_v7.decode(BytesIO(produce_wire.request(1, "us", 8_000, [(line.place, batch.data)])[16:]))
+    assert request.required_acks == -1
+    ((_, ((_, data),)),) = request.topics
+    written = DefaultRecordBatch(bytes(data))
+    assert (written.producer_id, written.producer_epoch, written.base_sequence) == (4711, 3, 0)
 
 
 def calls(path: Path) -> set[str]:
@@ -126,10 +138,22 @@ def calls(path: Path) -> set[str]:
 
 def test_kafka_has_one_door() -> None:
     """So that walking these objects is walking all of them."""
-    doors = {"AIOKafkaProducer", "AIOKafkaConsumer", "KafkaBroker", "subscriber"}
+    doors = {
+        "AIOKafkaProducer",
+        "AIOKafkaConsumer",
+        "AIOKafkaClient",
+        "AIOKafkaConnection",
+        "DefaultRecordBatchBuilder",
+        "Producer",
+        "KafkaBroker",
+        "subscriber",
+    }
     found = {path.as_posix(): calls(path) & doors for path in python_files(*PRODUCTION)}
     assert {path: names for path, names in found.items() if names} == {
-        "gateway/infra/kafka.py": {"AIOKafkaProducer"},
+        "gateway/infra/kafka.py": {"Producer"},
+        "gateway/infra/producer.py": {"AIOKafkaClient"},
+        "gateway/infra/broker.py": {"AIOKafkaConnection"},
+        "gateway/infra/produce_line.py": {"DefaultRecordBatchBuilder"},
         "gateway/infra/consuming.py": {"KafkaBroker", "subscriber"},
         "gateway/infra/kafka_lag.py": {"AIOKafkaConsumer"},  # reads commits without a group: it acknowledges nothing
     }

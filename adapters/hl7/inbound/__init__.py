@@ -4,6 +4,7 @@ listener     ports, caps, TLS, sweep of idle and slow peers, drain
 connection   one peer: frames in, answers out in the order of the questions
 exchange     one message: sender binding, duplicates, codec, accept, answer
 duplicates   the window of recent messages
+deadline     one timer for all that wait for the durable store
 """
 
 from __future__ import annotations

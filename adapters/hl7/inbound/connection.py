@@ -205,9 +205,7 @@ class Connection(asyncio.Protocol):
             return
         self._working += 1
         turn = self._waiting.popleft()
-        task = self._loop.create_task(self._exchange.handle(turn.payload, self.peer))
-        task.add_done_callback(lambda done: self._settled(turn, done))
-        self._listener.tasks.add(task)
+        self._listener.tasks.add(self._loop.create_task(self._work(turn)))
         if self._waiting:
             self._loop.call_soon(self._pump)
         else:
@@ -215,8 +213,19 @@ class Connection(asyncio.Protocol):
 
     # Answers out.
 
-    def _settled(self, turn: _Turn, task: asyncio.Task[Outcome]) -> None:
-        self._listener.tasks.discard(task)
+    async def _work(self, turn: _Turn) -> None:
+        """One message, to its answer: written in the turn of the loop in which it is known."""
+        outcome = Outcome(None, good=False)
+        try:
+            outcome = await self._exchange.handle(turn.payload, self.peer)
+        except Exception as fault:  # noqa: BLE001 - a defect of ours: the sender hears AE, the others go on
+            self._listener.observe("hl7.defect", {"error": type(fault).__name__, "peer": self.peer.address})
+            outcome = self._exchange.defect(turn.payload)
+        finally:
+            self._listener.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._settle(turn, outcome)
+
+    def _settle(self, turn: _Turn, outcome: Outcome) -> None:
         self._working -= 1
         inherited = len(self._waiting) > self._places - self._working - 1
         self._places -= not inherited
@@ -224,14 +233,7 @@ class Connection(asyncio.Protocol):
         if inherited and not self._pumping:
             self._pumping = True
             self._loop.call_soon(self._pump)
-        if task.cancelled():
-            turn.outcome = Outcome(None, good=False)
-        elif (fault := task.exception()) is not None:
-            self._listener.observe("hl7.defect", {"error": type(fault).__name__, "peer": self.peer.address})
-            turn.outcome = self._exchange.defect(turn.payload)
-        else:
-            turn.outcome = task.result()
-        turn.payload = b""
+        turn.outcome, turn.payload = outcome, b""
         self._write_ready()
 
     def _answer_now(self, payload: bytes, error: GatewayError) -> None:

@@ -81,10 +81,17 @@ class Window:
             self._size += entry.size
         entry.outcome.set_result(outcome)
 
+    @property
+    def _full(self) -> bool:
+        return len(self._entries) >= self._limit or self._size > _ANSWERS
+
     def _expire(self, now: float) -> None:
         """Drop what is old or too many, oldest first; what is in flight stays until it is settled."""
+        oldest = next(iter(self._entries.values()), None)
+        if oldest is None or (oldest.expires > now and not self._full):
+            return
         for key, entry in list(islice(self._entries.items(), 4)):
-            full = len(self._entries) >= self._limit or self._size > _ANSWERS
+            full = self._full
             if entry.outcome.done() and (full or entry.expires <= now):
                 self._size -= entry.size
                 del self._entries[key]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from adapters.hl7.settings import ListenerSettings, PartnerSettings
 from adapters.hl7.wire import Segment, read_header
 from adapters.hl7.wire.acknowledgement import acknowledge, refuse
-from adapters.hl7.wire.batch import split
+from adapters.hl7.wire.batch import lone, split
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import (
     GatewayError,
@@ -29,6 +29,7 @@ from gateway.core.errors import (
 )
 from gateway.core.ports import Accept, Accepted, Clock, Codec, Reading
 
+from .deadline import Deadline
 from .duplicates import Key, Outcome, Window
 
 _KNOWN = 64
@@ -102,6 +103,7 @@ class Exchange:
         self._window = Window(
             seconds=settings.duplicate_window, entries=settings.duplicate_entries, clock=self._loop.time
         )
+        self._deadline = Deadline()
         self._order: dict[tuple[str, ...], dict[tuple[str, ...], asyncio.Future[None]]] = {}
 
     def use(self, settings: ListenerSettings) -> None:
@@ -171,9 +173,8 @@ class Exchange:
         partner = self._partner(header, peer)
         if partner is None and not self._unknown(header):
             raise self._not_bound(peer)
-        stream = split(payload)
-        if len(stream.messages) > 1 or stream.batched:
-            for message in stream.messages:
+        if not lone(payload):
+            for message in split(payload).messages:
                 inner = read_header(message, charset=partner.charset if partner else None)
                 if partner is not None and not partner.allows(inner.get(3), inner.get(4)):
                     raise self._not_bound(peer)
@@ -213,7 +214,7 @@ class Exchange:
             self.observe("hl7.refused", {"error": "codec", "partner": reception.client})
             return Outcome(reading.answer(None), good=False)
         try:
-            async with asyncio.timeout(self.settings.accept_timeout):
+            with self._deadline(self.settings.accept_timeout):
                 if self._inquire is not None and [intake.parked for intake in reading.intakes] == [INQUIRY]:
                     return Outcome(await self._inquire(reading, reception), good=True)
                 accepted = [await self._accept_in_order(intake, reception) for intake in reading.intakes]

@@ -16,7 +16,6 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.ports import Accept, Clock, Codec
 
 from .connection import Connection, configure
-from .duplicates import Outcome
 from .exchange import Exchange, Inquire, Observe, Peer, Respond, never, within
 
 _SWEEP = 1.0
@@ -50,7 +49,7 @@ class Listener:
         business answers to senders that wait for them, `inquire` answers questions; without it they are parked."""
         self.settings = settings
         self.observe = observe
-        self.tasks: set[asyncio.Task[Outcome]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.port = settings.port
         """The port bound, also when the settings left it to the system."""
         self.exchange: Exchange

@@ -37,7 +37,7 @@ from .charsets import encode
 from .message import Segment, parse_path, pick
 from .mllp import FS, VT
 from .structures import RESPONSES
-from .syntax import escape
+from .syntax import Syntax, escape
 
 CONDITIONS = {
     "0": "Message accepted",
@@ -71,6 +71,8 @@ _UNSUPPORTED = {"MSH-9": "200", "MSH-9.2": "201", "MSH-11": "202", "MSH-12": "20
 """Where an unsupported message is unsupported → table 0357."""
 
 _FRAMING = VT + FS
+_ORDINARY = 512
+"""Characters of an ordinary header; what is longer is not remembered."""
 _ANSWERS = frozenset({"ACK", "MCF", *RESPONSES.values()})
 
 DEFAULT_VERSION = "2.5.1"
@@ -136,7 +138,8 @@ def acknowledge(
     """
     asked = plan(header)
     good = error is None
-    if is_answer(header, answered):
+    kind = header.get(9)
+    if answered is not None or kind in _ANSWERS:
         if not asked.enhanced or not _may_accept(header, answered):
             return Answers(None)
         asked = Plan(enhanced=True, accept=asked.accept, application="NE")
@@ -145,7 +148,7 @@ def acknowledge(
         return _build(header, level, error, warnings, identify(), at, enhanced=asked.enhanced)
 
     def positive() -> bytes | None:
-        return application if application is not None or header.get(9) in RESPONSES else build("A")
+        return application if application is not None or kind in RESPONSES else build("A")
 
     application_wanted = wanted(asked.application, good=good)
     if asked.accept == "NE":
@@ -212,7 +215,7 @@ def _build(
     letter, code = verdict_of(error)
     version, separator = release(header), header.syntax.field
     lines = [
-        _header(header, version, control_id, at, enhanced=enhanced),
+        _header(header, control_id, at, enhanced=enhanced),
         separator.join(("MSA", f"{level}{verdict or letter}", header.raw(10))),
     ]
     if error is not None:
@@ -228,24 +231,37 @@ def _build(
     return data.translate(None, _FRAMING)
 
 
-_NONE = ("",) * 18
-
-
-def _header(header: Segment, version: tuple[int, ...], control_id: str, at: datetime, *, enhanced: bool) -> str:
+def _header(header: Segment, control_id: str, at: datetime, *, enhanced: bool) -> str:
     """MSH of the answer. Most of it is the sender's own text, turned round: nothing is unescaped on the way."""
-    syntax, raw = header.syntax, ("", *header.parts, *_NONE)  # MSH-n at n
-    trigger = pick(pick(raw[9], syntax.repetition, 1), syntax.component, 2)
-    kind = "ACK"
-    if trigger and version >= (2, 3, 1):
-        kind = syntax.component.join(("ACK", trigger, "ACK"))
-    elif trigger and version >= (2, 3):
-        kind = syntax.component.join(("ACK", trigger))
+    parts = header.parts
+    same = (*parts[:6], "", *parts[7:9], "", *parts[10:])  # all but MSH-7 and MSH-10
+    around = _around if sum(map(len, same)) < _ORDINARY and len(same) < _ORDINARY else _around.__wrapped__
+    before, between, after = around(same, header.syntax, enhanced)
+    return f"{before}{timestamp(at)}{between}{escape(control_id, header.syntax)}{after}"
+
+
+@lru_cache(maxsize=256)
+def _around(asked: tuple[str, ...], syntax: Syntax, enhanced: bool) -> tuple[str, str, str]:
+    """What stands before the answer's time, between that and its control id, and after: the same for all messages of a
+    sender that differ in MSH-7 and MSH-10 alone."""
+    header = Segment(asked[0], 1, asked, syntax)
+    separator, raw = syntax.field, header.raw
+    turned = (raw(5), raw(6), raw(3), raw(4))
+    kind = _kind(raw(9), syntax, release(header))
     conditions = "NE" if enhanced else ""
-    turned = (raw[5], raw[6], raw[3], raw[4])
-    identity = (escape(control_id, syntax), raw[11] or "P", raw[12] or DEFAULT_VERSION)
-    last = ("", "", conditions, conditions, "", raw[18])
-    parts = ("MSH", syntax.encoding_characters, *turned, timestamp(at), "", kind, *identity, *last)
-    return syntax.field.join(parts)
+    before = ("MSH", syntax.encoding_characters, *turned, "")
+    after = ("", raw(11) or "P", raw(12) or DEFAULT_VERSION, "", "", conditions, conditions, "", raw(18))
+    return separator.join(before), separator.join(("", "", kind, "")), separator.join(after)
+
+
+def _kind(asked: str, syntax: Syntax, version: tuple[int, ...]) -> str:
+    """MSH-9 of the answer to a message with this MSH-9."""
+    trigger = pick(pick(asked, syntax.repetition, 1), syntax.component, 2)
+    if trigger and version >= (2, 3, 1):
+        return syntax.component.join(("ACK", trigger, "ACK"))
+    if trigger and version >= (2, 3):
+        return syntax.component.join(("ACK", trigger))
+    return "ACK"
 
 
 def _error(issue: Issue, fallback: str, header: Segment, version: tuple[int, ...]) -> str:

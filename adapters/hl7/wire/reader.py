@@ -15,6 +15,8 @@ from .syntax import Syntax
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
+_ORDINARY = 512
+"""Bytes of an ordinary header; longer ones are not remembered."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2}", re.ASCII)
 
 
@@ -82,12 +84,17 @@ def _header(body: bytes, charset: str | None) -> tuple[Segment, bool]:
     line = body[:end] if end >= 0 else body
     if b"\n" in line:
         line = line[: line.find(b"\n")]
+    # The edge, the batch cutter and the codec each need the header of the same message.
+    return (_recent if len(line) <= _ORDINARY else _header_line)(line, charset)
+
+
+def _header_line(line: bytes, charset: str | None) -> tuple[Segment, bool]:
     if line[:3] not in (b"MSH", b"FHS", b"BHS"):
         raise MalformedMessage("a message starts with MSH", location="segment 1")
     ascii_line = line.decode("latin-1")
     separator = ascii_line[3:4]
-    characters = ascii_line[4:].split(separator, 1)[0] if separator else ""
-    declared = ascii_line.split(separator) if separator else []
+    declared = ascii_line.split(separator) if separator else [ascii_line]
+    characters = declared[1] if separator else ""
     sets = declared[17].split(characters[1:2] or "~") if len(declared) > 17 and line[:3] == b"MSH" else []
     codec, understood = codec_for(sets, charset)
     syntax = _syntax(separator, characters, codec)
@@ -95,6 +102,9 @@ def _header(body: bytes, charset: str | None) -> tuple[Segment, bool]:
         return Segment(ascii_line[:3], 1, tuple(declared), syntax), understood
     text, _ = decode(line, codec)
     return Segment(text[:3], 1, tuple(text.split(separator)), syntax), understood
+
+
+_recent = lru_cache(maxsize=64)(_header_line)
 
 
 @lru_cache(maxsize=256)

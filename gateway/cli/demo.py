@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import samples
-from gateway.cli.run import local, show, stack_settings
+from gateway.cli.run import show, stack_settings
 from gateway.cli.send import core_answer, mllp_exchange
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.settings import Settings
@@ -66,7 +66,7 @@ def demo(
     given: dict[str, Any] = {"profile": "demo"} | ({"state": state} if state else {})
     settings = Settings(**given)
     configure_logs("WARNING")
-    with node(local(settings), stack_settings(settings), _tell) as made:
+    with node(settings, stack_settings(settings), _tell) as made:
         rows = asyncio.run(_run(made, keep=keep, as_json=as_json))
     if not all(row.as_expected for row in rows):
         raise typer.Exit(1)

@@ -76,9 +76,12 @@ def parse_commit(key: bytes, value: bytes | None) -> RawCommit | None:
 
 
 def sample(commits: Iterable[Commit]) -> list[Commit]:
-    """The last WINDOW commits, at most one for each MINIMUM_DISTANCE, oldest first."""
+    """The last WINDOW commits, at most one for each MINIMUM_DISTANCE, in the order they were written.
+
+    That is not the order of their times: a broker's clock may step back, and a consumer did not rewind then.
+    """
     kept: list[Commit] = []
-    for commit in sorted(commits, key=lambda each: each.at):
+    for commit in commits:
         if kept and int(commit.at / MINIMUM_DISTANCE) == int(kept[-1].at / MINIMUM_DISTANCE):
             kept[-1] = commit
         else:

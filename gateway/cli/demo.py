@@ -21,7 +21,7 @@ from gateway import samples
 from gateway.cli.run import show, stack_settings
 from gateway.cli.send import core_answer, mllp_exchange
 from gateway.core.errors import GatewayError, Unavailable
-from gateway.core.settings import Settings
+from gateway.core.settings import read_settings
 from gateway.infra.postgres import Database
 from gateway.infra.processes import stop_event
 from gateway.infra.telemetry import configure_logs
@@ -64,7 +64,7 @@ def demo(
     Exit code 0 only if every sample ended as expected.   Example:  gateway demo --keep
     """
     given: dict[str, Any] = {"profile": "demo"} | ({"state": state} if state else {})
-    settings = Settings(**given)
+    settings = read_settings(**given)
     configure_logs("WARNING")
     with node(settings, stack_settings(settings), _tell) as made:
         rows = asyncio.run(_run(made, keep=keep, as_json=as_json))

@@ -76,7 +76,10 @@ def _inputs(given: str) -> dict[str, Any]:
 
 
 @app.command("list")
-def list_decisions(model: ModelArgument, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def list_decisions(
+    model: ModelArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with what cannot be evaluated.")] = False,
+) -> None:
     """The decisions of a model.
 
     Example: gateway rules dmn list loan.dmn

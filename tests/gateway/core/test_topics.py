@@ -92,7 +92,7 @@ def test_the_shipped_catalogue_is_sized_for_what_is_sent(shipped: Catalogue) -> 
             assert int(want.config["max.message.bytes"]) >= 2 * 1024 * 1024
             assert int(want.config["min.insync.replicas"]) == max(1, want.replication - 1)
     assert shipped.topics["intake.deadletter.v1"].retention > shipped.topics["intake.authorization.v1"].retention
-    assert shipped.topics["intake.clinical.v1"].key == "patient"
+    assert shipped.topics["intake.clinical.v1"].key == "facility"
     assert shipped.topics["intake.authorization.v1"].retention == timedelta(days=7)
     assert not any(topic.phi and topic.cleanup == "compact" for topic in shipped.topics.values())
 

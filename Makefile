@@ -20,8 +20,9 @@ run: setup
 demo: setup
 	$(BIN)/gateway demo
 
+# Two processes: the tests with real servers one after the other, all others beside them (tests/conftest.py).
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -34,7 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.pipeline import QUEUE, TOPIC, Bare, at_rate, create_topic, flat_out, nothing, percentile
 from gateway import samples
 from gateway.infra.http import HttpSettings, serve
-from tests.e2e.running import Gateway, free_addresses, running
+from gateway.stack.ports import Ports
+from tests.e2e.running import Gateway, running
 
 PROMISE = 1000.0
 """Milliseconds: the p99 that synchronous answers are to keep (design, section 6)."""
@@ -128,7 +129,7 @@ def main() -> None:
     given = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "state") as gateway:
-        (address,) = free_addresses(1)
+        address = f"127.0.0.1:{Ports(Path(folder) / 'ports.json').choose('bare')}"
         temporal = gateway.temporal()
         processes = [
             spawn.Process(target=bare_http, args=(address, gateway.kafka, temporal), daemon=True),

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import samples
-from gateway.cli.run import local, show, stack_settings
+from gateway.cli.run import show, stack_settings
 from gateway.cli.send import core_answer, mllp_exchange
 from gateway.core.errors import GatewayError, Unavailable
-from gateway.core.settings import Settings
+from gateway.core.settings import read_settings
 from gateway.infra.postgres import Database
 from gateway.infra.processes import stop_event
 from gateway.infra.telemetry import configure_logs
@@ -64,9 +64,9 @@ def demo(
     Exit code 0 only if every sample ended as expected.   Example:  gateway demo --keep
     """
     given: dict[str, Any] = {"profile": "demo"} | ({"state": state} if state else {})
-    settings = Settings(**given)
+    settings = read_settings(**given)
     configure_logs("WARNING")
-    with node(local(settings), stack_settings(settings), _tell) as made:
+    with node(settings, stack_settings(settings), _tell) as made:
         rows = asyncio.run(_run(made, keep=keep, as_json=as_json))
     if not all(row.as_expected for row in rows):
         raise typer.Exit(1)

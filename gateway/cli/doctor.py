@@ -19,8 +19,8 @@ from rich.table import Table
 
 from gateway.app import hl7
 from gateway.app.policies import policies
-from gateway.core.errors import GatewayError
-from gateway.core.settings import Settings
+from gateway.core.errors import ConfigurationError, GatewayError
+from gateway.core.settings import Settings, read_settings
 from gateway.core.topics import parse
 from gateway.infra import topics_admin
 from gateway.infra.postgres import SYSTEM, Database
@@ -94,9 +94,9 @@ def configuration() -> list[Finding]:
         ("topics", lambda settings: parse(settings.topics.read_text(encoding="utf-8"))),
     ]
     try:
-        settings = Settings()
-    except ValueError as error:
-        return [Finding("settings", False, f"{error.__class__.__name__}: see gateway/core/settings.py")]
+        settings = read_settings()
+    except ConfigurationError as error:
+        return [Finding("settings", False, str(error))]
     for name, check in checks:
         try:
             check(settings)
@@ -146,7 +146,7 @@ async def _database(postgres: str) -> str:
 
 
 async def _topics(kafka: str) -> str:
-    wanted = parse(Settings().topics.read_text(encoding="utf-8")).wanted("embedded")
+    wanted = parse(read_settings().topics.read_text(encoding="utf-8")).wanted("embedded")
     async with topics_admin.admin(kafka) as client:
         drift = await topics_admin.plan(client, wanted)
     return "as the catalogue says" if not drift else f"{len(drift)} differ: run `gateway topics plan`"

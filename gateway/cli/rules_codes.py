@@ -32,7 +32,8 @@ Document = Annotated[str, typer.Option("--document", help="The article, LCD or N
 Headings = Annotated[bool, typer.Option("--headings", help="Also headings, for conditions with `is under`.")]
 Licensed = Annotated[bool, typer.Option("--licensed", help="Also CPT and CDT codes: you have the licence.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+FirstDay = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day of the release.")]
+DayAfter = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day after its last.")]
 
 
 def _chosen(
@@ -87,8 +88,8 @@ def load(
     licensed: Licensed = False,
     title: Annotated[str, typer.Option(help="What the set is called.")] = "",
     source: Annotated[str, typer.Option(help="Where the file is published; its name when absent.")] = "",
-    effective: Day = None,
-    until: Day = None,
+    effective: FirstDay = None,
+    until: DayAfter = None,
     as_json: Json = False,
 ) -> None:
     """Write <name>.codes.json beside the rules: the codes, the release and its days, and the hash of the file.

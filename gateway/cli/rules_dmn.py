@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from gateway.cli.rules_files import read_bytes
+from gateway.core import exact_json
 from gateway.core.errors import ConfigurationError
-from gateway.rules.dmn import read_model
+from gateway.rules.dmn import Model, read_model
 
 
 class _EvaluateByDefault(TyperGroup):
@@ -47,8 +47,15 @@ def evaluate(
     others = {
         each.name: read_bytes(each) for each in sorted(model.parent.glob("*.dmn")) if each.resolve() != model.resolve()
     }
-    found = read_model(read_bytes(model), _imported(read_bytes(model), others))
-    typer.echo(json.dumps(found.evaluate_json(decision, _inputs(given)), ensure_ascii=False))
+    found = _model(model, _imported(read_bytes(model), others))
+    typer.echo(exact_json.dumps(found.evaluate_json(decision, _inputs(given))).decode())
+
+
+def _model(path: Path, others: dict[str, bytes]) -> Model:
+    try:
+        return read_model(read_bytes(path), others)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.message, location=error.location or str(path)) from error
 
 
 def _imported(data: bytes, others: dict[str, bytes]) -> dict[str, bytes]:
@@ -57,23 +64,27 @@ def _imported(data: bytes, others: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _inputs(given: str) -> dict[str, Any]:
-    text = given if given.lstrip().startswith("{") else read_bytes(Path(given)).decode("utf-8", "replace")
+    written = given.lstrip().startswith("{")
+    data = given.encode() if written else read_bytes(Path(given))
     try:
-        found = json.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError("the input is not JSON") from error
+        found = exact_json.loads(data.decode("utf-8-sig"))
+    except ValueError as error:
+        raise ConfigurationError(f"the input is not JSON: {error}", location="" if written else given) from error
     if not isinstance(found, dict):
         raise ConfigurationError("the input must be a JSON object")
     return found
 
 
 @app.command("list")
-def list_decisions(model: ModelArgument, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def list_decisions(
+    model: ModelArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with what cannot be evaluated.")] = False,
+) -> None:
     """The decisions of a model.
 
     Example: gateway rules dmn list loan.dmn
     """
-    found = read_model(read_bytes(model))
+    found = _model(model, {})
     if as_json:
         typer.echo(json.dumps({"decisions": found.decisions(), "problems": found.problems}))
     else:

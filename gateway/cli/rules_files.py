@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from gateway.core import exact_json
 from gateway.core.errors import ConfigurationError
 from gateway.rules import templates
 from gateway.rules.catalogue import Catalogue, catalogue_of
@@ -61,9 +61,9 @@ def read_bytes(path: Path) -> bytes:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ConfigurationError."""
     try:
-        found = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError("not JSON", location=str(path)) from error
+        found = exact_json.loads(read_bytes(path).decode("utf-8-sig"))
+    except ValueError as error:
+        raise ConfigurationError(f"not JSON: {error}", location=str(path)) from error
     if not isinstance(found, dict):
         raise ConfigurationError("a JSON object is needed", location=str(path))
     return found

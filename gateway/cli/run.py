@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway.core.settings import Settings
-from gateway.infra.processes import stop_event
+from gateway.core.settings import Settings, read_settings
+from gateway.infra.processes import end_with_parent, stop_event
 from gateway.infra.telemetry import configure_logs
 from gateway.roles.node import Node, node
 from gateway.roles.process import ROLES, run_role
@@ -24,10 +24,14 @@ def run(
     role: Annotated[str | None, typer.Option(help=f"One role in this process: {', '.join(ROLES)}.")] = None,
     profile: Annotated[str | None, typer.Option(help="demo or production; default: the settings'.")] = None,
     http: Annotated[
-        str | None, typer.Option(help="Address of the HTTP edge, HOST:PORT; port 0 takes a free one.")
+        str | None, typer.Option(help="Address of the HTTP edge, HOST:PORT; default: 127.0.0.1:8080, or a free port.")
     ] = None,
-    mllp: Annotated[str | None, typer.Option(help="Address of the MLLP listener, HOST:PORT.")] = None,
-    state: Annotated[Path | None, typer.Option(envvar="GATEWAY_STATE", help="Folder of all state.")] = None,
+    mllp: Annotated[
+        str | None, typer.Option(help="The same for MLLP; default: 127.0.0.1:2575, or a free port.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(envvar="GATEWAY_STATE", help="Folder of all state; default: .gateway.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the addresses as JSON once everything serves.")
     ] = False,
@@ -37,19 +41,16 @@ def run(
     Examples:  gateway run --profile demo   ·   gateway run --profile demo --http 127.0.0.1:8080
     """
     given = {"profile": profile, "http": http, "mllp": mllp, "state": state}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    if role is not None and role not in ROLES:
+        raise typer.BadParameter(f"{role}: choose from {', '.join(ROLES)}", param_hint="--role")
     if role is not None:
         run_role(role, settings)
         return
+    end_with_parent()
     configure_logs(settings.log_level)
-    with node(local(settings), stack_settings(settings), _tell) as made:
+    with node(settings, stack_settings(settings), _tell) as made:
         asyncio.run(serve(made, as_json=as_json))
-
-
-def local(settings: Settings) -> Settings:
-    """Ports that nobody set are free ones."""
-    unset = {"http", "mllp"} - settings.model_fields_set
-    return settings.model_copy(update=dict.fromkeys(unset, "127.0.0.1:0"))
 
 
 def stack_settings(settings: Settings) -> StackSettings:

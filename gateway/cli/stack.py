@@ -138,7 +138,10 @@ def status(state: State = STATE, as_json: AsJson = False) -> None:
 
 @app.command()
 def stop(state: State = STATE) -> None:
-    """End the servers, by ending the process that started them; data stays."""
+    """End the servers, by ending the process that started them; data stays.
+
+    Example:  gateway stack stop
+    """
     folder = state.expanduser().resolve()
     owner = read_json(folder / "run" / "stack.json")
     if not running(owner):

@@ -17,7 +17,7 @@ from gateway.app import App
 from gateway.cli.trace import running_postgres
 from gateway.core.errors import ConfigurationError, InvalidMessage
 from gateway.core.ids import workflow_id
-from gateway.core.settings import Settings
+from gateway.core.settings import Settings, read_settings
 from gateway.infra.postgres import Database
 from gateway.stack import addresses_of
 from gateway.store.tasks import owner, worklist
@@ -110,7 +110,7 @@ def running_settings(state: Path) -> Settings:
     if addresses is None:
         raise ConfigurationError(f"no gateway is running in {state}: start `gateway run`")
     secrets = state.expanduser().resolve() / "secrets"
-    given = Settings()
+    given = read_settings()
     return given.model_copy(
         update={
             "kafka": addresses.kafka,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
@@ -252,13 +251,13 @@ def explain(files: Files, utf8: Utf8 = False, as_json: Json = False) -> None:
     """Show where every segment stands: loops indented as in the guide, values hidden behind their places.
 
     Only identifiers, loops, qualifiers of one to three characters and counts are shown, no content of people.
+    Exit code 1: a file holds something unreadable, or no set that can be read as a whole.
     """
     documents = []
+    problems: list[str] = []
     for path in files:
-        counts: Counter[str] = Counter()
-        for event in read(_chunks(path), _options(utf8=utf8, mode="trees")):
+        for event in _sets(path, _options(utf8=utf8, mode="trees"), problems):
             if isinstance(event, Transaction):
-                counts[event.guide.name] += 1
                 lines = list(_outline(event.tree, 0))
                 head = {"guide": event.guide.id, "name": event.guide.name, "st02": event.report.control_number}
                 documents.append({"file": str(path), **head, "lines": lines})
@@ -267,6 +266,26 @@ def explain(files: Files, utf8: Utf8 = False, as_json: Json = False) -> None:
                     typer.echo("\n".join(lines))
     if as_json:
         _emit(documents)
+    _end(problems)
+
+
+def _sets(path: Path, options: Options, problems: list[str]) -> Iterator[Transaction | Unit]:
+    """The transaction sets of a file, or their units; what is wrong with the file goes to `problems`."""
+    before, found = len(problems), False
+    for event in read(_chunks(path), options):
+        if isinstance(event, Transaction | Unit):
+            found = True
+            yield event
+        elif isinstance(event, Quarantined):
+            problems.append(f"{path}: {event.reason} at byte {event.offset}")
+    if not found and len(problems) == before:
+        problems.append(f"{path}: no transaction set that can be read as a whole: see `gateway x12 validate`")
+
+
+def _end(problems: list[str]) -> NoReturn:
+    for problem in problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(1 if problems else 0)
 
 
 def _outline(loop: Loop, depth: int) -> Iterator[str]:
@@ -290,17 +309,22 @@ def to_json(
     utf8: Utf8 = False,
     units: Annotated[bool, typer.Option(help="One line per unit (claim, event …) in constant memory.")] = False,
 ) -> None:
-    """Write transaction sets as JSON, one a line: loops by name, segments and composites as lists."""
+    """Write transaction sets as JSON, one a line: loops by name, segments and composites as lists.
+
+    Exit code 1: a file holds something unreadable, or no set that can be read as a whole.
+    """
     mode = "units" if units else "trees"
+    problems: list[str] = []
     for path in files:
-        for event in read(_chunks(path), _options(utf8=utf8, mode=mode)):
+        for event in _sets(path, _options(utf8=utf8, mode=mode), problems):
             if isinstance(event, Transaction):
                 typer.echo(
                     orjson.dumps(_head(event.report.as_json(), event.guide.id) | {"tree": tree_json(event.tree)})
                 )
-            elif isinstance(event, Unit):
+            else:
                 head = _head(event.report.as_json(), event.guide.id) | {"ordinal": event.ordinal}
                 typer.echo(orjson.dumps(head | {"tree": tree_json(event.loop)}))
+    _end(problems)
 
 
 def _head(report: dict[str, object], guide: str) -> dict[str, object]:

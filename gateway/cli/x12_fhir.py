@@ -45,7 +45,7 @@ def to_fhir(
     for issue in reading.issues:
         _errors.print(f"{issue.location}: {issue.text} [{issue.code}]", style="red", highlight=False, markup=False)
     option = orjson.OPT_INDENT_2 if pretty else 0
-    unmapped = 0
+    number = unmapped = 0
     rows: TextIO | None = None
     try:
         if ledger is not None:
@@ -74,7 +74,9 @@ def to_fhir(
     finally:
         if rows is not None:
             rows.close()
-    if unmapped or reading.issues:
+    if not number and not reading.issues:
+        _errors.print("no interchange with anything to map", style="red")
+    if unmapped or reading.issues or not number:
         raise typer.Exit(1)
 
 

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+import yaml
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
+
+from gateway.core.errors import ConfigurationError
 
 DEFAULT_FILE = "gateway.yaml"
 
@@ -67,6 +76,13 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP endpoint for traces; unset: none are exported.")
 
+    @field_validator("http", "mllp", "metrics")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            host_port(value)
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -85,6 +101,23 @@ class Settings(BaseSettings):
 def host_port(address: str) -> tuple[str, int]:
     """`127.0.0.1:8080` → ("127.0.0.1", 8080); IPv6 in brackets. Raises ValueError."""
     host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
+    if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError(f"not an address host:port: {address}")
     return host.strip("[]"), int(port)
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings, `given` before all sources. Raises ConfigurationError that names each one that cannot be used."""
+    file = os.environ.get("GATEWAY_CONFIG")
+    if file and not Path(file).is_file():
+        raise ConfigurationError("GATEWAY_CONFIG names no file", location=file)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise ConfigurationError("; ".join(wrong), location="settings") from error
+    except (yaml.YAMLError, SettingsError, OSError, ValueError, TypeError) as error:
+        raise ConfigurationError("the settings are no YAML mapping", location=file or DEFAULT_FILE) from error

@@ -76,9 +76,12 @@ def parse_commit(key: bytes, value: bytes | None) -> RawCommit | None:
 
 
 def sample(commits: Iterable[Commit]) -> list[Commit]:
-    """The last WINDOW commits, at most one for each MINIMUM_DISTANCE, oldest first."""
+    """The last WINDOW commits, at most one for each MINIMUM_DISTANCE, in the order they were written.
+
+    That is not the order of their times: a broker's clock may step back, and a consumer did not rewind then.
+    """
     kept: list[Commit] = []
-    for commit in sorted(commits, key=lambda each: each.at):
+    for commit in commits:
         if kept and int(commit.at / MINIMUM_DISTANCE) == int(kept[-1].at / MINIMUM_DISTANCE):
             kept[-1] = commit
         else:
@@ -234,19 +237,19 @@ class LagCollector:
             self.readable = False
             return
         ends = await self.consumer.end_offsets(list(self.consumer.assignment()))
-        while True:
-            behind = [part for part, end in ends.items() if await self.consumer.position(part) < end]
-            if not behind:
-                return
+        while behind := [part for part, end in ends.items() if await self.consumer.position(part) < end]:
+            self.consumer.resume(*behind)
             for records in (await self.consumer.getmany(*behind, timeout_ms=500, max_records=5000)).values():
                 for record in records:
                     self._keep(record.key, record.value)
+            self.consumer.pause(*behind)  # a fetch that waits holds up every other question on its connection
 
     async def _assign(self) -> None:
         partitions = await self._partitions({OFFSETS} & set(await self.client.list_topics()))
         if not partitions:
             return
         self.consumer.assign(partitions)
+        self.consumer.pause(*partitions)
         since = int((self.clock().timestamp() - HORIZON) * 1000)
         firsts = await self.consumer.offsets_for_times(dict.fromkeys(partitions, since))
         for part in partitions:

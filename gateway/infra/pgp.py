@@ -37,6 +37,10 @@ _OPTIONS = (
 """The last two: a key made a moment ago by a clock ahead of ours is a key, not one without a user id (gpg's view).
 Keys are agreed with the partner by hand, so the time of their making proves nothing; their expiry still counts."""
 
+_AGENT = "s2k-count 65536\n"
+"""A new agent else spends a second on finding how often this machine can hash in a tenth of one, and seals our key in
+the ring with that. The ring lives in memory for one call, beside the passphrase: the least gpg takes is enough."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PgpKeys:
@@ -137,6 +141,7 @@ class _Ring:
 def _ring(keys: PgpKeys) -> Iterator[_Ring]:
     base = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="pgp-", dir=base) as folder:
+        (Path(folder) / "gpg-agent.conf").write_text(_AGENT, encoding="ascii")
         empty = _Ring(Path(folder), keys.passphrase)
         try:
             own = empty.take(keys.own)[0]

@@ -1,7 +1,9 @@
 """Roles as processes: one parent that starts them, restarts what dies (with back-off), and takes them along at its end.
 
 A child holds the read end of a pipe whose write end only the parent has: when the parent ends, however it ends, the
-child sees end-of-file and leaves. No orphans, no polling, no reliance on signals.
+child sees end-of-file and leaves, at whatever it is. No orphans, no polling, no reliance on the parent's signals.
+Whoever starts `gateway run` from a program of his own may do the same: the number of the read end in the variable
+GATEWAY_PARENT_PIPE.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,21 +130,25 @@ def announce_ready(name: str) -> None:
         (Path(folder) / name).write_text(str(os.getpid()), encoding="ascii")
 
 
+def end_with_parent() -> None:
+    """From now on the end of the parent, where it gave us its pipe, is a SIGTERM."""
+    pipe = os.environ.get(PARENT_PIPE)
+    if pipe:
+        threading.Thread(target=_await_end, args=(int(pipe),), name="parent", daemon=True).start()
+
+
+def _await_end(pipe: int) -> None:
+    os.read(pipe, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def stop_event() -> asyncio.Event:
-    """An event set by SIGTERM, SIGINT, or the end of the parent process."""
+    """An event set by SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    pipe = os.environ.get(PARENT_PIPE)
-    if pipe:
-        loop.add_reader(int(pipe), _parent_ended, int(pipe), loop, stop)
     return stop
-
-
-def _parent_ended(pipe: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    loop.remove_reader(pipe)
-    stop.set()
 
 
 def role_command(role: str) -> list[str]:

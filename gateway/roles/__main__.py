@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gateway.core.settings import Settings
+from gateway.core.settings import read_settings
 from gateway.roles.process import run_role
 
-run_role(sys.argv[1], Settings())
+run_role(sys.argv[1], read_settings())

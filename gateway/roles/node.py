@@ -11,14 +11,13 @@ import base64
 import json
 import os
 import secrets
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.core.errors import ConfigurationError, Unavailable
+from gateway.core.errors import Unavailable
 from gateway.core.settings import Settings, host_port
 from gateway.core.topics import Profile, parse
 from gateway.infra import topics_admin
@@ -27,12 +26,12 @@ from gateway.infra.telemetry import logger
 from gateway.roles.demo_drop import demo_drop
 from gateway.roles.process import ROLES
 from gateway.stack import Addresses, Stack, StackSettings
+from gateway.stack.ports import Ports
 from gateway.store.migrations import upgrade
 
 READY_SECONDS = 180.0
 GIVE_UP_AFTER = 4
 """A role that ends this often right after its start will not come up by itself."""
-FAVOURITE = {"http": 8080, "mllp": 2575}
 
 log = logger("node")
 
@@ -88,25 +87,20 @@ def _token() -> bytes:
     return secrets.token_urlsafe(24).encode()
 
 
-def _free(address: str, favourite: int) -> str:
-    """`address` with a port: the given one, or the favourite where it is free, or any free one."""
-    host, port = host_port(address)
-    if port:
-        return address
-    for candidate in (favourite, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, candidate))
-            except OSError:
-                continue
-            return f"{host}:{probe.getsockname()[1]}"
-    raise ConfigurationError("no free port", location=address)
+def _address(settings: Settings, name: str, ports: Ports) -> str:
+    """What to bind: a port that is set, and then it must be free; the usual one if nothing is set; else a free one."""
+    given: str = getattr(settings, name)
+    host, port = host_port(given)
+    if name in settings.model_fields_set:
+        port = ports.choose(name, port or None, host=host)
+    else:
+        port = ports.choose(name, host=host, favourite=port)
+    return f"{given.rpartition(':')[0]}:{port}"
 
 
-def prepared(settings: Settings, addresses: Addresses, state: Path) -> dict[str, str]:
+def prepared(settings: Settings, addresses: Addresses, state: Path, ports: Ports) -> dict[str, str]:
     """The environment of the roles: addresses, keys and ports. Secrets go by reference, never as arguments."""
-    http, mllp = _free(settings.http, FAVOURITE["http"]), _free(settings.mllp, FAVOURITE["mllp"])
+    http, mllp = _address(settings, "http", ports), _address(settings, "mllp", ports)
     given = {
         "PROFILE": settings.profile,
         "STATE": str(state),
@@ -164,7 +158,9 @@ def node(
         if settings.profile == "demo" and settings.partners is None and "sftp" in roles:
             drop_folder, partners = running.enter_context(demo_drop(state, settings.tenant))
             settings = settings.model_copy(update={"partners": partners})
-        environment = prepared(settings, addresses, state)
+        ports = Ports(state / "ports.json")
+        running.callback(ports.release)
+        environment = prepared(settings, addresses, state, ports)
         ready = state / "run" / "ready"
         ready.mkdir(parents=True, exist_ok=True)
         for stale in ready.iterdir():

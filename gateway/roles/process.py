@@ -10,7 +10,7 @@ from gateway.app import App
 from gateway.core.errors import ConfigurationError
 from gateway.core.settings import Settings
 from gateway.infra.http import run as run_loop
-from gateway.infra.processes import announce_ready, stop_event
+from gateway.infra.processes import announce_ready, end_with_parent, stop_event
 from gateway.infra.telemetry import configure_logs, configure_traces, serve_metrics
 
 ROLES = ("edge", "starter", "worker", "relay", "sftp", "monitor")
@@ -25,6 +25,7 @@ def run_role(role: str, settings: Settings) -> None:
     """Run until told to stop. Raises ConfigurationError for an unknown role."""
     if role not in ROLES:
         raise ConfigurationError(f"no role {role}: choose from {', '.join(ROLES)}")
+    end_with_parent()
     configure_logs(settings.log_level)
     configure_traces(role, settings.otlp_endpoint)
     serve_metrics(settings.metrics, role)

@@ -167,8 +167,8 @@ class Quantified:
     """A test over the records of a list.
 
     `concept` (a value set over the list's code or type) and `window` (over its date) choose the records in question;
-    `test` is asked of those. `other` leaves out the line being decided. No record in question means unknown,
-    except in a list the catalogue declares complete (diagnoses, services).
+    `test` is asked of those. `other` leaves out the line being decided. No record that certainly is in question
+    means unknown, except in a list the catalogue declares complete (diagnoses, services).
     """
 
     quantifier: Quantifier

@@ -1,7 +1,8 @@
 """Quantifiers and totals over lists of records, three-valued.
 
-The records in question are those whose concept and window are not certainly others. None in question: unknown, or in a
-list that the catalogue declares complete (and that is not empty) a plain answer about nothing.
+The records in question are those whose concept and window are not certainly others. None that certainly belongs:
+unknown, whatever those in question say, for they may turn out to be others; or in a list that the catalogue declares
+complete (and that is not empty) a plain answer about nothing.
 """
 
 # ruff: noqa: ARG001, ARG005 - every leaf has the one signature (facts, this, record)
@@ -77,7 +78,7 @@ def quantified(scope: Scope, leaf: Quantified, test: Test | None) -> Test:
             belongs = member(facts, this, each)
             if belongs is not False:
                 found.append((belongs, True if test is None else test(facts, this, each), each))
-        if not found and not (complete and records and nothing):
+        if not (complete and records and nothing) and not any(belongs for belongs, _, _ in found):
             return None
         return decide(found, count)
 
@@ -92,19 +93,19 @@ def _some(scope: Scope, leaf: Quantified, test: Test | None) -> Test:
 
     def some(facts: Record, this: Record, record: Record) -> Truth:
         records = records_of(facts, name)
-        in_question = unknown = False
+        certain = unknown = False
         for each in records:
             if other and each is this:
                 continue
             belongs = member(facts, this, each)
             if belongs is False:
                 continue
-            in_question = True
+            certain = certain or belongs is True
             truth = True if test is None else test(facts, this, each)
             if truth and belongs:
                 return True
             unknown = unknown or truth is not False
-        return None if unknown or not (in_question or (complete and records)) else False
+        return None if unknown or not (certain or (complete and records)) else False
 
     return some
 

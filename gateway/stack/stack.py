@@ -85,6 +85,7 @@ class Stack:
         for server in self._servers.values():
             server.stop()
         self._servers.clear()
+        self._ports.release()
         if self._lock >= 0:
             (self._state / "run" / "stack.json").unlink(missing_ok=True)
             os.close(self._lock)

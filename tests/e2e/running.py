@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,10 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+from gateway.infra.processes import PARENT_PIPE
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 420.0
-"""A machine with empty caches builds a server first."""
 
 
 @dataclass
@@ -85,53 +85,47 @@ def wait_for(what: str, seconds: float, check: object) -> None:
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
-def free_addresses(count: int) -> list[str]:
-    """Addresses of our own: gateways of other tests on this machine all like the same well-known ports."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+@contextlib.contextmanager
+def lifeline(environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Arguments of Popen for a gateway or role that ends with this process, however that ends."""
+    reading, writing = os.pipe()
+    try:
+        yield {"env": {**environment, PARENT_PIPE: str(reading)}, "pass_fds": (reading,)}
+    finally:
+        os.close(writing)
+        os.close(reading)
 
 
 @contextlib.contextmanager
 def running(state: Path, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Gateway]:
-    """Start a gateway in the demo profile; end it politely, and make sure that it is gone."""
-    http, mllp = free_addresses(2)
+    """Start a gateway in the demo profile on free ports; end it politely, and make sure that it is gone."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "gateway",
-            "run",
-            "--profile",
-            "demo",
-            "--state",
-            str(state),
-            "--http",
-            http,
-            "--mllp",
-            mllp,
-            "--json",
-        ],
-        cwd=ROOT,
-        env=clean | {"PYTHONPATH": str(ROOT)} | dict(environment),
-        stdout=subprocess.PIPE,
-        stderr=(state.parent / "gateway.stderr").open("w"),
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line, (state.parent / "gateway.stderr").read_text()[-3000:]
-        told = json.loads(line)
-        yield Gateway(state, told["http"], told["mllp"], told["kafka"], told["bearer"], process)
-    finally:
-        process.send_signal(signal.SIGTERM)
+    whole = clean | {"PYTHONPATH": str(ROOT)} | dict(environment)
+    command = [sys.executable, "-m", "gateway", "run", "--profile", "demo", "--state", str(state), "--json"]
+    command += ["--http", "127.0.0.1:0", "--mllp", "127.0.0.1:0"]
+    with lifeline(whole) as popen, (state.parent / "gateway.stderr").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, **popen)
         try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(30)
-        process.stdout.close()
+            yield _told(state, process)
+        finally:
+            _end(process)
+
+
+def _told(state: Path, process: subprocess.Popen[str]) -> Gateway:
+    """Wait until it serves."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, (state.parent / "gateway.stderr").read_text()[-3000:]
+    told = json.loads(line)
+    return Gateway(state, told["http"], told["mllp"], told["kafka"], told["bearer"], process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(30)
+    assert process.stdout is not None
+    process.stdout.close()

@@ -8,6 +8,7 @@ import random
 import re
 import socket
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,31 +33,49 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def ends(gateway: Gateway) -> dict[str, int]:
-    """Records per business topic."""
-    topics = sorted({*registry.TOPICS.values(), registry.PARKED})
-    admin = AIOKafkaAdminClient(bootstrap_servers=gateway.kafka)
-    consumer = AIOKafkaConsumer(bootstrap_servers=gateway.kafka)
-    await admin.start()
-    await consumer.start()
-    try:
+class Ends:
+    """Counts the records per business topic; one connection for all tests of this file."""
+
+    def __init__(self, kafka: str) -> None:
+        self.kafka = kafka
+        self.parts: list[TopicPartition] = []
+
+    async def open(self) -> None:
+        topics = sorted({*registry.TOPICS.values(), registry.PARKED})
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        self.consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka)
+        await self.consumer.start()
+        await admin.start()
         described = await admin.describe_topics(topics)
-        parts = [TopicPartition(topic["topic"], p["partition"]) for topic in described for p in topic["partitions"]]
+        await admin.close()
+        self.parts = [
+            TopicPartition(topic["topic"], part["partition"]) for topic in described for part in topic["partitions"]
+        ]
+        assert {part.topic for part in self.parts} == set(topics)
+
+    async def count(self) -> dict[str, int]:
         counted = Counter[str]()
-        for part, end in (await consumer.end_offsets(parts)).items():
+        for part, end in (await self.consumer.end_offsets(self.parts)).items():
             counted[part.topic] += end
         return dict(counted)
-    finally:
-        await consumer.stop()
-        await admin.close()
+
+
+@pytest.fixture(scope="module")
+def ends(gateway: Gateway) -> Iterator[Callable[[], dict[str, int]]]:
+    """The records per business topic now."""
+    counting = Ends(gateway.kafka)
+    with asyncio.Runner() as runner:
+        runner.run(counting.open())
+        yield lambda: runner.run(counting.count())
+        runner.run(counting.consumer.stop())
 
 
 @pytest.fixture
-def nothing_published(gateway: Gateway):  # type: ignore[no-untyped-def]
+def nothing_published(gateway: Gateway, ends: Callable[[], dict[str, int]]) -> Iterator[None]:
     """No record reaches a business topic, and no role process dies."""
-    before, pids = asyncio.run(ends(gateway)), gateway.pids()
+    before, pids = ends(), gateway.pids()
     yield
-    assert asyncio.run(ends(gateway)) == before
+    assert ends() == before
     assert gateway.pids() == pids
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -31,10 +32,11 @@ from gateway.roles.demo_drop import NAME, demo_drop
 from gateway.roles.node import apply_topics, prepared
 from gateway.security.tokens import Tokens
 from gateway.stack import Addresses, Stack, StackSettings
+from gateway.stack.ports import Ports
 from gateway.stack.progress import Silent
 from gateway.store.cases import SQL as CASES
 from gateway.store.migrations import upgrade
-from tests.e2e.running import ROOT, wait_for
+from tests.e2e.running import ROOT, lifeline, wait_for
 from tests.e2e.test_protocols import dropped_claims
 
 CLAIMS = int(os.environ.get("GATEWAY_CLAIMS", "2000"))
@@ -49,16 +51,14 @@ class Role:
     """The SFTP role as a process that can be killed and started again, and what it works on."""
 
     addresses: Addresses
-    environment: dict[str, str]
+    popen: dict[str, Any]
     drop: Path
     log: Path
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                role_command("sftp"), cwd=ROOT, env=self.environment, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(role_command("sftp"), cwd=ROOT, stdout=log, stderr=log, **self.popen)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -78,12 +78,13 @@ def role(tmp_path: Path) -> Iterator[Role]:
     ):
         upgrade(addresses.postgres)
         asyncio.run(apply_topics(settings, addresses.kafka))
-        environment = prepared(settings.model_copy(update={"partners": partners}), addresses, state)
-        environment |= {READY: str(tmp_path), "PYTHONPATH": str(ROOT)}
-        made = Role(addresses, environment, drop, tmp_path / "sftp.log")
-        made.start()
-        yield made
-        made.kill()
+        settings = settings.model_copy(update={"partners": partners})
+        environment = prepared(settings, addresses, state, Ports(state / "ports.json"))
+        with lifeline(environment | {READY: str(tmp_path), "PYTHONPATH": str(ROOT)}) as popen:
+            made = Role(addresses, popen, drop, tmp_path / "sftp.log")
+            made.start()
+            yield made
+            made.kill()
 
 
 @dataclass
@@ -162,7 +163,7 @@ def test_every_claim_of_a_large_file_counts_once_after_kills(role: Role) -> None
     text, prefix = dropped_claims(CLAIMS)
     number = text[90:99]
     seen, seconds = asyncio.run(storm(role, text, f"{prefix}.x12"))
-    token = Tokens.load(role.environment["GATEWAY_TOKEN_KEY"])
+    token = Tokens.load(role.popen["env"]["GATEWAY_TOKEN_KEY"])
     place = (
         f"sftp/{NAME}",
         "x12",

@@ -63,7 +63,9 @@ class Model:
             None,
         )
         if found is None:
-            raise ConfigurationError(f"no decision {decision[:80]!r}; there are {', '.join(self.decisions())[:400]}")
+            raise ConfigurationError(
+                f"no decision {decision[:80]!r}; the model has {', '.join(self.decisions())[:400]}"
+            )
         if found.id in self.problems:
             raise ConfigurationError(self.problems[found.id], location=found.name)
         known: dict[str, Any] = {}

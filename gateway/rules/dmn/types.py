@@ -131,9 +131,9 @@ def of_json(value: Any, wanted: Type | None, types: Mapping[str, Type]) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """A FEEL value as JSON: exact numbers, ISO text for what is temporal; functions are null."""
+    """A FEEL value as JSON: exact numbers (int or Decimal), ISO text for what is temporal; functions are null."""
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() and abs(value) < 10**15 else float(value)
+        return int(value) if abs(value) < 10**15 and value == value.to_integral_value() else value
     if isinstance(value, list):
         return [to_json(item) for item in value]
     if isinstance(value, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.core.errors import ConfigurationError
 from gateway.rules.model import MAX_TEXT
@@ -19,8 +19,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, string, number, date, mark or the end; `start` and `end` are offsets into the text."""
 
     kind: str

@@ -60,8 +60,13 @@ class Reader:
 
     def sees(self, *words: str) -> bool:
         """Whether these words come next."""
-        coming = self.tokens[self.at : self.at + len(words)]
-        return [token.text for token in coming] == list(words) and all(token.kind != "string" for token in coming)
+        at = self.at
+        for word in words:
+            token = self.tokens[at]  # the last one, the end, is no word's equal
+            if token.text != word or token.kind == "string":
+                return False
+            at += 1
+        return True
 
     def take(self, *words: str) -> bool:
         """Step over these words if they come next."""

@@ -209,7 +209,8 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
     clients: list[Client] = []
 
     async def dial(listener: Listener, **options: Any) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", listener.port, **options))
+        place = {} if "sock" in options else {"host": "127.0.0.1", "port": listener.port}
+        client = Client(*await asyncio.open_connection(**place, **options))
         clients.append(client)
         return client
 

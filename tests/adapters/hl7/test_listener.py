@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -291,7 +292,10 @@ async def test_more_messages_than_the_pipeline_in_one_read_wait_and_are_not_sent
 
 async def test_a_peer_that_does_not_read_is_cut(listen: Any, connect: Any, adt: Any, seen: Any) -> None:
     listener = await listen(MemoryAccept(), slow_peer_timeout=0.5, pipeline=100_000, in_flight=100_000)
-    client = await connect(listener)
+    narrow = socket.socket()  # whose buffer is full after some answers, not after megabytes of them
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(("127.0.0.1", listener.port))
+    client = await connect(listener, sock=narrow)
     message = frame(adt("C1"))
 
     async def flood() -> None:
@@ -300,7 +304,7 @@ async def test_a_peer_that_does_not_read_is_cut(listen: Any, connect: Any, adt: 
             await client.writer.drain()
 
     with pytest.raises(ConnectionError):
-        await asyncio.wait_for(flood(), 30)
+        await asyncio.wait_for(flood(), 50)
     assert seen.named("hl7.closed")[0]["reason"] == "slow-peer"
     await until(lambda: listener.connections == 0 and listener.in_flight == 0)
 

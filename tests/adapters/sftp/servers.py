@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.stack.ports import Ports
 from gateway.stack.sftp_drop import SftpDrop
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "authorization-gateway" / "openssh"
@@ -95,8 +96,8 @@ def start_openssh(folder: Path) -> Server:
     private, public = new_key()
     (keys / "host").write_text(host_private)
     (keys / "authorized").write_text(public + "\n")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    ports = Ports(keys / "ports.json")  # claimed until sshd has it
+    port = ports.choose("sshd")
     (keys / "config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {keys}/host\nAuthorizedKeysFile {keys}/authorized\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nMaxSessions 10\n"
@@ -104,10 +105,10 @@ def start_openssh(folder: Path) -> Server:
     )
     for path in (keys / "host", keys / "authorized"):
         path.chmod(0o600)
-    user, prefix = os.environ.get("USER", "root"), []
+    user, prefix = os.environ.get("USER", "root"), ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     if os.geteuid() == 0:
         # Root would need the privilege-separation account; an ordinary one serves only itself.
-        user, prefix = ACCOUNT, ["setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups"]
+        user, prefix = ACCOUNT, [*prefix, "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups"]
         for path in (folder, *folder.rglob("*"), keys, *keys.iterdir()):
             shutil.chown(path, ACCOUNT, ACCOUNT)
         _make_reachable(folder)
@@ -118,6 +119,7 @@ def start_openssh(folder: Path) -> Server:
         stderr=(keys / "log").open("wb"),
     )
     _wait(port, process, keys / "log")
+    ports.release()
     return Server(folder, port, user, host_public, private, process=process, base=f"{folder}/")
 
 

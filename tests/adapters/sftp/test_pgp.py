@@ -31,6 +31,7 @@ LIMIT = 1 << 20
 def key(name: str, passphrase: bytes = b"", *, ahead: int = 0) -> tuple[bytes, bytes]:
     """(public key, private key), made by gpg, its clock `ahead` seconds of ours."""
     with tempfile.TemporaryDirectory() as home:
+        (Path(home) / "gpg-agent.conf").write_text("s2k-count 65536\n", "ascii")
         base = ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase-fd", "0"]
         if ahead:
             base += ["--faked-system-time", str(int(time.time()) + ahead)]

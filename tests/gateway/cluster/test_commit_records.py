@@ -66,6 +66,11 @@ def test_nothing_else_comes_out(record_key: bytes, value: bytes) -> None:
 
 def test_one_commit_is_kept_for_each_second_and_ten_in_all() -> None:
     many = [Commit(number, number / 4, 1) for number in range(100)]
-    kept = sample(reversed(many))
+    kept = sample(many)
     assert [commit.offset for commit in kept] == [63, 67, 71, 75, 79, 83, 87, 91, 95, 99]
     assert sample([]) == []
+
+
+def test_a_brokers_clock_that_steps_back_is_no_rewind() -> None:
+    kept = sample([Commit(3, 100.0, 1), Commit(8, 97.5, 1), Commit(9, 99.9, 1)])
+    assert [commit.offset for commit in kept] == [3, 8, 9]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
 import time
 from pathlib import Path
 
@@ -46,14 +45,8 @@ async def ask(port: int, data: bytes) -> tuple[str, float]:
     return answer.split(b"\rMSA|")[1][:2].decode(), time.monotonic() - began
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def test_an_outage_is_told_in_time_and_passes(tmp_path: Path) -> None:
-    stack = Stack(StackSettings(state=tmp_path, kafka_port=free_port()), {"kafka"}, Silent())
+    stack = Stack(StackSettings(state=tmp_path), {"kafka"}, Silent())
     kafka = stack.up().addresses.kafka
     try:
         async with topics_admin.admin(kafka) as client:

@@ -111,3 +111,48 @@ def test_tables_and_dmn(tmp_path):
     (tmp_path / "in.json").write_text(given)
     assert "approve" in run("dmn", tmp_path / "w.dmn", "--input", tmp_path / "in.json", "--decision", "WALK", "--json")
     assert run("dmn", "list", tmp_path / "w.dmn").strip() == "WALK"
+
+
+MODEL = """<definitions xmlns="https://www.omg.org/spec/DMN/20230324/MODEL/" name="m" namespace="n">
+<inputData id="a" name="Größe in cm"><variable name="Größe in cm" typeRef="number"/></inputData>
+<inputData id="b" name="Tag"><variable name="Tag" typeRef="date"/></inputData>
+<decision id="c" name="Wie groß?"><informationRequirement><requiredInput href="#a"/></informationRequirement>
+<literalExpression><text>Größe in cm * 1.5</text></literalExpression></decision>
+<decision id="d" name="Später"><informationRequirement><requiredInput href="#b"/></informationRequirement>
+<literalExpression><text>[Tag + duration("P1M"), date("2026-03-01") - Tag]</text></literalExpression></decision>
+<decision id="e" name="Genau"><literalExpression><text>[1/3, 12345678901234567890.123, 2.5 * 2, 1/0]</text>
+</literalExpression></decision></definitions>"""
+
+
+@pytest.mark.parametrize(
+    ("decision", "given", "expected"),
+    [
+        ("Wie groß?", '{"Größe in cm": 180}', "270"),
+        ("Wie groß?", '{"Größe in cm": 1234567890123456789.5}', "1851851835185185184.25"),
+        ("Wie groß?", '{"Größe in cm": "groß"}', "null"),
+        ("Wie groß?", '{"Größe in cm": null, "other": 1}', "null"),
+        ("Später", '{"Tag": "2026-01-31"}', '["2026-02-28","P29D"]'),
+        ("Später", '{"Tag": "31.01.2026"}', "[null,null]"),
+        ("Genau", "{}", "[0.3333333333333333333333333333333333,12345678901234567890.123,5,null]"),
+    ],
+)
+def test_a_decision_is_json_with_its_digits(tmp_path, decision, given, expected):
+    (tmp_path / "m.dmn").write_text(MODEL, "utf-8")
+    assert run("dmn", tmp_path / "m.dmn", "--decision", decision, "--input", given).strip() == expected
+    (tmp_path / "in.json").write_bytes(b"\xef\xbb\xbf" + given.encode())
+    assert run("dmn", tmp_path / "m.dmn", "--decision", decision, "--input", tmp_path / "in.json").strip() == expected
+
+
+@pytest.mark.parametrize("given", ['{"Tag": NaN}', "{bad", "[1]", "\xff", '{"Tag": ' + "[" * 100_000, ""])
+def test_what_is_no_json_object_is_said(tmp_path, given):
+    (tmp_path / "m.dmn").write_text(MODEL, "utf-8")
+    file = tmp_path / "in.json"
+    file.write_bytes(given.encode("latin-1"))
+    for words in (
+        ("dmn", str(tmp_path / "m.dmn"), "--decision", "Genau", "--input", str(file)),
+        ("explain", "home-oxygen", "--facts", str(file)),
+    ):
+        with pytest.raises(ConfigurationError, match="JSON"):
+            CliRunner().invoke(app, list(words), catch_exceptions=False)
+    with pytest.raises(ConfigurationError, match=r"not XML \(at .*in.json\)"):
+        CliRunner().invoke(app, ["dmn", "list", str(file)], catch_exceptions=False)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import replace
+from decimal import Decimal
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.rules.leaves import Scope
-from gateway.rules.model import AllOf, AnyOf, Not
+from gateway.rules.model import AllOf, AnyOf, Compare, Duration, Fact, Literal, Not, Quantified, Window
 from gateway.rules.program import compile_condition_tree
 from tests.gateway.rules.random_rules import VALUE_SETS, complete_facts, conditions, quantifiers
 
@@ -44,6 +46,23 @@ def test_a_decided_condition_stays_decided_when_missing_facts_arrive(catalogue, 
     full, thin = facts
     before = truth(catalogue, condition, thin)
     assert before is None or before is truth(catalogue, condition, full)
+
+
+@pytest.mark.parametrize("quantifier", ["any", "no", "every", "at least", "at most", "exactly", "latest"])
+@pytest.mark.parametrize("value", [50, 99])
+def test_a_record_that_may_lie_outside_the_window_decides_nothing(catalogue, quantifier, value):
+    """Found by 10,000 examples: an undated value decided, and its date, outside the window, made it unknown again."""
+    low = Compare(Fact("observation.value"), "lt", Literal("number", Decimal(88), "%"))
+    window = Window(Duration(30, "day"), "before", Fact("request.receivedAt"))
+    condition = Quantified(quantifier, "observations", "", low, window, 1)
+    undated = {"code": "alpha-1", "value": value, "unit": "%"}
+    facts = {"request.receivedAt": "2026-01-02", "observations": [undated]}
+    assert truth(catalogue, condition, facts) is None
+    facts["observations"] = [undated | {"date": "2020-01-01"}]
+    assert truth(catalogue, condition, facts) is None
+    facts["observations"] = [undated | {"date": "2026-01-01"}, {"code": "alpha-1", "value": 99, "unit": "%"}]
+    if quantifier == "any":
+        assert truth(catalogue, condition, facts) is (value == 50)
 
 
 @relaxed

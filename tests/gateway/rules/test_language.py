@@ -48,7 +48,7 @@ ERRORS = {
     "age is 5\n  and servce is in \"x\"": ("line 2 column 7", "did you mean 'service'"),
     "service quantaty at most 3": ("line 1 column 9", "did you mean 'service quantity'"),
     "age at least 5 and": ("line 1 column 19", "expected a fact"),
-    "any observaton \"x\" at most 5": ("line 1 column 5", "expected one of service"),
+    "any observaton \"x\" at most 5": ("line 1 column 5", "expected one of credential, service"),
     "(age is 5": ("line 1 column 10", "expected ')'"),
     "age is 5 age is 6": ("line 1 column 10", "expected 'and'"),
     "coverage start after 2026-02-30": ("line 1 column 22", "not a day"),

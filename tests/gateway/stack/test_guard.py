@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import ConfigurationError, Unavailable
-from gateway.stack.ports import Ports, free
+from gateway.core.errors import Unavailable
 from gateway.stack.process import Launch, Server, born, end_orphan, read_json, run, running, write_json
 
 
@@ -179,22 +178,3 @@ def test_an_orphan_of_a_crash_is_ended_at_the_next_start_but_no_stranger(tmp_pat
         end_orphan(tmp_path / "a.json")
         assert orphan.wait(10) == -signal.SIGTERM
     assert not (tmp_path / "a.json").exists()
-
-
-def test_ports_are_kept_while_they_are_free(tmp_path: Path) -> None:
-    path = tmp_path / "ports.json"
-    first = Ports(path).choose("kafka")
-    assert Ports(path).choose("kafka") == first
-    assert Ports(path).choose("postgres") != first
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", first))
-        taken.listen()
-        assert not free(first)
-        other = Ports(path).choose("kafka")
-        assert other != first
-        with pytest.raises(ConfigurationError, match=f"port {first} for kafka is in use"):
-            Ports(path).choose("kafka", first)
-    assert Ports(path).choose("kafka") == other
-    assert Ports(path).choose("kafka", first) == first

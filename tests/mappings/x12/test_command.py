@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.x12 import app
@@ -46,3 +47,23 @@ def test_what_is_refused_exits_with_one(tmp_path: Path) -> None:
 def test_missing_file_is_wrong_usage() -> None:
     result = CliRunner().invoke(app, ["to-fhir", "/nowhere/at/all"])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("verb", ["to-fhir", "to-json", "explain"])
+@pytest.mark.parametrize("content", ["", "no X12 at all"])
+def test_a_file_without_an_interchange_is_a_problem_shown(tmp_path: Path, verb: str, content: str) -> None:
+    file = tmp_path / "file.x12"
+    file.write_text(content)
+    result = CliRunner().invoke(app, [verb, str(file)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "interchange" in result.stderr or "no transaction set" in result.stderr
+
+
+def test_what_cannot_be_read_as_a_whole_is_not_explained_in_silence(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.x12"
+    broken.write_text((FOLDER / "event-only" / "request.x12").read_text().replace("005010X217", "009999X999"))
+    result = CliRunner().invoke(app, ["explain", str(broken)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "gateway x12 validate" in result.stderr
+    whole = CliRunner().invoke(app, ["explain", str(FOLDER / "event-only" / "request.x12")])
+    assert (whole.exit_code, whole.stderr) == (0, "")

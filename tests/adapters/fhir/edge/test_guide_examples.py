@@ -22,7 +22,7 @@ SOUND = ("ReferralAuthorization", "HomecareAuthorization", "MedicalServicesAutho
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with running(answer_seconds=1) as started:
+    async with running(answer_seconds=5) as started:
         yield started
 
 

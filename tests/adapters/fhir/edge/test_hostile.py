@@ -81,7 +81,7 @@ async def test_every_hostile_body_is_refused_quickly_and_not_repeated(
         assert response.json()["resourceType"] == "OperationOutcome", name
         assert "CANARY" not in response.text, name
         # Not a measurement: a parser that goes quadratic on these takes minutes.
-        assert time.monotonic() - begun < 2, name
+        assert time.monotonic() - begun < 20, name
     assert world.accept.accepted == []
     assert (await world.submit(GOOD)).status_code == 200
 

@@ -155,9 +155,8 @@ class Case:
 
     async def _undecided(self) -> bool:
         """Whether a message came that asks for another decision, say while the last one was being delivered."""
-        for message in sorted(
-            filter(self._is_new, self._messages), key=lambda message: message.kind.startswith(CLINICAL)
-        ):
+        new = sorted(filter(self._is_new, self._messages), key=lambda message: message.kind.startswith(CLINICAL))
+        for message in new:
             if self._is_new(message) and await self._matters(message):
                 return True
         return False
@@ -215,8 +214,7 @@ class Case:
         if step["executor"].get("action"):
             if await self._undecided():
                 return MESSAGE
-            given = self._step_input(step["id"], step["executor"], self._closing(step))
-            given = replace(given, heard=self._known())
+            given = replace(self._step_input(step["id"], step["executor"], self._closing(step)), heard=self._known())
             outcome = await self._local("conclude", given)
             if outcome.outcome == MESSAGE:
                 return MESSAGE

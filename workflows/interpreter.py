@@ -1,8 +1,7 @@
 """One interpreter runs every definition (D7). Deterministic: it reads its input, its messages and Temporal's clock.
 
 Effects are activities: what needs the database runs as local activities (no server round trip); a delivery runs on its
-endpoint's own task queue, where the server keeps the rate. Each step execution has a command id derived from the step
-and its visit, so a repeated activity returns what the first one did.
+endpoint's own task queue, where the server keeps the rate. A command id of step and visit makes repeating one harmless.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class Client:
     async def answer(self) -> bytes:
         """The next frame's payload; empty when the other side closed."""
         while not self.events:
-            data = await asyncio.wait_for(self.reader.read(65536), 10)
+            data = await asyncio.wait_for(self.reader.read(65536), 30)
             if not data:
                 return b""
             self.events += self.framer.feed(data)
@@ -194,7 +194,7 @@ class Client:
     async def closed(self) -> bool:
         """Whether the other side closed or reset the connection without another byte."""
         try:
-            return await asyncio.wait_for(self.reader.read(1), 10) == b""
+            return await asyncio.wait_for(self.reader.read(1), 30) == b""
         except ConnectionError:
             return True
 

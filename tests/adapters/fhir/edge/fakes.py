@@ -316,7 +316,7 @@ async def running(
     stop = asyncio.Event()
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve(world.application, listener, stop, ready=started.set_result))
-    world.url = await asyncio.wait_for(started, 5)
+    world.url = await asyncio.wait_for(started, 20)
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(base_url=world.url, headers=headers, trust_env=False, timeout=20) as client, hooks:
         world.http = client
@@ -325,5 +325,5 @@ async def running(
         finally:
             stop.set()
             await client.aclose()
-            await asyncio.wait_for(server, 10)
+            await asyncio.wait_for(server, 30)
             await asyncio.gather(*world.notifier.running)

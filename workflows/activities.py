@@ -251,9 +251,7 @@ class CaseActivities:
         `message`: version of the payer's message that brought it.
         """
         facts = case.context["facts"]
-        newest = case.version == max(case.run, 1)  # nothing has happened yet: no need to look
-        waits = given.lane == "fast" and (newest or not await events.decided_since(connection, case.id, case.run))
-        endpoints = await self.ways_back(connection, case, "fast" if waits else "batch")
+        endpoints = await self.ways_back(connection, case, await lane_of(connection, case, given.lane))
         outcome, content = decision.action or "AAA", as_json(decision)
         closed = not endpoints and given.closing.get(outcome, given.closing.get("*", False))
         made = events.NewEvent(
@@ -289,6 +287,13 @@ class CaseActivities:
         return StepOutcome(
             outcome=outcome, version=decision.version, decision=content, endpoints=endpoints, closed=closed
         )
+
+
+async def lane_of(connection: Connection, case: Case, lane: str) -> str:
+    """`fast` while the run's caller waits for its first decision; what comes after that is told like any other."""
+    newest = case.version == max(case.run, 1)  # nothing has happened yet: no need to look
+    waits = lane == "fast" and (newest or not await events.decided_since(connection, case.id, case.run))
+    return "fast" if waits else "batch"
 
 
 def told(stream: Sequence[events.StoredEvent]) -> list[Told]:

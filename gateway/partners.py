@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from adapters.hl7.settings import PartnerSettings, SenderSettings
 from adapters.sftp.settings import SftpEndpoint
@@ -29,6 +30,28 @@ class CoreLogin(BaseModel):
     password: str = Field(min_length=1, description="Secret reference of its password.")
 
 
+class Asking(BaseModel):
+    """For which payers we ask this partner for authorizations, and how (278, 005010X217)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    payers: tuple[str, ...] = Field(
+        min_length=1, description="Payers asked here, as the fact coverage.payer names them; `*`: every payer."
+    )
+    tenants: tuple[str, ...] = Field((), description="Tenants whose cases are asked here; empty: every tenant.")
+    by: Literal["core", "core-batch", "sftp"] = Field(
+        "core", description="core: CAQH CORE real time; core-batch: CORE batch; sftp: a file in its drop."
+    )
+    trace_assigner: str = Field(
+        "", pattern=r"^([A-Za-z0-9]{10})?$", description="TRN03 of requests whose trace number names no assigner."
+    )
+
+    @property
+    def transport(self) -> Literal["core", "sftp"]:
+        """The kind of endpoint."""
+        return "sftp" if self.by == "sftp" else "core"
+
+
 class Partner(BaseModel):
     """Everything agreed with one partner."""
 
@@ -45,6 +68,18 @@ class Partner(BaseModel):
     x12: PartnerProfile | None = Field(None, description="Its X12 identities, separators and acknowledgement policy.")
     core: CoreEndpoint | None = Field(None, description="Its CAQH CORE server.")
     core_login: CoreLogin | None = Field(None, description="How it signs in at our CAQH CORE edge.")
+    ask: Asking | None = Field(None, description="For which payers we ask it for authorizations.")
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Partner:
+        if self.ask is not None and (self.x12 is None or getattr(self, self.ask.transport) is None):
+            raise ValueError(f"to be asked by {self.ask.by} it needs `x12` and `{self.ask.transport}`")
+        return self
+
+    @property
+    def asked_at(self) -> str:
+        """The endpoint we ask at, `core/<name>` or `sftp/<name>`; empty: it is not asked."""
+        return f"{self.ask.transport}/{self.name}" if self.ask is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +102,20 @@ class Partners:
     def mllp(self) -> tuple[Partner, ...]:
         """Partners we send HL7 v2 to."""
         return tuple(partner for partner in self.all if partner.mllp is not None)
+
+    @property
+    def core(self) -> tuple[Partner, ...]:
+        """Partners with a CAQH CORE server."""
+        return tuple(partner for partner in self.all if partner.core is not None)
+
+    def asked_for(self, tenant: str, payer: str) -> Partner | None:
+        """The partner that decides this payer's authorizations; who names the payer comes before who takes all."""
+        found = [one for one in self.all if one.ask is not None and (not one.ask.tenants or tenant in one.ask.tenants)]
+        for wanted in (payer, "*"):
+            for one in found:
+                if wanted and one.ask is not None and wanted in one.ask.payers:
+                    return one
+        return None
 
     @property
     def x12(self) -> tuple[PartnerProfile, ...]:

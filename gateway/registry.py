@@ -43,6 +43,9 @@ DEFINITIONS: Final[Mapping[str, str]] = {
 }
 """Workflow definition by message type, or by its first word."""
 
+ASKING: Final[Mapping[str, str]] = {"authorization": "payer_authorization"}
+"""Definition of the same types where a partner decides for the payer (`ask` in its profile)."""
+
 OPENING: Final = frozenset({"authorization.request", "authorization.update", "eligibility.request", "provider.change"})
 """Message types that may open a case; others join one. An update carries the whole request (PAS spec-68): where the
 prior one is unknown here, it is a request, so that it is decided and does not wait for ever. A provider's change joins

@@ -29,7 +29,7 @@ from gateway.core.errors import Unmappable
 from gateway.core.ledger import Ledger
 from mappings.claim_model import ClaimView, ServiceLine
 from mappings.fhir_claim import view_claim
-from mappings.x12_278_lines import names_service, write_line, write_quantity
+from mappings.x12_278_lines import is_assigner, names_service, write_line, write_quantity
 from mappings.x12_278_terms import (
     CONDITION,
     DATE_ELEMENT,
@@ -44,10 +44,11 @@ from mappings.x12_278_terms import (
 )
 from mappings.x12_dates import date_values, x12_day, x12_moment
 from mappings.x12_parties import entity_type, noting, write_demographics, write_party, write_relation
-from mappings.x12_tables import X12, inverse, table
+from mappings.x12_tables import X12, inverse, name_qualifier, table
 
 Element = dict[str, Any]
 MAPPING = "claim_to_x12_278@1"
+PAYOR = "urn:x12:005010:66:PI"
 _EVENT_DATES = ("439", "484", "ABC", "431", "AAH", "435", "096")
 
 
@@ -116,8 +117,14 @@ def request(bundle: Element, *, now: datetime, trace_assigner: str = "", submitt
 
 
 def _only(organization: Element) -> Element:
-    """A payer's name and number: 2010A has no more."""
-    return {name: organization[name] for name in ("resourceType", "identifier", "name") if name in organization}
+    """A payer's name and number: 2010A has no more. A number of its own kind is a payor identification (NM108 PI)."""
+    known = [row for row in rows(organization, "identifier") if name_qualifier(str(row.get("system", "")))]
+    own = [{**row, "system": PAYOR} for row in rows(organization, "identifier") if row.get("value")]
+    return {
+        "resourceType": organization["resourceType"],
+        "name": organization.get("name", ""),
+        "identifier": known or own[:1],
+    }
 
 
 def _people(source: _Claim, asking: Loop) -> Loop:
@@ -181,7 +188,7 @@ def _event(source: _Claim, holder: Loop, assigner: str) -> list[ServiceLine]:
     event.add(
         "UM",
         own.get("UM01") or (first.request_type if first else "") or "HS",
-        view.certification_type or "I",
+        view.certification_type or ("S" if rows(claim, "related") else "I"),
         own.get("UM03") or (first.category if first else ""),
         place,
         _causes(claim),
@@ -215,7 +222,7 @@ def _assigner(identifier: Element, otherwise: str) -> tuple[str, str]:
     """TRN03 and TRN04: from the system `urn:trnorg:…`, the assigner's identifier, or the configured one."""
     system = str(identifier.get("system", ""))
     named = str(((identifier.get("assigner") or {}).get("identifier") or {}).get("value", ""))
-    trn03 = system.removeprefix(TRACE_ASSIGNER) if system.startswith(TRACE_ASSIGNER) else ""
+    trn03 = system.removeprefix(TRACE_ASSIGNER) if is_assigner(system) else ""
     department = next(
         (
             str(row.get("valueString", ""))

@@ -27,6 +27,11 @@ def names_service(line: ServiceLine) -> bool:
     return (line.code not in ("", "not-applicable")) or bool(line.traces or line.element.get("revenue"))
 
 
+def is_assigner(system: str) -> bool:
+    """Whether a trace number's system names who assigned it, as TRN03 can say it: nine characters at least."""
+    return system.startswith(TRACE_ASSIGNER) and len(system) >= len(TRACE_ASSIGNER) + 9
+
+
 def write_line(line: ServiceLine, loop: Loop, shorten: Shorten, *, kind: str, event_place: Any) -> None:
     """Write one item of a claim of this kind (professional, institutional, oral).
 
@@ -35,8 +40,8 @@ def write_line(line: ServiceLine, loop: Loop, shorten: Shorten, *, kind: str, ev
     item = line.element
     loop.add("HL", "SS")
     for system, value in line.traces[:3]:
-        assigner = system.removeprefix(TRACE_ASSIGNER) if system.startswith(TRACE_ASSIGNER) else "0000000000"
-        loop.add("TRN", "1", value[:50], (assigner or "0000000000")[:10])
+        assigner = system.removeprefix(TRACE_ASSIGNER) if is_assigner(system) else "0000000000"
+        loop.add("TRN", "1", value[:50], assigner[:10])
     place = coding(item.get("locationCodeableConcept"))
     qualifier = "A" if "nubc" in str(place.get("system", "")).lower() else "B"
     where: Any = (str(place["code"]), qualifier) if place else ""

@@ -21,6 +21,11 @@ RETRY_CODES = frozenset({"42", "80"})
 RETRY_FOLLOW_UPS = frozenset({"P", "R", "W", "X"})
 """AAA03 and AAA04 that together mean: ask again later, with a new interchange and the same trace."""
 
+ANSWER_FOLLOWS = frozenset({"S", "Y"})
+"""AAA04: do not send it again, it was passed on; we will answer."""
+PAUSES = {"W": 30 * 86_400.0, "X": 10 * 86_400.0}
+"""AAA04: resubmit after 30 and after 10 days, in seconds."""
+
 
 def decision_of(
     event: Loop,
@@ -66,6 +71,16 @@ def retry_later(decision: Decision) -> bool:
     )
 
 
+def will_answer(decision: Decision) -> bool:
+    """Whether the payer says that an answer follows by itself (AAA04 S or Y): nothing is to be sent again."""
+    return bool(decision.errors) and all(error.get("followUp") in ANSWER_FOLLOWS for error in decision.errors)
+
+
+def least_pause(decision: Decision) -> float:
+    """Seconds before the same may be asked again."""
+    return max((PAUSES.get(error.get("followUp", ""), 0.0) for error in decision.errors), default=0.0)
+
+
 def _top(loop: Loop) -> Loop:
     while loop.parent is not None:
         loop = loop.parent
@@ -76,7 +91,7 @@ def _items(event: Loop, traces: Mapping[str, int], sequences: Sequence[int]) -> 
     lines = list(event.loops("2000F"))
     found = [_item(line, _sequence(line, number, traces, sequences), event) for number, line in enumerate(lines, 1)]
     if not lines and event.get("HCR", 1):
-        found = [_item(event, 1, event)]
+        found = [_item(event, sequence, event) for sequence in (sequences or (1,))]
     return [item for item in found if item.action]
 
 

@@ -143,8 +143,18 @@ def authorization_response(message: Message) -> Intake:
         raw=message.raw,
         facts={"request.traceNumber": number, "request.receivedAt": message.reception.received_at.isoformat()},
         ledger=_all_carried(message, "x12_278_to_decision@1"),
-        reply=message.reply("", aliases=[["trace", f"urn:trnorg:{assigner}", number]]),
+        reply=message.reply("", parents=[asked_key(message.transmission.sender, assigner, number)]),
     )
+
+
+def asked_key(payer: str, assigner: str, number: str) -> list[str]:
+    """What finds the case we asked an interchange partner about: TRN03 and TRN02, or "" and BHT03. Nobody else's."""
+    return ["asked", payer, assigner, number]
+
+
+def sent_key(payer: str, kind: str, number: str) -> list[str]:
+    """What finds the case whose request went out in this interchange (`ISA13`) or group (`GS06`)."""
+    return ["asked-in", payer, kind, str(int(number)) if number.isdecimal() else number]
 
 
 def eligibility_request(message: Message) -> Intake:
@@ -184,7 +194,17 @@ def eligibility_response(message: Message) -> Intake:
 
 
 def acknowledgement(message: Message) -> Intake:
-    """A 999 or 277CA on something we sent: journaled, correlated by its group or claim."""
+    """A 999 or 277CA on something we sent: journaled; a 999 that refuses a group of ours with 278s tells its case."""
+    first = message.tree.segment("AK1")
+    if first is not None and first.get(1) == "HI" and _refuses(message):
+        return _rejection(
+            message.transmission,
+            message.reception,
+            ("GS06", first.get(2)),
+            codes=tuple(code for code in (message.unit.get("IK5", 2), message.tree.get("AK9", 5)) if code),
+            raw=message.raw,
+            natural_key=message.natural_key,
+        )
     return Intake(
         type="acknowledgement.received",
         format="x12",
@@ -195,6 +215,59 @@ def acknowledgement(message: Message) -> Intake:
         facts={"request.receivedAt": message.reception.received_at.isoformat()},
         ledger=_all_carried(message, "x12_acknowledgement@1"),
         reply=message.reply(""),
+    )
+
+
+NOT_ACCEPTED = frozenset({"M", "P", "R", "W", "X"})
+"""IK501 and AK901: refused, for any reason; P refuses a part, and a request of ours is alone in its group."""
+
+
+def _refuses(message: Message) -> bool:
+    own = message.unit.get("IK5", 1) if message.unit.id == "2000" else ""
+    return (own or message.tree.get("AK9", 1)) in NOT_ACCEPTED
+
+
+def refused_interchange(
+    transmission: Transmission, reception: Reception, number: str, code: str, data: bytes
+) -> Intake:
+    """A TA1 that refuses an interchange of ours; `transmission` is of the one it came in."""
+    return _rejection(
+        transmission,
+        reception,
+        ("ISA13", number),
+        codes=(code,) if code.isdecimal() and len(code) == 3 else (),
+        raw=Raw.of(data, MEDIA_TYPE),
+        natural_key=("x12", *transmission.natural_key, "TA1", number),
+    )
+
+
+def _rejection(
+    transmission: Transmission,
+    reception: Reception,
+    what: tuple[str, str],
+    *,
+    codes: tuple[str, ...],
+    raw: Raw,
+    natural_key: tuple[str, ...],
+) -> Intake:
+    """Our request could not be read by the payer: joins the case it was about."""
+    key = sent_key(transmission.sender, *what)
+    return Intake(
+        type="authorization.rejected",
+        format="x12",
+        natural_key=natural_key,
+        case_key=tuple(key),
+        ordering_key=tuple(key),
+        raw=raw,
+        facts={"request.receivedAt": reception.received_at.isoformat()},
+        reply={
+            "rail": "x12",
+            "client": reception.client,
+            "transmission": transmission.as_json(),
+            "refuses": dict([what]),
+            "codes": list(codes),
+            "parents": [key],
+        },
     )
 
 

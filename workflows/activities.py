@@ -20,13 +20,14 @@ from gateway.core.exact_json import dumps
 from gateway.core.ports import Decision, ItemDecision
 from gateway.infra.postgres import Connection
 from gateway.infra.telemetry import DECISIONS, span
+from gateway.stages.ask import AGAIN
 from gateway.stages.decide import APPROVED, PENDED, Policy, Verdict, as_json, decide, from_json
 from gateway.stages.deliver import DeliverStage, Letter
 from gateway.stages.revise import Told, refusal
 from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
 from mappings.pas_metrics import decided_lines
-from workflows.inputs import CLINICAL, MESSAGE, DeliveryInput, StepInput, StepOutcome, TaskInput
+from workflows.inputs import CLINICAL, MESSAGE, AskInput, DeliveryInput, StepInput, StepOutcome, TaskInput
 
 WaysBack = Callable[[Connection, Case, str], Awaitable[tuple[str, ...]]]
 """(connection, case, lane) → the endpoints that must hear of it; none when the caller has its answer already."""
@@ -49,13 +50,13 @@ class CaseActivities:
     @activity.defn(name="decide")
     async def decide(self, given: StepInput) -> StepOutcome:
         """Apply a rule set to the case as it stands and record the decision."""
-        async with self._command(given) as (connection, case, known):
+        async with self.command(given) as (connection, case, known):
             if known is not None:
-                return _outcome(case, known)
+                return outcome_of(case, known)
             with span("decide", case.context.get("traceParent"), case_id=case.id, step=given.step_id):
                 facts = case.context["facts"]
                 stream = await events.stream(connection, self.cases.cipher, case.id) if case.version > 1 else ()
-                verdict = refusal(_told(stream), facts) or self.policy(
+                verdict = refusal(told(stream), facts) or self.policy(
                     facts,
                     ruleset=given.executor["ruleset"],
                     tenant=case.tenant,
@@ -75,8 +76,9 @@ class CaseActivities:
             case = await self.cases.lock(connection, given.case_id)
             stream = await events.stream(connection, self.cases.cipher, given.case_id)
         same = StepOutcome(outcome="same", version=case.version)
-        before = next((told.decision for told in reversed(_told(stream)) if told.decision), None)
-        by_rules = [told.decision for told in _told(stream) if told.decision and not told.decision.human_reviewed]
+        decisions = [row.decision for row in told(stream) if row.decision]
+        before = next(reversed(decisions), None)
+        by_rules = [decision for decision in decisions if not decision.human_reviewed]
         if before is None or not by_rules or not _only_clinical_since_then(stream):
             return replace(same, outcome=MESSAGE)
         facts, last = case.context["facts"], by_rules[-1]
@@ -91,9 +93,9 @@ class CaseActivities:
     @activity.defn(name="conclude")
     async def conclude(self, given: StepInput) -> StepOutcome:
         """Record the action a definition prescribes where nobody decided (`executor.action`), for every open item."""
-        async with self._command(given) as (connection, case, known):
+        async with self.command(given) as (connection, case, known):
             if known is not None:
-                return _outcome(case, known)
+                return outcome_of(case, known)
             if await self._missed(connection, given):
                 return StepOutcome(outcome=MESSAGE, version=case.version)
             facts = case.context["facts"]
@@ -103,7 +105,7 @@ class CaseActivities:
     @activity.defn(name="open_task")
     async def open_task(self, given: TaskInput) -> StepOutcome:
         """Put a task on a role's list, or hand it to another role."""
-        async with self._command(given) as (connection, case, known):
+        async with self.command(given) as (connection, case, known):
             if known is not None:
                 return StepOutcome(outcome="open", version=known.version)
             await tasks.open_task(
@@ -129,13 +131,13 @@ class CaseActivities:
 
         `message` when one joined the case since the task was opened: the reviewer has not seen it.
         """
-        async with self._command(given) as (connection, case, known):
+        async with self.command(given) as (connection, case, known):
             if known is not None:
-                return _outcome(case, known)
+                return outcome_of(case, known)
             await tasks.close_task(connection, given.task_id)
             stale = given.review is not None and await events.messages_after(connection, given.case_id, given.opened)
-            if given.review is None or stale:
-                outcome = MESSAGE if stale else "closed"
+            if given.review is None or stale or given.review.action == AGAIN:
+                outcome = MESSAGE if stale else AGAIN if given.review else "closed"
                 data = {"taskId": given.task_id, "outcome": outcome}
                 event = events.NewEvent(type="TaskClosed", data=data, step_id=given.step_id)
                 version = await self.cases.record(
@@ -164,7 +166,7 @@ class CaseActivities:
         Who joins a case looks at its status under the same lock: before us, the message is seen here; after us, it
         starts another run.
         """
-        async with self._command(given) as (connection, case, known):
+        async with self.command(given) as (connection, case, known):
             if known is not None:
                 return StepOutcome(outcome="closed", version=known.version, closed=True)
             if await self._missed(connection, given):
@@ -202,8 +204,8 @@ class CaseActivities:
         return "delivered"
 
     @asynccontextmanager
-    async def _command(
-        self, given: StepInput | TaskInput
+    async def command(
+        self, given: StepInput | TaskInput | AskInput
     ) -> AsyncIterator[tuple[Connection, Case, events.StoredEvent | None]]:
         """One transaction: the case, locked, and what an earlier execution of the same command led to."""
         async with self.cases.database.transaction(given.tenant) as connection:
@@ -232,7 +234,24 @@ class CaseActivities:
         decision = decide(
             verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts, due_at=case.due_at
         )
-        endpoints = await self.ways_back(connection, case, given.lane)
+        return await self.record(connection, case, decision, given, user=user)
+
+    async def record(
+        self,
+        connection: Connection,
+        case: Case,
+        decision: Decision,
+        given: StepInput,
+        *,
+        user: str | None = None,
+        message: int = 0,
+    ) -> StepOutcome:
+        """Record a decision, who must hear of it, and the case's end if nothing follows.
+
+        `message`: version of the payer's message that brought it.
+        """
+        facts = case.context["facts"]
+        endpoints = await self.ways_back(connection, case, await lane_of(connection, case, given.lane))
         outcome, content = decision.action or "AAA", as_json(decision)
         closed = not endpoints and given.closing.get(outcome, given.closing.get("*", False))
         made = events.NewEvent(
@@ -246,7 +265,8 @@ class CaseActivities:
                 "caseType": case.context["type"],
                 "final": decision.action != PENDED,
             },
-            sealed={"decision": content, "endpoints": list(endpoints), "closed": closed},
+            sealed={"decision": content, "endpoints": list(endpoints), "closed": closed}
+            | ({"message": message} if message else {}),
             step_id=given.step_id,
             user_id=user,
         )
@@ -269,15 +289,22 @@ class CaseActivities:
         )
 
 
-def _told(stream: Sequence[events.StoredEvent]) -> list[Told]:
+async def lane_of(connection: Connection, case: Case, lane: str) -> str:
+    """`fast` while the run's caller waits for its first decision; what comes after that is told like any other."""
+    newest = case.version == max(case.run, 1)  # nothing has happened yet: no need to look
+    waits = lane == "fast" and (newest or not await events.decided_since(connection, case.id, case.run))
+    return "fast" if waits else "batch"
+
+
+def told(stream: Sequence[events.StoredEvent]) -> list[Told]:
     """The messages and decisions of a case, oldest first."""
-    told = []
+    found = []
     for event in stream:
         if event.type in ("CaseOpened", "MessageReceived"):
-            told.append(Told(message=event.data["type"]))
+            found.append(Told(message=event.data["type"]))
         elif event.type == "DecisionMade" and event.sealed and not event.data.get("notice"):
-            told.append(Told(decision=from_json(event.sealed["decision"])))
-    return told
+            found.append(Told(decision=from_json(event.sealed["decision"])))
+    return found
 
 
 def _only_clinical_since_then(stream: Sequence[events.StoredEvent]) -> bool:
@@ -296,7 +323,7 @@ def _said(decision: Decision) -> bytes:
     return dumps(as_json(replace(decision, record={}, requested_information=asked)))
 
 
-def _outcome(case: Case, known: events.StoredEvent) -> StepOutcome:
+def outcome_of(case: Case, known: events.StoredEvent) -> StepOutcome:
     """What an earlier execution of the same command led to."""
     sealed = known.sealed or {}
     decision = sealed.get("decision")

@@ -6,6 +6,9 @@ with an outcome, and `next` says which step follows which outcome (`*` for any o
 
     decision      executor {ruleset: …}                 outcome: the decision's action (A1 … NA)
     integration   executor {deliver: reply | notify}    outcome: delivered | refused
+                  executor {ask: payer, within: …}      outcome: the payer's decision, A4 when it takes longer than
+                                                        `within`, `waiting`, `settled`, or `refused`; what the rule
+                                                        set `screen` rejects (AAA) is not asked
     task          executor {role: …}                    outcome: the reviewer's action, `message`, or `timeout`
     wait          executor {for: [message types]}       outcome: the message type, or `timeout`
     parallel      branches: lists of steps              outcome: done
@@ -133,8 +136,11 @@ def _check(step: Step, targets: set[str]) -> None:
         raise ValueError(f"step {step.id}: next names unknown steps: {', '.join(sorted(unknown))}")
     if step.type in ("task", "wait") and not step.timeout:
         raise ValueError(f"step {step.id}: whatever waits needs a timeout")
+    is_asking = step.type == "integration" and "ask" in step.executor
+    if is_asking:
+        duration(str(step.executor.get("within", "")))
     required = {"decision": "ruleset", "integration": "deliver", "task": "role", "wait": "for"}.get(step.type)
-    if required and required not in step.executor:
+    if required and not is_asking and required not in step.executor:
         raise ValueError(f"step {step.id}: executor needs `{required}`")
     for when in (step.timeout, *(escalation.at for escalation in step.escalation)):
         if when:

@@ -16,7 +16,7 @@ from gateway.stages.decide import PENDED, as_json, from_json
 from gateway.store import events
 from gateway.store.cases import ENDED, SQL, Case, CaseStore
 from mappings.pas_metrics import decided_lines
-from workflows.activities import WaysBack
+from workflows.activities import WaysBack, lane_of
 from workflows.inputs import ExtensionInput, ExtensionOutcome
 
 EXTENDED = "ClockExtended"
@@ -48,7 +48,7 @@ class ClockActivities:
             )
             if why:
                 return ExtensionOutcome(refused=why)
-            endpoints = await self.ways_back(connection, case, given.lane)
+            endpoints = await self.ways_back(connection, case, await lane_of(connection, case, given.lane))
             return await self._record(connection, case, stream, given, clock.extended(found, wanted.days), endpoints)
 
     async def _record(

@@ -78,6 +78,10 @@ class StepOutcome:
     endpoints: tuple[str, ...] = ()
     """Where the decision has to go, by the way back of the request."""
     closed: bool = False
+    pause: float = 0.0
+    """Seconds before the step may go on, where somebody asked for them."""
+    more: bool = False
+    """There is another one of the same kind to look at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +169,22 @@ class ExtensionOutcome:
     version: int = 0
     """Of the decision as it is told again; 0 when there is none yet."""
     endpoints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskInput:
+    """Sending the request to a payer that the event at `version` of a case tells of."""
+
+    case_id: str
+    tenant: str
+    endpoint: str
+    version: int
+    step_id: str
+    command_id: str
+    initial: float
+    """Seconds of the first pause between attempts; it doubles each time."""
+    maximum: float
+    """Seconds of the longest one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from workflows.asking import AsksPayers
     from workflows.conditions import holds
-    from workflows.definitions import CLOSE, END, MAX_VISITS, Retry, deadline, duration
+    from workflows.definitions import CLOSE, END, MAX_VISITS, Retry, duration
     from workflows.inputs import (
         CLINICAL,
         MESSAGE,
@@ -30,39 +31,19 @@ with workflow.unsafe.imports_passed_through():
         Heard,
         Message,
         Review,
-        StepInput,
-        StepOutcome,
-        TaskInput,
     )
-
-LOCAL_TIMEOUT = timedelta(seconds=30)
-LOCAL_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10))
-"""Our own database may be away: a local activity is tried until it succeeds; the case waits meanwhile (D3)."""
+    from workflows.state import LOCAL_RETRY, LOCAL_TIMEOUT
 
 Raw = dict[str, Any]
 
 
 @workflow.defn(name="Case")
-class Case:
+class Case(AsksPayers):
     """A business case: the definition it was started with, run to its end."""
 
     @workflow.init
     def __init__(self, case: CaseInput) -> None:
-        self._case = case
-        self._decision: Raw | None = None
-        self._version = case.run or 1
-        self._looked = 0
-        self._ruleset: Raw | None = None
-        self._endpoints: tuple[str, ...] = ()
-        self._messages: list[Message] = []
-        self._heard: set[int] = set()
-        self._tasks: dict[str, Review | None] = {}
-        self._set_aside: set[str] = set()
-        self._visits: dict[str, int] = {}
-        self._outcome = ""
-        self._closed = False
-        self._due_at = case.due_at
-        self._notices: list[asyncio.Task[str]] = []
+        super().__init__(case)
 
     @workflow.run
     async def run(self, _case: CaseInput) -> CaseResult:
@@ -169,6 +150,9 @@ class Case:
 
     async def _changed(self, occasion: str, number: int) -> bool:
         """Whether the rules decide otherwise with the clinical messages that joined, heard of or not."""
+        if self._turns and occasion == "message":  # a payer decides: it has not heard of it
+            self._looked = max(self._looked, number)
+            return False
         if self._ruleset is None or not workflow.patched("look-first"):
             return True
         given = self._step_input("look", self._ruleset, {})
@@ -210,6 +194,8 @@ class Case:
         return outcome.outcome
 
     async def _integrate(self, step: Raw) -> str:
+        if "ask" in step["executor"]:
+            return await self._ask(step)
         if step["executor"].get("action"):
             if await self._undecided():
                 return MESSAGE
@@ -339,60 +325,3 @@ class Case:
                 await workflow.wait_condition(lambda: ready() is not None or self._due_at != due, timeout=remaining)
             except TimeoutError:
                 return None
-
-    async def _local(self, name: str, given: StepInput | TaskInput) -> StepOutcome:
-        outcome: StepOutcome = await workflow.execute_local_activity(
-            name, given, result_type=StepOutcome, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=LOCAL_RETRY
-        )
-        return outcome
-
-    def _take(self, outcome: StepOutcome) -> None:
-        self._endpoints = tuple(outcome.endpoints)
-        self._version = outcome.version
-        self._closed = self._closed or outcome.closed
-        self._decision = outcome.decision or self._decision
-
-    def _closing(self, step: Raw) -> dict[str, bool]:
-        """By outcome (`*` for any other): does nothing but a delivery and the end follow?"""
-        steps = {other["id"]: other for other in self._case.definition["steps"]}
-        closing = {}
-        for outcome, target in step["next"].items():
-            while (
-                target in steps and steps[target]["type"] == "integration" and "action" not in steps[target]["executor"]
-            ):
-                target = steps[target]["next"].get("*", "")
-            closing[outcome] = target == END
-        return closing
-
-    def _step_input(self, step_id: str, executor: Raw, closing: dict[str, bool]) -> StepInput:
-        return StepInput(
-            case_id=self._case.case_id,
-            tenant=self._case.tenant,
-            step_id=step_id,
-            command_id=f"{self._case.run}.{step_id}.{self._visits.get(step_id, 1)}",
-            lane=self._case.lane,
-            executor=executor,
-            closing=closing,
-        )
-
-    def _task_input(self, step: Raw, task_id: str, role: str, what: str, **more: Any) -> TaskInput:
-        return TaskInput(
-            case_id=self._case.case_id,
-            tenant=self._case.tenant,
-            step_id=step["id"],
-            task_id=task_id,
-            role=role,
-            command_id=f"{self._case.run}.{step['id']}.{self._visits[step['id']]}.{what}",
-            **more,
-        )
-
-    def _deadline(self, text: str, begun: datetime) -> datetime:
-        return deadline(text, begun, self._due_at, self._case.received_at)
-
-    def _state(self) -> Raw:
-        return {
-            "case.priority": self._case.priority,
-            "case.lane": self._case.lane,
-            "decision.action": (self._decision or {}).get("action"),
-            "step.outcome": self._outcome,
-        }

@@ -71,8 +71,13 @@ class CoreSender:
         try:
             async with asyncio.timeout(self._endpoint.timeout):
                 answer = await operation(**fields)
+        except httpx.ConnectError as error:
+            raise EndpointUnavailable("no connection to the CORE server") from error
         except (TimeoutError, httpx.HTTPError) as error:
-            raise EndpointUnavailable(f"no answer from the CORE server: {type(error).__name__}") from error
+            # It may have the message and be at work on it: the same again at once would be another one.
+            raise EndpointUnavailable(
+                f"no answer from the CORE server: {type(error).__name__}", retry_after=self._endpoint.repeat_seconds
+            ) from error
         except ZeepFault as fault:
             raise _of_fault(fault) from None
         except TransportError as error:

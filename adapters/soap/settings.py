@@ -46,4 +46,7 @@ class CoreEndpoint(BaseModel):
     certificate_key: str = Field("", description="Path of its private key (PEM).")
     authority: str = Field("", description="Path of the certificate authority to trust (PEM); empty: the system's.")
     timeout: float = Field(20.0, gt=0, le=60, description="Seconds for one whole call.")
+    repeat_seconds: float = Field(
+        90.0, ge=0, description="Pause before the same is sent again where no answer came (CAQH CORE: at least 90)."
+    )
     maximum_bytes: int = Field(16 << 20, gt=0, description="Largest answer in bytes.")

@@ -187,10 +187,17 @@ class App:
             cases=self.cases,
             starter=temporal.TemporalStarter(client=client, make_input=case_input),
             definitions={kind: registered[name] for kind, name in registry.DEFINITIONS.items()},
+            asking={kind: registered[name] for kind, name in registry.ASKING.items()},
+            is_asked=self.is_asked,
             opening_types=registry.OPENING,
             park=self._park,
             lines=self.lines,
         )
+
+    def is_asked(self, envelope: Envelope) -> bool:
+        """Whether a partner decides for the payer this message names."""
+        payer = str(envelope.facts.get("coverage.payer") or "")
+        return bool(self.partners.all) and self.partners.asked_for(envelope.tenant, payer) is not None
 
     async def _park(self, envelope: Envelope, reason: str) -> None:
         headers = envelope.headers() | {"ce_parked": reason, "ce_causationid": envelope.id}

@@ -7,7 +7,7 @@ import base64
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -40,6 +40,9 @@ from mappings.fhir_to_hl7.authorization import render_answer
 NOTIFY = "fhir-notify"
 """Endpoint of rest-hook notifications: `fhir-notify.<subscription id>`; one queue and one rate for all of them."""
 
+PAS_HELD = timedelta(seconds=12)
+"""How long the edge holds a `$submit` (`Settings.fast_lane_seconds`, at most); then it has said "pended"."""
+
 
 def base_url(app: App, version: str) -> str:
     """The public address of our PAS endpoint."""
@@ -49,19 +52,26 @@ def base_url(app: App, version: str) -> str:
 async def ways_back(connection: Connection, case: Case, lane: str) -> tuple[str, ...]:
     """Who must hear of a decision, found in the transaction that records it.
 
-    Nobody when the caller waits for it (fast lane, a run's first decision); where the request says how long its sender
-    holds the line (`waitsUntil`), only until then.
+    Nobody when the caller waits for it (`lane` is fast for a run's first decision), but only as long as it does: after
+    that the decision would reach nobody.
     """
     reply = case.context["reply"]
-    first = case.version == max(case.run, 1)
-    until = reply.get("waitsUntil")
-    if lane == "fast" and first and (until is None or now() < datetime.fromisoformat(until)):
+    if lane == "fast" and _waits(case.context):
         return ()
     if reply.get("rail") == "fhir-pas":
         found = await watching_client(connection, case.tenant, reply["client"], _organizations(case))
         return tuple(f"{NOTIFY}.{identity}" for identity in found)
     endpoint = str(reply.get("endpoint", ""))
     return (endpoint,) if endpoint else ()
+
+
+def _waits(context: Mapping[str, Any]) -> bool:
+    """Whether the caller still holds the line: till the moment its request names, or while PAS clients are held."""
+    until = context["reply"].get("waitsUntil")
+    received = context.get("facts", {}).get("request.receivedAt")
+    if until is None and context["reply"].get("rail") == "fhir-pas" and received:
+        return now() < datetime.fromisoformat(received) + PAS_HELD
+    return until is None or now() < datetime.fromisoformat(until)
 
 
 def _organizations(case: Case) -> list[str]:
@@ -170,17 +180,20 @@ def renderers(app: App, notifications: Notifications) -> Mapping[str, Render]:
     }
 
 
-def encrypted(partners: Iterable[Partner], render: Render) -> Render:
-    """Encrypt what goes into a drop that wants PGP, before it is stored: every resend has the same bytes (D10)."""
+Seal = Callable[[Outbound, str], Awaitable[Outbound]]
+"""(message, endpoint) → what is sent there."""
+
+
+def sealing(partners: Iterable[Partner]) -> Seal:
+    """Encrypts what goes into a drop that wants PGP; anything else stays as it is."""
     wanting = {
         f"sftp/{partner.name}": partner.sftp.pgp
         for partner in partners
         if partner.sftp is not None and partner.sftp.pgp is not None and partner.sftp.pgp.outbound
     }
 
-    async def sealed(letter: Letter) -> Outbound:
-        outbound = await render(letter)
-        settings = wanting.get(letter.endpoint)
+    async def seal(outbound: Outbound, endpoint: str) -> Outbound:
+        settings = wanting.get(endpoint)
         if settings is None:
             return outbound
         data = await asyncio.to_thread(pgp.encrypt, outbound.data, pgp_keys(settings, secret), sign=settings.sign)
@@ -191,6 +204,16 @@ def encrypted(partners: Iterable[Partner], render: Render) -> Render:
             media_type="application/pgp-encrypted",
             attributes={**outbound.attributes, "fileName": name},
         )
+
+    return seal
+
+
+def encrypted(partners: Iterable[Partner], render: Render) -> Render:
+    """Encrypt what goes into a drop that wants PGP, before it is stored: every resend has the same bytes (D10)."""
+    seal = sealing(partners)
+
+    async def sealed(letter: Letter) -> Outbound:
+        return await seal(await render(letter), letter.endpoint)
 
     return sealed
 
@@ -212,7 +235,7 @@ def rates(app: App) -> Mapping[str, float]:
     partners = {
         f"{kind}/{partner.name}": partner.per_second
         for partner in app.partners.all
-        for kind in ("sftp", "mllp")
+        for kind in ("sftp", "mllp", "core")
         if getattr(partner, kind) is not None
     }
     return {NOTIFY: app.settings.notifications_per_second, **partners}

@@ -31,6 +31,7 @@ from gateway.store.fhir_edge import PostgresRefusals, PostgresUsedOnce
 from gateway.store.soap_answers import PostgresAnswers
 from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
 from mappings.decision_to_x12_278 import response
+from mappings.payer_278 import refusals_of
 from mappings.x12_270_to_fhir import Eligibility, eligibility_response
 from mappings.x12_codec import X12Codec, X12Reading
 from mappings.x12_intakes import INQUIRY
@@ -95,6 +96,9 @@ def receiver(app: App) -> Callable[[Raw, Reception], Awaitable[Sequence[AnswerFi
             issues = [Issue("quarantined", f"byte {one.offset}", one.reason) for one in verdict.quarantined]
             await refusals(raw, reception, issues)
             REFUSED.labels("sftp", "quarantined").inc()
+        reports = [one.report for one in verdict.interchanges if one.partner is not None and not one.repeated]
+        for intake in refusals_of([one for one in reports if not one.faults], reception, data):
+            await app.accept(intake, reception)
         answers = await own.settle(chunks, verdict, now())
         REFUSED.labels("sftp", "claim").inc(sum(map(len, withheld.values())))
         REFUSED.labels("sftp", "unanswered").inc(verdict.unanswered)

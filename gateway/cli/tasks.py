@@ -20,6 +20,7 @@ from gateway.core.ids import workflow_id
 from gateway.core.settings import Settings, read_settings
 from gateway.infra.postgres import Database
 from gateway.stack import addresses_of
+from gateway.stages.ask import AGAIN
 from gateway.store.tasks import owner, worklist
 from mappings.review_actions import ACTIONS
 
@@ -28,6 +29,8 @@ app = typer.Typer(no_args_is_help=True, help="Cases that wait for a person: list
 State = Annotated[Path, typer.Option("--state", envvar="GATEWAY_STATE", help="Folder of the gateway's state.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 STATE = Path(".gateway")
+PAYER_STEPS = ("repair", "remind")
+"""Steps of the definition of cases that a payer decides where a person may have it asked again."""
 
 
 @app.command("list")
@@ -86,6 +89,22 @@ def decide(
     }
     asyncio.run(_decide(state, task, review))
     Console(stderr=True).print("decided")
+
+
+@app.command()
+def again(
+    task: Annotated[str, typer.Argument(help="Task, as `gateway tasks list` shows it.")],
+    reviewer: Annotated[str, typer.Option(help="Who says so: the id of the person.")],
+    state: State = STATE,
+) -> None:
+    """What was in the way is mended: ask the payer again, with a new interchange.
+
+    Example:  gateway tasks again TASK --reviewer ops-2
+    """
+    if not task.rsplit(":", 2)[-2].startswith(PAYER_STEPS):
+        raise ConfigurationError("this task is a clinician's decision, not a payer that has to be asked again")
+    asyncio.run(_decide(state, task, {"task_id": task, "reviewer": reviewer, "action": AGAIN}))
+    Console(stderr=True).print("asking again")
 
 
 async def _decide(state: Path, task: str, review: dict[str, Any]) -> None:

@@ -287,7 +287,7 @@ def case_worker(
 
 
 def delivery_worker(
-    client: Client, endpoint: str, activities: Sequence[Callable[..., Any]], *, per_second: float
+    client: Client, endpoint: str, activities: Sequence[Callable[..., Any]], *, per_second: float, at_once: int = 8
 ) -> Worker:
     """The worker of one endpoint's queue; the server keeps the rate for all workers of the queue together."""
     return Worker(
@@ -295,7 +295,7 @@ def delivery_worker(
         task_queue=f"deliver.{endpoint}",
         activities=activities,
         max_task_queue_activities_per_second=per_second,
-        max_concurrent_activities=8,
+        max_concurrent_activities=at_once,
         max_concurrent_activity_task_polls=2,
         graceful_shutdown_timeout=timedelta(seconds=10),
         interceptors=[FailureLog()],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from gateway.app import App, deliveries, now
+from gateway.app import App, asking, deliveries, now
 from gateway.core.ports import Decision
 from gateway.infra import temporal
 from gateway.infra.telemetry import DELIVERIES, logger
@@ -22,8 +22,30 @@ from workflows.activities import CaseActivities
 from workflows.extending import ClockActivities
 from workflows.handshake import Handshake, HandshakeActivities, Heartbeat
 from workflows.interpreter import Case as CaseWorkflow
+from workflows.payer import PayerActivities
 
 log = logger("worker")
+
+
+def deliver_stage(
+    app: App, notifications: deliveries.Notifications, intents: Deliveries, rates: Mapping[str, float]
+) -> DeliverStage:
+    """Stage four, with every sender."""
+    return DeliverStage(
+        intents=intents,
+        senders={**deliveries.senders(app, notifications), **asking.senders(app)},
+        renderers=deliveries.renderers(app, notifications),
+        monotonic=time.monotonic,
+        sleep=asyncio.sleep,
+        rates=rates,
+        count=lambda endpoint, outcome: DELIVERIES.labels(endpoint.split(".", 1)[0], outcome).inc(),
+    )
+
+
+def payer_activities(app: App, cases: CaseActivities, intents: Deliveries, deliver: DeliverStage) -> PayerActivities:
+    """Asking payers."""
+    render = asking.AskByX12(app, deliveries.sealing(app.partners.all))
+    return PayerActivities(steps=cases, deliveries=intents, deliver_stage=deliver, render=render, clock=now)
 
 
 async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -32,13 +54,9 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         client = await app.temporal()
         subscriptions = PostgresSubscriptions(app.database, app.cipher)
         notifications = deliveries.Notifications(app, subscriptions)
-        deliver = DeliverStage(
-            intents=Deliveries(app.database, app.cipher),
-            senders=deliveries.senders(app, notifications),
-            renderers=deliveries.renderers(app, notifications),
-            monotonic=time.monotonic,
-            count=lambda endpoint, outcome: DELIVERIES.labels(endpoint.split(".", 1)[0], outcome).inc(),
-        )
+        rates = deliveries.rates(app)
+        intents = Deliveries(app.database, app.cipher)
+        deliver = deliver_stage(app, notifications, intents, rates)
         cases = CaseActivities(
             cases=app.cases,
             policy=app.policy,
@@ -48,6 +66,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             clock=now,
         )
         clocks = ClockActivities(cases=app.cases, ways_back=deliveries.ways_back, clock=now)
+        payers = payer_activities(app, cases, intents, deliver)
         shaking = HandshakeActivities(
             render=notifications.handshake,
             render_heartbeat=notifications.heartbeat,
@@ -62,20 +81,26 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             cases.close_task,
             cases.close_case,
             clocks.extend_clock,
+            payers.payer,
             shaking.mark_subscription,
         ]
-        acknowledging = AcknowledgeActivities(send=deliver.send)
-        workflows = [CaseWorkflow, Handshake, Heartbeat, Acknowledge]
-        workers = [temporal.case_worker(client, workflows=workflows, activities=local)]
-        rates = deliveries.rates(app)
+        workers = [
+            temporal.case_worker(client, workflows=[CaseWorkflow, Handshake, Heartbeat, Acknowledge], activities=local)
+        ]
         await integrations.register(app.database, app.settings.tenant, rates)
         for endpoint, rate in rates.items():
             sending: list[Callable[..., Any]] = [cases.deliver]
             if endpoint == deliveries.NOTIFY:
                 sending += [shaking.handshake, shaking.heartbeat]
             elif endpoint.startswith("mllp/"):
-                sending.append(acknowledging.acknowledge)
-            workers.append(temporal.delivery_worker(client, endpoint, sending, per_second=rate))
+                sending.append(AcknowledgeActivities(send=deliver.send).acknowledge)
+            else:
+                sending.append(payers.ask)
+            workers.append(
+                temporal.delivery_worker(
+                    client, endpoint, sending, per_second=rate, at_once=asking.at_once(app, endpoint)
+                )
+            )
         for one in workers:
             await stack.enter_async_context(one)
         log.info("role.ready", role="worker", count=len(workers))

@@ -20,6 +20,10 @@ from gateway.core.ports import Decision, Outbound, Receipt, Sender
 QUICK_TRIES = 3
 """Tries within one attempt: enough for a dropped connection; an outage is Temporal's to wait for."""
 
+PACED_UP_TO = 100.0
+"""Messages per second up to which single turns are kept; above, Temporal's rate of the queue is all there is: one row
+per endpoint would be what limits."""
+
 
 class Intent(Protocol):
     """A stored delivery."""
@@ -46,8 +50,8 @@ class Intents(Protocol):
         """Store the bytes; the first rendering wins and is returned."""
         ...
 
-    def attempt(self, tenant: str, key: str) -> Awaitable[None]:
-        """Count an attempt."""
+    def attempt(self, tenant: str, key: str, endpoint: str, pause: float) -> Awaitable[float]:
+        """Count an attempt and take its turn: turns of an endpoint are `pause` seconds apart. Seconds until then."""
         ...
 
     def settle(self, tenant: str, key: str, receipt: Receipt) -> Awaitable[None]:
@@ -80,6 +84,9 @@ class DeliverStage:
     renderers: Mapping[str, Render]
     """Renderer by the rail the request came on (`context.reply.rail`)."""
     monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Messages per second by endpoint; one that is not named has no limit."""
     breakers: dict[str, Breaker] = field(default_factory=dict)
     count: Callable[[str, str], None] = field(default=lambda _endpoint, _outcome: None)
 
@@ -118,7 +125,23 @@ class DeliverStage:
             attributes=outbound.attributes,
         )
 
-    async def send(self, tenant: str, endpoint: str, outbound: Outbound) -> Receipt:
+    async def ask(self, tenant: str, key: str) -> Receipt | None:
+        """Send a stored request once; its receipt holds the answer. None where it is settled already.
+
+        Whoever records the answer settles the intent in the same transaction. Raises EndpointUnavailable,
+        EndpointRefused.
+        """
+        intent = await self.intents.find(tenant, key)
+        if intent is None:
+            raise ConfigurationError("there is no such request: it was not stored before it was to be sent")
+        if intent.delivered:
+            return None
+        # A repetition within the second would be a second submission where the first one only took long.
+        receipt = await self.send(tenant, intent.outbound.endpoint, intent.outbound, tries=1)
+        self.count(intent.outbound.endpoint, "asked")
+        return receipt
+
+    async def send(self, tenant: str, endpoint: str, outbound: Outbound, tries: int | None = None) -> Receipt:
         """One attempt through the endpoint's breaker. Raises EndpointUnavailable, EndpointRefused."""
         sender = self.senders.get(endpoint) or self.senders.get(endpoint.split(".", 1)[0])
         if sender is None:
@@ -128,9 +151,8 @@ class DeliverStage:
         if wait > 0:
             self.count(endpoint, "held")
             raise EndpointUnavailable("the circuit is open", location=endpoint, retry_after=wait)
-        await self.intents.attempt(tenant, outbound.idempotency_key)
         quick = AsyncRetrying(
-            stop=stop_after_attempt(QUICK_TRIES if breaker.opened_at is None else 1),
+            stop=stop_after_attempt((tries or QUICK_TRIES) if breaker.opened_at is None else 1),
             wait=wait_random_exponential(multiplier=0.2, max=2.0),
             retry=retry_if_exception_type(EndpointUnavailable),
             reraise=True,
@@ -138,6 +160,7 @@ class DeliverStage:
         try:
             async for attempt in quick:
                 with attempt:
+                    await self._turn(tenant, endpoint, outbound.idempotency_key)
                     receipt = await sender.send(outbound)
         except EndpointUnavailable:
             breaker.failed_at(self.monotonic())
@@ -148,3 +171,12 @@ class DeliverStage:
             raise
         breaker.succeeded()
         return receipt
+
+    async def _turn(self, tenant: str, endpoint: str, key: str) -> None:
+        """Count the try and wait for its turn: quick tries and bursts stay within the endpoint's rate, too."""
+        queue = endpoint.split(".", 1)[0]
+        rate = self.rates.get(queue, 0.0)
+        pause = 1 / rate if 0 < rate <= PACED_UP_TO else 0.0
+        wait = await self.intents.attempt(tenant, key, queue, pause)
+        if wait > 0:
+            await self.sleep(wait)

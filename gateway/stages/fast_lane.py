@@ -15,7 +15,7 @@ from gateway.core.envelope import Envelope
 from gateway.core.errors import MessageConflict, Unavailable
 from gateway.core.ports import Decision
 from gateway.stages.decide import from_json
-from gateway.stages.start import Cases, CaseStart, Opened, Opening, StartStage, case_start
+from gateway.stages.start import Cases, CaseStart, Opened, Opening, StartStage
 
 POLL_SECONDS = 0.1
 """Between looks for the decision on an update of an open case."""
@@ -80,7 +80,7 @@ class FastLane:
                 return known
             if opened.version > max(opened.run, 1):
                 return await self._newer(tenant, opened, seconds)
-        return await self.temporal.decide(case_start(opening, opened), max(seconds, 0.1))
+        return await self.temporal.decide(self.start.case_start(opening, opened), max(seconds, 0.1))
 
     async def _newer(self, tenant: str, opened: Opened, seconds: float) -> dict[str, Any] | None:
         """The decision that takes the joined message into account."""

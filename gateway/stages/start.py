@@ -9,7 +9,7 @@ sweeper starts it. A known key with another body is a conflict: parked, never pr
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -88,6 +88,8 @@ class Opened:
     """The business token of the case it belongs to."""
     run: int = 0
     """Which run of the case's workflow: 0, or the version it was reopened at."""
+    definition: str = ""
+    """Name of the definition the case was opened with; it keeps it in later runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,10 @@ class StartStage:
     starter: Starter
     definitions: Mapping[str, Definition]
     """Definition by message type (`authorization.request`)."""
+    asking: Mapping[str, Definition] = field(default_factory=dict)
+    """The same, for cases that another payer decides."""
+    is_asked: Callable[[Envelope], bool] = field(default=lambda _envelope: False)
+    """Whether another payer decides what this message asks for."""
     opening_types: frozenset[str]
     park: Callable[[Envelope, str], Awaitable[None]]
     """Publish to the parked topic with a reason; durable when it returns."""
@@ -163,7 +169,10 @@ class StartStage:
 
     def opening(self, envelope: Envelope) -> Opening:
         """What to ask of the store for this envelope. Raises ConfigurationError for a type without a definition."""
-        definition = self.definitions.get(envelope.type) or self.definitions.get(envelope.type.split(".", 1)[0])
+        kind = envelope.type.split(".", 1)[0]
+        definition = self.definitions.get(envelope.type) or self.definitions.get(kind)
+        if kind in self.asking and self.is_asked(envelope):
+            definition = self.asking[kind]
         if definition is None:
             raise ConfigurationError(f"no workflow definition is configured for {envelope.type}")
         priority = priority_of(envelope.facts)
@@ -187,21 +196,21 @@ class StartStage:
         if opened.outcome in ("conflict", "orphan"):
             await self.park(envelope, opened.outcome)
         elif opened.outcome in ("opened", "reopened") and opening.lane == "batch":
-            await self.starter.start(case_start(opening, opened))
+            await self.starter.start(self.case_start(opening, opened))
         elif opened.outcome == "joined":
             await self.starter.notify(opened, envelope.type)
         return opened
 
-
-def case_start(opening: Opening, opened: Opened) -> CaseStart:
-    """What starts the workflow of an opened case; edge and starter compute the same."""
-    return CaseStart(
-        case_id=opened.case_id,
-        tenant=opening.envelope.tenant,
-        subject=opened.subject,
-        definition=opening.definition,
-        due_at=opening.due_at,
-        received_at=opening.envelope.time,
-        priority=opening.priority,
-        run=opened.run,
-    )
+    def case_start(self, opening: Opening, opened: Opened) -> CaseStart:
+        """What starts the workflow of an opened case; edge and starter compute the same."""
+        known = {one.name: one for one in (*self.definitions.values(), *self.asking.values())}
+        return CaseStart(
+            case_id=opened.case_id,
+            tenant=opening.envelope.tenant,
+            subject=opened.subject,
+            definition=known.get(opened.definition, opening.definition),
+            due_at=opening.due_at,
+            received_at=opening.envelope.time,
+            priority=opening.priority,
+            run=opened.run,
+        )

@@ -101,12 +101,15 @@ class CaseStore:
         found = str(row["case_id"]) if row is not None and row["case_id"] else identity
         if row is None or row["body_sha256"] != envelope.body_sha256:
             return Opened(outcome="conflict", case_id=found, subject=envelope.subject)
-        case = await connection.fetchrow(SQL.lock, uuid.UUID(found))
+        case = await connection.fetchrow(SQL.lock_named, uuid.UUID(found))
         if case is None:
             return Opened(outcome="orphan", case_id=found, subject=envelope.subject)
         event = await events.by_command(connection, self.cipher, found, str(row["event_id"]))
         version = event.version if event is not None else 0
-        opened = Opened(outcome="known", case_id=found, version=version, subject=case["workflow_key"], run=case["run"])
+        opened = Opened(
+            outcome="known", case_id=found, version=version, subject=case["workflow_key"], run=case["run"],
+            definition=case["definition_name"],
+        )  # fmt: skip
         same = row["event_id"] == uuid.UUID(envelope.id)  # the very record: was its workflow told before the crash?
         if same and event is not None and event.type == "MessageReceived" and version > case["run"]:
             return replace(opened, outcome="joined")
@@ -155,7 +158,7 @@ class CaseStore:
 
     async def _join(self, connection: Connection, opening: Opening, identity: str) -> Opened:
         envelope = opening.envelope
-        case = await connection.fetchrow(SQL.lock, uuid.UUID(identity))
+        case = await connection.fetchrow(SQL.lock_named, uuid.UUID(identity))
         if case is None:
             raise _OrphanFoundError(Opened(outcome="orphan", case_id=identity, subject=envelope.subject))
         ended = case["status"] in ENDED
@@ -176,6 +179,7 @@ class CaseStore:
             version=version,
             subject=case["workflow_key"],
             run=run,
+            definition=case["definition_name"],
         )
 
     async def received(

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from gateway.core.envelope import Envelope, Raw
+from gateway.stages.ask import ANSWERS
 
 ANSWERED_FROM_BYTES = frozenset({"hl7v2"})
 """Formats whose answer repeats segments of the request as they were received."""
@@ -44,6 +45,8 @@ def joined_context(before: dict[str, Any], after: dict[str, Any], action: str = 
     while the request itself, and the way its answer goes back, stay as they were. An update may be refused: the request
     that was decided (with `action`) is kept beside it, and is what an attachment after the refusal adds to.
     """
+    if after["type"] in ANSWERS:
+        return before  # what a payer says of a request is no request
     if not str(after["type"]).endswith(ADDING):
         if action == REJECTED:
             return after | {name: before[name] for name in ("standing",) if name in before}

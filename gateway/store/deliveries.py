@@ -52,29 +52,40 @@ class Deliveries:
     async def intend(self, tenant: str, case_id: str, outbound: Outbound) -> Delivery:
         """Store the rendered bytes; if somebody rendered first, theirs stand and are returned."""
         async with self.database.transaction(tenant) as connection:
-            await connection.execute(
-                SQL.intend,
-                outbound.idempotency_key,
-                tenant,
-                uuid.UUID(case_id),
-                outbound.endpoint,
-                outbound.media_type,
-                self.cipher.encrypt(tenant, outbound.data),
-                outbound.attributes,
-            )
-            stored = await _load(connection, self.cipher, tenant, outbound.idempotency_key)
+            return await self.intend_on(connection, tenant, case_id, outbound)
+
+    async def intend_on(self, connection: Connection, tenant: str, case_id: str, outbound: Outbound) -> Delivery:
+        """The same, in a transaction of the caller's."""
+        await connection.execute(
+            SQL.intend,
+            outbound.idempotency_key,
+            tenant,
+            uuid.UUID(case_id),
+            outbound.endpoint,
+            outbound.media_type,
+            self.cipher.encrypt(tenant, outbound.data),
+            outbound.attributes,
+        )
+        stored = await _load(connection, self.cipher, tenant, outbound.idempotency_key)
         if stored is None:  # cannot be: the row was inserted or was there
             raise LookupError(outbound.idempotency_key)
         return stored
 
-    async def attempt(self, tenant: str, key: str) -> None:
-        """Count an attempt before it is made."""
+    async def attempt(self, tenant: str, key: str, endpoint: str, pause: float) -> float:
+        """Count an attempt before it is made, and take its turn. Returns the seconds until then.
+
+        Turns of one endpoint are `pause` seconds apart, whichever process or tenant takes them; 0: no turns are taken.
+        """
         async with self.database.transaction(tenant) as connection:
             await connection.execute(SQL.attempt, key)
+            return float(await connection.fetchval(SQL.turn, endpoint, pause)) if pause else 0.0
 
     async def settle(self, tenant: str, key: str, receipt: Receipt) -> None:
         """Store the receipt."""
         async with self.database.transaction(tenant) as connection:
-            await connection.execute(
-                SQL.settle, key, "delivered" if receipt.accepted else "refused", {"reference": receipt.reference}
-            )
+            await self.settle_on(connection, key, receipt)
+
+    async def settle_on(self, connection: Connection, key: str, receipt: Receipt) -> None:
+        """The same, in a transaction of the caller's."""
+        state = "delivered" if receipt.accepted else "refused"
+        await connection.execute(SQL.settle, key, state, {"reference": receipt.reference})

@@ -130,6 +130,11 @@ async def messages_after(connection: Connection, case_id: str, version: int) -> 
     return {row["version"] for row in rows}
 
 
+async def decided_since(connection: Connection, case_id: str, version: int) -> bool:
+    """Whether anything was decided later than `version`."""
+    return bool(await connection.fetchval(SQL.decided_since, uuid.UUID(case_id), version))
+
+
 async def stream(connection: Connection, cipher: Cipher, case_id: str) -> list[StoredEvent]:
     """All events of a case, oldest first."""
     return [_stored(row, cipher) for row in await connection.fetch(SQL.stream, uuid.UUID(case_id))]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapters.x12.wire.ports import InterchangeKey, Level, Registration
 from gateway.core.ports import Cipher
-from gateway.infra.postgres import Database, Queries
+from gateway.infra.postgres import Connection, Database, Queries
 
 SQL = Queries(Path(__file__).parent / "sql" / "x12_ledger.sql")
 LARGEST = 999_999_999
@@ -55,5 +55,16 @@ class PostgresNumbers:
     async def allocate(self, tenant: str, ours: str, partner: str, level: Level, count: int = 1) -> int:
         """The first of `count` numbers that follow each other."""
         async with self.database.transaction(tenant) as connection:
-            last = await connection.fetchval(SQL.allocate, tenant, ours, partner, level, count)
+            return await NumbersOn(connection).allocate(tenant, ours, partner, level, count)
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersOn:
+    """The same counters in a transaction of the caller's: what it takes is used by nothing but what it commits."""
+
+    connection: Connection
+
+    async def allocate(self, tenant: str, ours: str, partner: str, level: Level, count: int = 1) -> int:
+        """The first of `count` numbers that follow each other."""
+        last = await self.connection.fetchval(SQL.allocate, tenant, ours, partner, level, count)
         return int((last - count) % LARGEST + 1)

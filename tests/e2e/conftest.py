@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.asked import Asking, asking
 from tests.e2e.running import Gateway, running
 from tests.gateway.security.keys import ec_key, jwk, pem, rsa_key
 
@@ -41,6 +42,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Ga
         "GATEWAY_SIGNING_KEY": f"file:{keys / 'gateway.pem'}",
     }
     with running(tmp_path_factory.mktemp("gateway") / "state", environment) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+    """Another one, with payers that it asks."""
+    with asking(tmp_path_factory.mktemp("asking")) as found:
         yield found
 
 

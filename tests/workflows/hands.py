@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from gateway.infra import temporal
 from workflows import definitions
 from workflows.handshake import Handshake, Heartbeat
 from workflows.inputs import (
+    AskInput,
     CaseInput,
     CaseResult,
     DeliveryInput,
@@ -71,6 +72,11 @@ class Hands:
     due: datetime | None = None
     looks: list[str] = field(default_factory=lambda: ["message"])
     """What looking at clinical messages finds: `same` or `message`; the last one repeats."""
+    turns: list[StepOutcome] = field(default_factory=list)
+    """What a turn with the payer leads to; `waiting` when there is none left."""
+    sendings: list[str] = field(default_factory=lambda: ["answered"])
+    """What sending leads to: answered, sent, refused, unavailable, or slow (answered once `release` is set)."""
+    release: asyncio.Event = field(default_factory=asyncio.Event)
     joined: set[int] = field(default_factory=set)
     """Versions of messages in the stream, whether their signals came or not."""
 
@@ -121,6 +127,8 @@ class Hands:
         await self.note("close_task", given.command_id, action)
         if given.review and any(version > given.opened for version in self.joined):
             return StepOutcome(outcome="message", version=self.version)
+        if action == "again":
+            return StepOutcome(outcome="again", version=self.version)
         return self.outcome(action, given.closing) if given.review else StepOutcome(outcome="closed")
 
     @activity.defn(name="close_case")
@@ -148,6 +156,32 @@ class Hands:
             raise ApplicationError("the endpoint is unavailable", type="endpoint-unavailable")
         return result
 
+    @activity.defn(name="payer")
+    async def payer(self, given: StepInput) -> StepOutcome:
+        knows = given.executor["turn"]
+        said = "+".join(name for name in ("sending", "again", "failed") if knows[name])
+        if knows["failed"]:
+            following = StepOutcome(outcome="refused")
+        else:
+            following = self.turns.pop(0) if self.turns else StepOutcome(outcome="waiting")
+        await self.note("payer", given.command_id, following.outcome + (f" ({said})" if said else ""))
+        self.version += 1
+        if following.outcome == "asked":
+            return replace(following, version=self.version, endpoints=(ENDPOINT,))
+        if following.decision is not None:
+            return replace(self.outcome(following.outcome, given.closing), more=following.more)
+        return replace(following, version=self.version)
+
+    @activity.defn(name="ask")
+    async def ask(self, given: AskInput) -> StepOutcome:
+        result = self.sendings.pop(0) if len(self.sendings) > 1 else self.sendings[0]
+        await self.note("ask", f"{given.endpoint}@{given.version}", result)
+        if result == "unavailable":
+            raise ApplicationError("the payer is unavailable", type="endpoint-unavailable")
+        if result == "slow":
+            await self.release.wait()
+        return StepOutcome(outcome=result.replace("slow", "answered"))
+
     @activity.defn(name="handshake")
     async def handshake(self, given: dict[str, Any]) -> None:
         await self.deliver(DeliveryInput(case_id="", tenant=given["tenant"], endpoint="hook", version=0))
@@ -172,13 +206,12 @@ async def working(hands: Hands, kind: type = Case) -> AsyncIterator[Hands]:
     """Workers of the cases' queue and of the endpoints' queues, as the worker role builds them."""
     local: list[Callable[..., Any]] = [
         hands.decide, hands.look, hands.conclude, hands.open_task, hands.close_task, hands.close_case,
-        hands.extend_clock,
-        hands.mark_subscription,
+        hands.extend_clock, hands.mark_subscription, hands.payer,
     ]  # fmt: skip
     client = hands.environment.client
     async with (
         temporal.case_worker(client, workflows=[kind, Handshake, Heartbeat], activities=local),
-        temporal.delivery_worker(client, ENDPOINT, [hands.deliver], per_second=1000),
+        temporal.delivery_worker(client, ENDPOINT, [hands.deliver, hands.ask], per_second=1000),
         temporal.delivery_worker(client, "fhir-notify", [hands.handshake, hands.heartbeat], per_second=1000),
     ):
         yield hands

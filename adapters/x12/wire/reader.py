@@ -232,7 +232,7 @@ class _Reader:
 
     def _ta1(self, offset: int, text: str) -> None:  # noqa: ARG002 - one signature for all handlers
         if self.interchange is not None:
-            self.interchange.acknowledgements += 1
+            self.interchange.told(self._fields(text, 6))
 
     def _skip(self, offset: int, text: str) -> None:
         """ISB and ISE, grade of service: no effect here."""

@@ -168,6 +168,14 @@ class InterchangeReport:
     groups: list[GroupReport] = field(default_factory=list)
     acknowledgements: int = 0
     """TA1 segments it carries."""
+    refused_ours: list[tuple[str, str]] = field(default_factory=list)
+    """(ISA13, TA105) of interchanges of ours that its TA1 segments refuse."""
+
+    def told(self, ta1: list[str]) -> None:
+        """Note a TA1 by its elements."""
+        self.acknowledgements += 1
+        if ta1[4] == "R":
+            self.refused_ours.append((ta1[1], ta1[5]))
 
     @property
     def code(self) -> str:

@@ -58,6 +58,12 @@ SELECT i.id, i.tenant, i.workflow_key, i.run, i.version, i.status, i.action, i.c
   LEFT JOIN workflow.workflow_events e ON e.workflow_id = i.id AND e.command_id = $2
  WHERE i.id = $1 FOR UPDATE OF i;
 
+-- name: lock_named
+-- One case, for a message that joins it, with the name of its definition.
+SELECT i.id, i.workflow_key, i.run, i.version, i.status, i.action, i.context, d.name AS definition_name
+  FROM workflow.workflow_instances i JOIN workflow.workflow_definitions d ON d.id = i.definition_id
+ WHERE i.id = $1 FOR UPDATE OF i;
+
 -- name: join
 -- A further message of the case: the request as it stands now, and another run, with a clock of its own ($7), when the last
 -- one has ended.

@@ -11,6 +11,13 @@ SELECT * FROM workflow.deliveries WHERE idempotency_key = $1;
 -- Count an attempt.
 UPDATE workflow.deliveries SET attempts = attempts + 1 WHERE idempotency_key = $1;
 
+-- name: turn
+-- Take an endpoint's next turn; the seconds until then. The row is everybody's, so the rate is kept by all together.
+INSERT INTO workflow.endpoint_turns AS t (endpoint, next_at)
+VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+ON CONFLICT (endpoint) DO UPDATE SET next_at = greatest(t.next_at, clock_timestamp()) + make_interval(secs => $2)
+RETURNING greatest(extract(epoch FROM next_at - clock_timestamp()) - $2, 0)::float8;
+
 -- name: settle
 -- Store the receipt.
 UPDATE workflow.deliveries SET state = $2, receipt = $3, delivered_at = now() WHERE idempotency_key = $1;

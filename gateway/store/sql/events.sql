@@ -32,6 +32,11 @@ SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 AND command_id = $
 SELECT version FROM workflow.workflow_events
  WHERE workflow_id = $1 AND version > $2 AND event_type = 'MessageReceived';
 
+-- name: decided_since
+-- Whether a decision stands later than a version.
+SELECT EXISTS (SELECT FROM workflow.workflow_events
+                WHERE workflow_id = $1 AND version > $2 AND event_type = 'DecisionMade');
+
 -- name: stream
 -- All events of one case, oldest first.
 SELECT * FROM workflow.workflow_events WHERE workflow_id = $1 ORDER BY version;

@@ -138,6 +138,7 @@ async def test_a_file_for_a_server_with_another_host_key_waits_and_goes_out_once
         senders={"drop": SftpSender(bench.endpoint(), bench.target(host_keys=(other,)))},
         renderers={},
         monotonic=time.monotonic,
+        sleep=asyncio.sleep,
     )
     for _ in range(12):
         with pytest.raises(EndpointUnavailable):

@@ -30,7 +30,7 @@ def case(version: int, seconds: float | None, run: int = 0) -> Case:
         ("batch", case(1, None), True),
         ("fast", case(1, 3600), False),
         ("fast", case(1, -1), True),  # the line was given up: the decision is not lost
-        ("fast", case(3, 3600), True),  # a person's decision, after "pended" on the line
+        ("batch", case(3, 3600), True),  # a person's decision, after "pended" on the line
         ("fast", case(4, 3600, run=4), False),
         ("fast", case(1, None), False),
     ],

@@ -170,8 +170,9 @@ class MemoryIntents:
     async def intend(self, tenant: str, case_id: str, outbound: Outbound) -> Stored:
         return self.rows.setdefault(outbound.idempotency_key, Stored(outbound))
 
-    async def attempt(self, tenant: str, key: str) -> None:
+    async def attempt(self, tenant: str, key: str, endpoint: str, pause: float) -> float:
         self.attempts.append(key)
+        return pause
 
     async def settle(self, tenant: str, key: str, receipt: Receipt) -> None:
         self.rows[key].delivered = receipt.accepted

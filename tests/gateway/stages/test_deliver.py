@@ -57,6 +57,7 @@ def stage(sender: Any, intents: MemoryIntents | None = None, clock: Callable[[],
         senders={"clearinghouse-a": sender, "fhir-notify": sender},
         renderers={"x12": Renderer()},
         monotonic=clock or Clock(),
+        sleep=asyncio.sleep,
     )
 
 
@@ -178,6 +179,7 @@ async def test_of_fifty_at_half_open_exactly_one_probes(failure: GatewayError | 
         senders={"clearinghouse-a": slow},
         renderers=delivers.renderers,
         monotonic=clock,
+        sleep=asyncio.sleep,
         breakers=delivers.breakers,
     )
     letters = [
@@ -206,6 +208,7 @@ async def test_one_endpoint_down_does_not_hold_another() -> None:
         senders={"other": sender},
         renderers=delivers.renderers,
         monotonic=clock,
+        sleep=asyncio.sleep,
         breakers=delivers.breakers,
     )
     await both(letter("other"))

@@ -13,8 +13,8 @@ from gateway.core.errors import ConfigurationError, MessageConflict, Unavailable
 from gateway.core.ports import Decision, ItemDecision
 from gateway.stages.decide import as_json
 from gateway.stages.fast_lane import FastLane
-from gateway.stages.start import Opened, keys_of, priority_of
-from tests.gateway.stages.fakes import NOW, RecordingStarter, ScriptedCases, envelope, start_stage
+from gateway.stages.start import Opened, StartStage, keys_of, priority_of
+from tests.gateway.stages.fakes import NOW, RecordingStarter, ScriptedCases, definition, envelope, start_stage
 
 DECIDED = Decision(case_id="c", version=2, decided_at=NOW, action="A1", items=[ItemDecision(sequence=1, action="A1")])
 
@@ -60,6 +60,33 @@ async def test_an_outage_passes_and_is_not_swallowed() -> None:
 @pytest.mark.parametrize(("kind", "opens"), [("authorization.request", True), ("authorization.update", False)])
 def test_only_opening_types_open(kind: str, opens: bool) -> None:
     assert start_stage(ScriptedCases(opened("known")), RecordingStarter(), []).opening(envelope(kind)).opens is opens
+
+
+def asking_stage(starter: RecordingStarter, outcome: str, run: int = 0, name: str = "") -> StartStage:
+    """A stage that has the payer of every message asked which says so."""
+    cases = ScriptedCases(replace(opened(outcome, run=run), definition=name))
+    return replace(
+        start_stage(cases, starter, []),
+        asking={"authorization": definition("payer_authorization")},
+        is_asked=lambda message: message.facts.get("coverage.payer") == "PLAN",
+    )
+
+
+@pytest.mark.parametrize(
+    ("payer", "name"), [("PLAN", "payer_authorization"), ("OWN", "prior_authorization"), (None, "prior_authorization")]
+)
+async def test_a_payer_that_decides_has_a_definition_of_its_own(payer: str | None, name: str) -> None:
+    starter = RecordingStarter()
+    await asking_stage(starter, "opened")(envelope(facts={"coverage.payer": payer}))
+    assert [case.definition.name for case in starter.started] == [name]
+
+
+async def test_a_case_keeps_its_definition_whatever_joins_it() -> None:
+    """An attachment and a payer's answer name no payer: the case would be decided by our own rules."""
+    starter = RecordingStarter()
+    stage = asking_stage(starter, "reopened", run=5, name="payer_authorization")
+    await stage(envelope("authorization.response"))
+    assert [(case.definition.name, case.run) for case in starter.started] == [("payer_authorization", 5)]
 
 
 def test_a_type_without_a_definition_is_our_fault() -> None:

@@ -134,7 +134,7 @@ async def test_the_first_rendering_stands_and_its_state_is_told(database: Databa
     results = await asyncio.gather(*(deliveries.intend(tenant, case, rendered(b"%d" % n)) for n in range(10)))
     assert len({result.outbound.data for result in results}) == 1
     assert await deliveries.find(tenant, key) == results[0]
-    await deliveries.attempt(tenant, key)
+    assert await deliveries.attempt(tenant, key, "clearinghouse-a", 0.0) == 0.0
     await deliveries.settle(tenant, key, Receipt(accepted=False))
     refused = await deliveries.find(tenant, key)
     assert refused is not None

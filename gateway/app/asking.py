@@ -1,0 +1,97 @@
+"""Asking partners for the decisions of payers: which partner, which request, which senders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from math import ceil
+
+from adapters.soap.outbound import CoreSender
+from adapters.x12.outbound import render as render_interchange
+from adapters.x12.wire import guide
+from adapters.x12.wire.ports import Level, NumberAllocator
+from gateway.app.core import App, now
+from gateway.app.deliveries import Seal
+from gateway.core.errors import Unmappable
+from gateway.core.ports import Sender
+from gateway.infra.postgres import Connection
+from gateway.partners import Asking
+from gateway.security.secrets import secret
+from gateway.store.cases import Case
+from gateway.store.x12_ledger import NumbersOn
+from mappings.payer_278 import PAYLOAD_TYPE, question
+from workflows.payer import Question
+
+AT_ONCE, MOST_AT_ONCE = 8, 100
+"""Messages under way to one endpoint: usually; and at most, which is what the HTTP client's pool has."""
+MODES = {"core": "RealTime", "core-batch": "Batch"}
+"""CORE ProcessingMode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A NumberAllocator that remembers what it gave."""
+
+    numbers: NumberAllocator
+    last: dict[str, int] = field(default_factory=dict)
+
+    async def allocate(self, tenant: str, ours: str, partner: str, level: Level, count: int = 1) -> int:
+        """The first of `count` numbers that follow each other."""
+        self.last[level] = await self.numbers.allocate(tenant, ours, partner, level, count)
+        return self.last[level]
+
+
+@dataclass(frozen=True, slots=True)
+class AskByX12:
+    """Renders the 278 request of a case for the partner that decides it."""
+
+    app: App
+    seal: Seal
+
+    async def __call__(self, connection: Connection, case: Case, moment: datetime) -> Question:
+        """The question. Raises Unmappable, also when no partner is asked for this payer any more."""
+        payer = str(case.context["facts"].get("coverage.payer") or "")
+        partner = self.app.partners.asked_for(case.tenant, payer)
+        if partner is None or partner.ask is None or partner.x12 is None or case.context["resource"] is None:
+            raise Unmappable("no partner is asked for this payer")
+        asked = question(case.context["resource"], now=moment, trace_assigner=partner.ask.trace_assigner)
+        numbers = Taken(NumbersOn(connection))
+        outbound = await render_interchange(
+            guide("278_request"), asked.tree, partner.x12, numbers, tenant=case.tenant, now=moment
+        )
+        interchange, group = str(numbers.last["interchange"]), str(numbers.last["group"])
+        attributes = outbound.attributes | _transport(partner.ask, moment)
+        outbound = replace(outbound, endpoint=partner.asked_at, attributes=attributes)
+        return Question(
+            partner=partner.name,
+            outbound=await self.seal(outbound, partner.asked_at),
+            record=asked.record | {"interchange": interchange, "group": group},
+            keys=asked.keys(partner.x12.sender, interchange, group),
+            left_out=asked.left_out,
+        )
+
+
+def _transport(asking: Asking, moment: datetime) -> dict[str, str]:
+    if asking.by not in MODES:
+        return {}
+    return {
+        "payloadType": PAYLOAD_TYPE,
+        "processingMode": MODES[asking.by],
+        "timeStamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def at_once(app: App, endpoint: str) -> int:
+    """How many messages may be under way to an endpoint: a CORE server thinks while the next ones come at its rate."""
+    waits = {f"core/{one.name}": one.per_second * one.core.timeout for one in app.partners.core if one.core is not None}
+    return min(max(AT_ONCE, ceil(waits.get(endpoint, 0))), MOST_AT_ONCE)
+
+
+def senders(app: App) -> Mapping[str, Sender]:
+    """A sender for the CORE server of each partner that has one."""
+    return {
+        f"core/{partner.name}": CoreSender(partner.core, secret=secret, clock=now)
+        for partner in app.partners.core
+        if partner.core is not None
+    }

@@ -1,0 +1,382 @@
+"""Asking another payer: the local activity that does the next thing, and the one that sends on the endpoint's queue.
+
+`payer` looks at the case's stream under its lock and does what is next (gateway.stages.ask): render and store the
+request, or read what the payer said and record the decision. `ask` sends a stored request once and stores the answer,
+with the receipt, in one transaction. Ids and codes are all that passes between them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from gateway.core.envelope import Intake, Reception
+from gateway.core.errors import EndpointRefused, EndpointUnavailable, InvalidMessage, MalformedMessage, Unmappable
+from gateway.core.exact_json import dumps
+from gateway.core.ports import Decision, Outbound, Receipt
+from gateway.infra.postgres import Connection
+from gateway.infra.telemetry import logger, span
+from gateway.stages import ask
+from gateway.stages.decide import PENDED, Verdict, as_json, decide, from_json
+from gateway.stages.deliver import DeliverStage
+from gateway.stages.revise import refusal
+from gateway.store import events
+from gateway.store.cases import Case
+from gateway.store.deliveries import Deliveries
+from mappings import payer_278
+from mappings.x12_278_to_decision import least_pause, retry_later, will_answer
+from workflows.activities import CaseActivities, outcome_of, told
+from workflows.inputs import AskInput, StepInput, StepOutcome
+
+log = logger("payer")
+
+SENT = "sent"
+"""Outcome of sending: received, and the answer comes by another way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request for a payer, rendered."""
+
+    partner: str
+    outbound: Outbound
+    record: dict[str, Any]
+    """What reading the answer needs."""
+    keys: Sequence[tuple[str, tuple[str, ...]]]
+    """What the answer finds the case by."""
+    left_out: Sequence[str] = ()
+    """Paths of the request that the format has no room for."""
+
+
+Render = Callable[[Connection, Case, datetime], Awaitable[Question]]
+"""Make the request of a case as it stands; control numbers are taken in the transaction. Raises Unmappable."""
+ReadAnswer = Callable[[bytes, Reception], Intake | None]
+"""What a payer answered on the line; None where it only took note. Raises MalformedMessage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayerActivities:
+    """The activities, built once by the worker role."""
+
+    steps: CaseActivities
+    deliveries: Deliveries
+    deliver_stage: DeliverStage
+    render: Render
+    clock: Callable[[], datetime]
+    read: ReadAnswer = payer_278.read_answer
+    draw: Callable[[], float] = field(default=random.random)
+    """Chance, from 0 to 1, for the jitter of pauses."""
+
+    @activity.defn(name="payer")
+    async def payer(self, given: StepInput) -> StepOutcome:
+        """Do the next thing of a case that a payer decides; `executor.turn` says what the workflow knows.
+
+        Outcomes: `asked` (send it to `endpoints`), `again` (ask anew after `pause`), `noted` (look once more),
+        `waiting`, `settled`, `refused`, or that of the decision which was recorded.
+        """
+        knows = given.executor["turn"]
+        async with self.steps.command(given) as (connection, case, known):
+            if known is not None:
+                return _before(case, known)
+            stream = await events.stream(connection, self.steps.cases.cipher, case.id)
+            if knows.get("failed"):
+                said = {"outcome": ask.REFUSED, "codes": ["unanswered"], "message": 0}
+                return await self._say(connection, case, said, given)
+            following = ask.turn(stream, sending=knows["sending"], again=knows["again"])
+            if following.kind == "answer":
+                return await self._answer(connection, case, stream, following.version, given)
+            if following.kind == "ask":
+                return await self._ask(connection, case, stream, given)
+            return StepOutcome(outcome=following.kind, version=case.version)
+
+    async def _ask(
+        self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], given: StepInput
+    ) -> StepOutcome:
+        """Reject what may not be revised; else render the request and store it with its event."""
+        facts = case.context["facts"]
+        verdict = refusal([row for row in told(stream) if row.message not in ask.ANSWERS], facts)
+        verdict = verdict or self._screened(case, given)
+        if verdict is not None:
+            decision = decide(verdict, case_id=case.id, version=case.version + 1, now=self.clock(), facts=facts)
+            return await self.steps.record(connection, case, decision, given)
+        try:
+            question = await self.render(connection, case, self.clock())
+        except (Unmappable, InvalidMessage) as error:
+            log.warning("ask.unmappable", code=error.code, case_id=case.id)
+            said = {"outcome": ask.REFUSED, "codes": [error.code], "message": 0}
+            return await self._say(connection, case, said, given)
+        version = case.version + 1
+        endpoint = question.outbound.endpoint
+        outbound = replace(question.outbound, idempotency_key=ask_key(case.id, version, endpoint))
+        await self.deliveries.intend_on(connection, case.tenant, case.id, outbound)
+        if question.left_out:
+            log.warning("ask.left_out", case_id=case.id, count=len(question.left_out))
+        event = events.NewEvent(
+            type=ask.ASKED,
+            data={
+                "endpoint": endpoint,
+                "partner": question.partner,
+                "certification": str(facts.get("request.certificationType", "")),
+                "leftOut": list(question.left_out),
+            },
+            sealed=question.record,
+            step_id=given.step_id,
+        )
+        await self._record(connection, case, [event], given, question.keys)
+        return StepOutcome(outcome="asked", version=version, endpoints=(endpoint,))
+
+    def _screened(self, case: Case, given: StepInput) -> Verdict | None:
+        """The business rejection (AAA) of our own rule set `executor.screen`, where there is one; else it is asked."""
+        if "screen" not in given.executor:
+            return None
+        verdict = self.steps.policy(
+            case.context["facts"],
+            ruleset=given.executor["screen"],
+            tenant=case.tenant,
+            as_of=case.received_at,
+            now=self.clock(),
+        )
+        return replace(verdict, items=()) if verdict.errors else None
+
+    async def _answer(
+        self,
+        connection: Connection,
+        case: Case,
+        stream: Sequence[events.StoredEvent],
+        version: int,
+        given: StepInput,
+    ) -> StepOutcome:
+        """Read one message of a payer."""
+        message = next(event for event in stream if event.version == version)
+        more = ask.unread(stream) > 1
+        given = replace(given, closing={}) if more else given
+        return replace(await self._read_one(connection, case, stream, message, given), more=more)
+
+    async def _read_one(
+        self,
+        connection: Connection,
+        case: Case,
+        stream: Sequence[events.StoredEvent],
+        message: events.StoredEvent,
+        given: StepInput,
+    ) -> StepOutcome:
+        asked = _asked(stream, message)
+        said: dict[str, Any] = {"outcome": ask.NOTED, "message": message.version}
+        if asked is None or asked.sealed is None or message.sealed is None:
+            return await self._say(connection, case, said | {"codes": ["unknown"]}, given)
+        if message.data["type"] == ask.REJECTION:
+            stale = asked.version != ask.newest_ask(stream)
+            outcome = ask.NOTED if stale else ask.REFUSED
+            codes = list(message.sealed["reply"]["codes"])
+            return await self._say(connection, case, said | {"outcome": outcome, "codes": codes}, given)
+        decision = self._decision(case, stream, message, asked)
+        codes = [error["code"] for error in decision.errors]
+        if retry_later(decision):
+            return await self._say(
+                connection, case, said | {"outcome": ask.AGAIN, "codes": codes, "pause": least_pause(decision)}, given
+            )
+        if ask.revised_since(stream, asked.version):
+            # The requester has said something else since: this stands for what it did not change, and is told nobody.
+            kept = {"decision": as_json(decision)}
+            return await self._say(connection, case, said | {"codes": ["revised"]}, given, kept)
+        if will_answer(decision):
+            decision = payer_278.pended(case.id, case.version + 1, message.timestamp, _lines(case))
+        if _content(decision) == _content(_standing(stream, after=asked.version)):
+            return await self._say(connection, case, said | {"codes": ["repeated"]}, given)
+        return await self.steps.record(connection, case, decision, given, message=message.version)
+
+    def _decision(
+        self,
+        case: Case,
+        stream: Sequence[events.StoredEvent],
+        message: events.StoredEvent,
+        asked: events.StoredEvent,
+    ) -> Decision:
+        return payer_278.decision_from(
+            (message.sealed or {})["reply"],
+            asked.sealed or {},
+            case_id=case.id,
+            version=case.version + 1,
+            received_at=message.timestamp,
+            wanted=_lines(case),
+            before=_standing([event for event in stream if event.version < message.version], after=0, kept=True),
+        )
+
+    async def _say(
+        self,
+        connection: Connection,
+        case: Case,
+        said: dict[str, Any],
+        given: StepInput,
+        kept: dict[str, Any] | None = None,
+    ) -> StepOutcome:
+        """Record that the payer said something which is no decision."""
+        event = events.NewEvent(type=ask.ANSWERED, data=said, sealed=kept, step_id=given.step_id)
+        version = await self._record(connection, case, [event], given)
+        return StepOutcome(outcome=said["outcome"], version=version, pause=float(said.get("pause", 0.0)))
+
+    async def _record(
+        self,
+        connection: Connection,
+        case: Case,
+        new: Sequence[events.NewEvent],
+        given: StepInput,
+        keys: Sequence[tuple[str, tuple[str, ...]]] = (),
+    ) -> int:
+        return await self.steps.cases.record(
+            connection,
+            case,
+            new,
+            command_id=given.command_id,
+            status="waiting",
+            step=given.step_id,
+            keys=tuple(keys),
+        )
+
+    @activity.defn(name="ask")
+    async def ask(self, given: AskInput) -> StepOutcome:
+        """Send a stored request once; store what came back with its receipt. Outcomes: `answered`, `sent`, `refused`.
+
+        Raises ApplicationError to be called again: after a pause that doubles, spread by chance, or the one asked for.
+        """
+        key = ask_key(given.case_id, given.version, given.endpoint)
+        try:
+            with span("ask", None, endpoint=given.endpoint):
+                receipt = await self.deliver_stage.ask(given.tenant, key)
+                if receipt is None:
+                    return await self._settled(given)
+                answer = self._read(receipt, given)
+        except EndpointRefused as error:
+            return await self._settle(given, key, Receipt(accepted=False), None, error.code)
+        except EndpointUnavailable as error:
+            raise ApplicationError(
+                "the payer is unavailable", type=error.code, next_retry_delay=self._pause(given, error.retry_after)
+            ) from None
+        return await self._settle(given, key, receipt, answer, "")
+
+    def _read(self, receipt: Receipt, given: AskInput) -> Intake | None:
+        if not receipt.data:
+            return None
+        reception = Reception(tenant=given.tenant, source=given.endpoint, received_at=self.clock())
+        try:
+            return self.read(receipt.data, reception)
+        except MalformedMessage as error:
+            # Nothing was decided that we could read. The same bytes again: a payer that has them knows them.
+            raise EndpointUnavailable(error.message) from None
+
+    def _pause(self, given: AskInput, asked: float | None) -> timedelta:
+        """Doubling from `initial` to `maximum` with the number of the attempt, the upper half of it by chance."""
+        attempt = min(activity.info().attempt - 1, 30)
+        longest = max(min(given.initial * 2**attempt, given.maximum), asked or 0.0)
+        return timedelta(
+            seconds=longest * (1.0 if asked else 0.5) + longest * 0.5 * self.draw() * (0.2 if asked else 1)
+        )
+
+    async def _settled(self, given: AskInput) -> StepOutcome:
+        """What an earlier execution stored before its worker died."""
+        async with self.steps.cases.database.transaction(given.tenant) as connection:
+            known = await events.by_command(connection, self.steps.cases.cipher, given.case_id, given.command_id)
+        return _sending(known)
+
+    async def _settle(
+        self, given: AskInput, key: str, receipt: Receipt, answer: Intake | None, code: str
+    ) -> StepOutcome:
+        """Receipt and answer in one transaction; a repetition finds the receipt."""
+        async with self.steps.command(given) as (connection, case, known):
+            if known is not None:
+                return _sending(known)
+            await self.deliveries.settle_on(connection, key, receipt)
+            if not receipt.accepted:
+                event = events.NewEvent(type=ask.ANSWERED, data={"outcome": ask.REFUSED, "codes": [code], "message": 0})
+            elif answer is None:
+                event = events.NewEvent(type="PayerTookNote", data={"ask": given.version})
+            else:
+                event = _received(answer, given)
+            await self.steps.cases.record(
+                connection, case, [event], command_id=given.command_id, status="waiting", step=given.step_id
+            )
+            return StepOutcome(outcome=_sent_outcome(event.type), version=case.version + 1)
+
+
+def ask_key(case_id: str, version: int, endpoint: str) -> str:
+    """Idempotency key of the request that the event at `version` tells of."""
+    return f"{case_id}:{version}:{endpoint}"
+
+
+def _received(answer: Intake, given: AskInput) -> events.NewEvent:
+    """The event of an answer on the line, as one of a file would be."""
+    return events.NewEvent(
+        type="MessageReceived",
+        data={"type": answer.type, "source": given.endpoint, "ask": given.version},
+        sealed={"facts": answer.facts, "reply": answer.reply, "type": answer.type, "format": answer.format},
+    )
+
+
+def _sent_outcome(kind: str) -> str:
+    return {"MessageReceived": "answered", "PayerTookNote": SENT}.get(kind, ask.REFUSED)
+
+
+def _sending(known: events.StoredEvent | None) -> StepOutcome:
+    if known is None:
+        return StepOutcome(outcome=SENT)
+    return StepOutcome(outcome=_sent_outcome(known.type), version=known.version)
+
+
+def _before(case: Case, known: events.StoredEvent) -> StepOutcome:
+    """What an earlier execution of the same turn led to."""
+    if known.type == ask.ASKED:
+        return StepOutcome(outcome="asked", version=known.version, endpoints=(known.data["endpoint"],))
+    if known.type == ask.ANSWERED:
+        return StepOutcome(
+            outcome=known.data["outcome"], version=known.version, pause=float(known.data.get("pause", 0.0))
+        )
+    return outcome_of(case, known)
+
+
+def _asked(stream: Sequence[events.StoredEvent], message: events.StoredEvent) -> events.StoredEvent | None:
+    """The newest request that a message is about, if it is from whom was asked."""
+    reply: Mapping[str, Any] = (message.sealed or {})["reply"]
+    for event in reversed(stream):
+        if event.type != ask.ASKED or event.version > message.version or event.sealed is None:
+            continue
+        if message.data.get("ask") == event.version:
+            return event
+        partner = event.data["partner"]
+        is_from = message.data["source"] in (f"sftp/{partner}", f"core/{partner}") or reply.get("client") == partner
+        if is_from and "ask" not in message.data and payer_278.answers(reply, event.sealed):
+            return event
+    return None
+
+
+def _standing(stream: Sequence[events.StoredEvent], *, after: int, kept: bool = False) -> Decision | None:
+    """The newest decision with items later than `after`; with `kept`, also one that was told nobody."""
+    for event in reversed(stream):
+        known = event.type == "DecisionMade" or (kept and event.type == ask.ANSWERED)
+        if known and event.version > after and event.sealed and "decision" in event.sealed:
+            decision = from_json(event.sealed["decision"])
+            if decision.items and not (kept and _undecided(decision)):
+                return decision
+    return None
+
+
+def _undecided(decision: Decision) -> bool:
+    return all(item.action == PENDED for item in decision.items)
+
+
+def _content(decision: Decision | None) -> bytes:
+    """A decision as it is stored, without when and where it stands."""
+    if decision is None:
+        return b""
+    return dumps(as_json(decision) | {"version": 0, "decided_at": ""})
+
+
+def _lines(case: Case) -> list[int]:
+    """Item sequences of the case as it stands."""
+    services = case.context["facts"].get("services") or [{"sequence": 1}]
+    return [int(service.get("sequence", number)) for number, service in enumerate(services, 1)]

@@ -24,6 +24,9 @@ from gateway.core.errors import ConfigurationError, LimitExceeded, MalformedMess
 SECONDS = 300.0
 """A call that takes longer hangs: gpg does 100 MB in a few seconds."""
 
+IMPORTS = 3
+"""Attempts to import one key."""
+
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 _STATUS = re.compile(rb"^\[GNUPG:\] (\S+) ?(.*)$", re.MULTILINE)
 _NO_AGENT = re.compile(
@@ -129,12 +132,19 @@ class _Ring:
         return done.stdout
 
     def take(self, key: bytes) -> tuple[str, ...]:
-        """Import a key; the fingerprints, in the order of the file. Raises ConfigurationError."""
-        done, _ = self.run("--import", data=key)
-        found = [rest.split()[1].decode() for name, rest in _STATUS.findall(done.stderr) if name == b"IMPORT_OK"]
-        if not found:
-            raise ConfigurationError("a PGP key cannot be read")
-        return tuple(dict.fromkeys(found))
+        """Import a key; the fingerprints, in the order of the file. Raises ConfigurationError, Unavailable.
+
+        gpg counts what it has read at the end (IMPORT_RES). Without that it was the program that failed, not the key:
+        then, importing being safe to repeat, once more.
+        """
+        for _ in range(IMPORTS):
+            done, status = self.run("--import", data=key)
+            found = [rest.split()[1].decode() for name, rest in _STATUS.findall(done.stderr) if name == b"IMPORT_OK"]
+            if found:
+                return tuple(dict.fromkeys(found))
+            if "IMPORT_RES" in status or "NODATA" in status:
+                raise ConfigurationError("a PGP key cannot be read")
+        raise Unavailable(f"gpg ended with {done.returncode} before it had read a key")
 
 
 @contextmanager

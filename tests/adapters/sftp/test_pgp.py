@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters.sftp.inbound import Poller
-from gateway.core.errors import ConfigurationError, LimitExceeded, MalformedMessage
+from gateway.core.errors import ConfigurationError, LimitExceeded, MalformedMessage, Unavailable
 from gateway.infra import pgp
 from gateway.infra.pgp import PgpKeys, decrypt, encrypt
 from tests.adapters.sftp.bench import Bench, message
@@ -214,3 +214,28 @@ async def test_one_way_only(bench: Bench) -> None:
     bench.put("sealed.x12.pgp", encrypt(message(2), theirs(), sign=True))
     assert await bench.poll_twice(secured(bench, outbound=False)) == 1
     assert not all(name.endswith(".pgp") for name in bench.files("outbound"))
+
+
+def test_a_program_that_fails_is_not_a_key_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, count = pgp.program(), tmp_path / "count"
+    failing = tmp_path / "gpg"
+    script = (
+        f'#!/bin/sh\nfor word in "$@"; do [ "$word" = --import ] && echo >> {count}; done\n'
+        f'[ "$(wc -l < {count})" -gt $ALLOWED ] || exit 2\nexec {real} "$@"\n'
+    )
+    monkeypatch.setattr(pgp, "program", lambda: str(failing))
+    for allowed, works in ((2, True), (9, False)):
+        count.write_text("")
+        failing.write_text(script.replace("$ALLOWED", str(allowed)))
+        failing.chmod(0o700)
+        if works:
+            assert encrypt(b"data", ours(), sign=False)
+        else:
+            with pytest.raises(Unavailable, match="ended with 2"):
+                encrypt(b"data", ours(), sign=False)
+
+
+def test_what_is_no_key_is_refused_as_configuration() -> None:
+    wrong = PgpKeys(own=key("gateway", PASSPHRASE)[1], passphrase=PASSPHRASE, partner=b"no key at all")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        encrypt(b"data", wrong, sign=False)

@@ -101,8 +101,9 @@ def again(
 
     Example:  gateway tasks again TASK --reviewer ops-2
     """
-    if not task.rsplit(":", 2)[-2].startswith(PAYER_STEPS):
-        raise ConfigurationError("this task is a clinician's decision, not a payer that has to be asked again")
+    step = (task.split(":") + [""] * 3)[2]  # case:run:step:visit
+    if step not in PAYER_STEPS:
+        raise ConfigurationError("no task of a payer that has to be asked again: see `gateway tasks list`")
     asyncio.run(_decide(state, task, {"task_id": task, "reviewer": reviewer, "action": AGAIN}))
     Console(stderr=True).print("asking again")
 

@@ -74,6 +74,8 @@ def test_a_settings_file_that_cannot_be_read_is_named(
         (("run", "--http", "abc"), 1, "error http: not an address host:port: abc"),
         (("run", "--role", "nope"), 2, "choose from edge"),
         (("nosuch",), 2, "No such command"),
+        (("tasks", "again", "abc", "--reviewer", "ops"), 1, "no task of a payer"),
+        (("tasks", "again", "0:1:review:1", "--reviewer", "ops"), 1, "no task of a payer"),
     ],
 )
 def test_wrong_usage_has_no_traceback(tmp_path: Path, words: tuple[str, ...], code: int, told: str) -> None:

@@ -106,6 +106,7 @@ async def _serve_limit(publish: Callable[[bytes], Awaitable[object]], port: int)
 async def _serve_listener(kind: str, publisher: Any, port: int) -> None:
     from adapters.hl7.inbound import Listener
     from adapters.hl7.settings import ListenerSettings
+    from gateway.roles.process import spare_collector
 
     numbers = itertools.count(1)
     settings = ListenerSettings(
@@ -118,6 +119,7 @@ async def _serve_listener(kind: str, publisher: Any, port: int) -> None:
     codec, accept = _full(publisher) if kind == "full" else _bare(publisher)
     listener = Listener(settings, codec=codec, accept=accept, clock=_now, identify=lambda: f"A{next(numbers)}")
     async with listener:
+        spare_collector()  # as each role of the gateway does
         await asyncio.get_running_loop().create_future()
 
 

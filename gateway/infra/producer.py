@@ -28,6 +28,9 @@ log = logger("kafka")
 
 BACKOFF = 0.1
 """Seconds before a batch is tried again."""
+GATHERING = 3
+"""Turns of the event loop that a request waits for company: whoever was answered by the last one asks again within them,
+and a request costs the broker more than most records. A turn in which nothing happens takes a few microseconds."""
 SWEEP = 0.25
 """Seconds between looks for what is late."""
 REQUEST_BYTES = 8 * 1024 * 1024
@@ -174,10 +177,16 @@ class Producer:
         self._loop.call_later(BACKOFF, self._wake, line)
 
     def _schedule(self, leader: int, broker: _Broker) -> None:
-        """Send at the end of this turn of the loop, with what else comes in it."""
+        """Send a few turns of the loop from now, with what else comes in them."""
         if not broker.scheduled and not broker.sent:
             broker.scheduled = True
-            self._loop.call_soon(self._flush, leader, broker)
+            self._loop.call_soon(self._gather, leader, broker, GATHERING)
+
+    def _gather(self, leader: int, broker: _Broker, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._gather, leader, broker, turns - 1)
+        else:
+            self._flush(leader, broker)
 
     # Out.
 
@@ -247,7 +256,7 @@ class Producer:
         for place, result in results.items():
             self._settle(sent[place], result)
         if broker.ready:
-            self._flush(leader, broker)
+            self._schedule(leader, broker)
 
     def _settle(self, line: Line, result: wire.Result) -> None:
         """What one partition's leader said of its batch."""

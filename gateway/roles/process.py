@@ -39,8 +39,12 @@ def run_role(role: str, settings: Settings) -> None:
 
 
 def _serving(role: str) -> None:
+    spare_collector()
+    announce_ready(os.environ.get("GATEWAY_NAME", role))
+
+
+def spare_collector() -> None:
     """What is there now (models, tables, rules) stays: the garbage collector need not walk it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER, 20, 20)
-    announce_ready(os.environ.get("GATEWAY_NAME", role))

@@ -263,7 +263,7 @@ class Connection(asyncio.Protocol):
         answer = outcome.answer
         if answer is None:
             return frames
-        if b"\rMSH" in answer and answer.startswith(b"MSH"):
+        if answer.find(b"\rMSH") > 0 and answer.startswith(b"MSH"):
             frames += [frame(message) for message in split(answer).messages]
         else:
             frames.append(frame(answer))

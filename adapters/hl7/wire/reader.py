@@ -82,8 +82,8 @@ def _header(body: bytes, charset: str | None) -> tuple[Segment, bool]:
     """The header segment, and whether its character set is known."""
     end = body.find(b"\r")
     line = body[:end] if end >= 0 else body
-    if b"\n" in line:
-        line = line[: line.find(b"\n")]
+    if (feed := line.find(b"\n")) >= 0:
+        line = line[:feed]
     # The edge, the batch cutter and the codec each need the header of the same message.
     return (_recent if len(line) <= _ORDINARY else _header_line)(line, charset)
 

@@ -50,6 +50,7 @@ class _Turn:
 
     payload: bytes
     outcome: Outcome | None = None
+    task: asyncio.Task[None] | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -205,7 +206,8 @@ class Connection(asyncio.Protocol):
             return
         self._working += 1
         turn = self._waiting.popleft()
-        self._listener.tasks.add(self._loop.create_task(self._work(turn)))
+        turn.task = self._loop.create_task(self._work(turn))
+        self._listener.tasks.add(turn.task)
         if self._waiting:
             self._loop.call_soon(self._pump)
         else:
@@ -222,7 +224,7 @@ class Connection(asyncio.Protocol):
             self._listener.observe("hl7.defect", {"error": type(fault).__name__, "peer": self.peer.address})
             outcome = self._exchange.defect(turn.payload)
         finally:
-            self._listener.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._listener.tasks.discard(cast("asyncio.Task[None]", turn.task))
             self._settle(turn, outcome)
 
     def _settle(self, turn: _Turn, outcome: Outcome) -> None:

@@ -136,16 +136,16 @@ def acknowledge(
     `application` is the positive application answer where that is a message of its own (RPA, RRI …): for such requests
     no plain AA is built, and without `application` the answer comes later.
     """
-    asked = plan(header)
+    asker = _asker(header)
+    asked, kind = asker.plan, asker.kind
     good = error is None
-    kind = header.get(9)
     if answered is not None or kind in _ANSWERS:
         if not asked.enhanced or not _may_accept(header, answered):
             return Answers(None)
         asked = Plan(enhanced=True, accept=asked.accept, application="NE")
 
     def build(level: str) -> bytes:
-        return _build(header, level, error, warnings, identify(), at, enhanced=asked.enhanced)
+        return _build(header, asker, level, error, warnings, identify(), at)
 
     def positive() -> bytes | None:
         return application if application is not None or kind in RESPONSES else build("A")
@@ -162,7 +162,7 @@ def acknowledge(
 def refuse(error: GatewayError, *, identify: Callable[[], str], at: datetime) -> bytes:
     """AR for bytes without a readable header: no control id to refer to, but the sender need not wait."""
     header = segment("MSH", {11: "P", 12: DEFAULT_VERSION})
-    return _build(header, "A", error, (), identify(), at, enhanced=False, verdict="R")
+    return _build(header, _asker(header), "A", error, (), identify(), at, verdict="R")
 
 
 def is_answer(header: Segment, answered: Segment | None = None) -> bool:
@@ -203,19 +203,19 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _build(
     header: Segment,
+    asker: _Asker,
     level: str,
     error: GatewayError | None,
     warnings: Sequence[Issue],
     control_id: str,
     at: datetime,
     *,
-    enhanced: bool,
     verdict: str = "",
 ) -> bytes:
     letter, code = verdict_of(error)
-    version, separator = release(header), header.syntax.field
+    version, separator = asker.version, header.syntax.field
     lines = [
-        _header(header, control_id, at, enhanced=enhanced),
+        f"{asker.before}{timestamp(at)}{asker.between}{escape(control_id, header.syntax)}{asker.after}",
         separator.join(("MSA", f"{level}{verdict or letter}", header.raw(10))),
     ]
     if error is not None:
@@ -231,27 +231,40 @@ def _build(
     return data.translate(None, _FRAMING)
 
 
-def _header(header: Segment, control_id: str, at: datetime, *, enhanced: bool) -> str:
-    """MSH of the answer. Most of it is the sender's own text, turned round: nothing is unescaped on the way."""
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """What follows from a header but for MSH-7 and MSH-10: the same for all messages of one type from one sender."""
+
+    plan: Plan
+    kind: str
+    """MSH-9.1."""
+    version: tuple[int, ...]
+    before: str
+    """The answer's header up to its time."""
+    between: str
+    """From there to its control id."""
+    after: str
+
+
+def _asker(header: Segment) -> _Asker:
     parts = header.parts
     same = (*parts[:6], "", *parts[7:9], "", *parts[10:])  # all but MSH-7 and MSH-10
-    around = _around if sum(map(len, same)) < _ORDINARY and len(same) < _ORDINARY else _around.__wrapped__
-    before, between, after = around(same, header.syntax, enhanced)
-    return f"{before}{timestamp(at)}{between}{escape(control_id, header.syntax)}{after}"
+    ordinary = sum(map(len, same)) < _ORDINARY and len(same) < _ORDINARY
+    return (_known if ordinary else _known.__wrapped__)(same, header.syntax)
 
 
 @lru_cache(maxsize=256)
-def _around(asked: tuple[str, ...], syntax: Syntax, enhanced: bool) -> tuple[str, str, str]:
-    """What stands before the answer's time, between that and its control id, and after: the same for all messages of a
-    sender that differ in MSH-7 and MSH-10 alone."""
-    header = Segment(asked[0], 1, asked, syntax)
+def _known(parts: tuple[str, ...], syntax: Syntax) -> _Asker:
+    """Most of an answer's header is the sender's own text, turned round: nothing is unescaped on the way."""
+    header = Segment(parts[0], 1, parts, syntax)
     separator, raw = syntax.field, header.raw
-    turned = (raw(5), raw(6), raw(3), raw(4))
-    kind = _kind(raw(9), syntax, release(header))
-    conditions = "NE" if enhanced else ""
-    before = ("MSH", syntax.encoding_characters, *turned, "")
+    asked, version = plan(header), release(header)
+    conditions = "NE" if asked.enhanced else ""
+    before = ("MSH", syntax.encoding_characters, raw(5), raw(6), raw(3), raw(4), "")
+    between = ("", "", _kind(raw(9), syntax, version), "")
     after = ("", raw(11) or "P", raw(12) or DEFAULT_VERSION, "", "", conditions, conditions, "", raw(18))
-    return separator.join(before), separator.join(("", "", kind, "")), separator.join(after)
+    texts = map(separator.join, (before, between, after))
+    return _Asker(asked, header.get(9), version, *texts)
 
 
 def _kind(asked: str, syntax: Syntax, version: tuple[int, ...]) -> str:

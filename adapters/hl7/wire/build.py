@@ -9,7 +9,7 @@ sub-components); a list holds repetitions. `None` and trailing empties leave no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import lru_cache
 
 from .message import HEADERS, Message, Segment
@@ -65,12 +65,12 @@ def replace(target: Segment, fields: Mapping[int, Value]) -> Segment:
 
 def timestamp(at: datetime) -> str:
     """DTM with seconds and zone offset: 20260301101500+0000."""
-    return _stamp(at.replace(microsecond=0))
+    return _stamp(int(at.timestamp()), at.tzinfo)
 
 
 @lru_cache(maxsize=16)
-def _stamp(at: datetime) -> str:
-    return at.strftime("%Y%m%d%H%M%S%z")
+def _stamp(second: int, zone: tzinfo | None) -> str:
+    return datetime.fromtimestamp(second, zone).strftime("%Y%m%d%H%M%S%z")
 
 
 def _field(value: Value, syntax: Syntax) -> str:

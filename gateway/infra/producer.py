@@ -29,8 +29,8 @@ log = logger("kafka")
 BACKOFF = 0.1
 """Seconds before a batch is tried again."""
 GATHERING = 3
-"""Turns of the event loop that a request waits for company: whoever was answered by the last one asks again within them,
-and a request costs the broker more than most records. A turn in which nothing happens takes a few microseconds."""
+"""Turns of the event loop that a request waits for company where the last one had some: whoever was answered by it asks
+again within them, and a request costs more than a record. A turn in which nothing happens takes microseconds."""
 SWEEP = 0.25
 """Seconds between looks for what is late."""
 REQUEST_BYTES = 8 * 1024 * 1024
@@ -40,7 +40,7 @@ REQUEST_BYTES = 8 * 1024 * 1024
 class _Broker:
     """One leader: its connection, the lines that are ready, and those whose batches are with it."""
 
-    __slots__ = ("channel", "connecting", "correlation", "ready", "scheduled", "sent", "since")
+    __slots__ = ("channel", "company", "connecting", "correlation", "ready", "scheduled", "sent", "since")
 
     def __init__(self) -> None:
         self.channel: Channel | None = None
@@ -50,6 +50,8 @@ class _Broker:
         self.correlation = 0
         self.since = 0.0
         self.scheduled = False
+        self.company = False
+        """Whether the last request had more than one record, or others waited for its answer."""
 
 
 class Producer:
@@ -180,7 +182,7 @@ class Producer:
         """Send a few turns of the loop from now, with what else comes in them."""
         if not broker.scheduled and not broker.sent:
             broker.scheduled = True
-            self._loop.call_soon(self._gather, leader, broker, GATHERING)
+            self._loop.call_soon(self._gather, leader, broker, GATHERING if broker.company else 0)
 
     def _gather(self, leader: int, broker: _Broker, turns: int) -> None:
         if turns:
@@ -253,6 +255,8 @@ class Producer:
             if broker.channel is not None:
                 broker.channel.abort()  # out of step: its batches go again on a new connection
             return
+        carried = sum(len(line.batch.records) + len(line.waiting) for line in sent.values() if line.batch is not None)
+        broker.company = carried > 1 or bool(broker.ready)
         for place, result in results.items():
             self._settle(sent[place], result)
         if broker.ready:

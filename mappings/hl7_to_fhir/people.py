@@ -1,4 +1,4 @@
-"""PID, PD1, NK1, GT1, MRG, ROL, PRT, PRD, CTD and the master files of staff (MFE, STF, PRA)."""
+"""PID, PD1, NK1, GT1, MRG, ROL, PRT, PRD, CTD and the master files of staff (MFE, STF, PRA, CER)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from adapters.hl7.wire import NULL
 
 from .actors import location, organization, practitioner
-from .cursor import LEAF, Cursor
+from .cursor import CODED, LEAF, Cursor
 from .datatypes import cwe, cx, numbered
 from .environment import part
 from .graph import Resource, reference
 from .job import Scope, concept, handles
-from .primitives import string
+from .primitives import date, string
 
 ROLE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
 
@@ -268,6 +268,33 @@ def practitioner_detail(cursor: Cursor, scope: Scope) -> None:
     resource = scope.make("PractitionerRole", scope.local_key(cursor), cursor)
     if person is not None and person["resourceType"] == "Practitioner":
         resource["practitioner"] = reference(person)
+
+
+@handles("CER")
+def certificate(cursor: Cursor, scope: Scope) -> None:
+    """CER → a qualification of the staff member: what it is, its number, who gave it, how long (2.5.1, 15.4.2)."""
+    staff_members = scope.job.made.get("STF")
+    if not staff_members:
+        return
+    person = cursor.owner = staff_members[-1][1]
+    target = "Practitioner.qualification"
+    kind = cwe(cursor.first(10), scope.env, None) if cursor.raw(10) else None
+    held: dict[str, Any] = {"code": kind or {"text": "certificate"}}
+    if kind:
+        cursor.mark(10, f"{target}.code", CODED, 1)
+    if number := cursor.take(2, f"{target}.identifier.value"):
+        held["identifier"] = [{"value": number}]
+    starts = next((field for field in (25, 24, 23) if date(cursor.get(field))), 0)
+    period = {"start": date(cursor.get(starts)) if starts else None, "end": date(cursor.get(27))}
+    if any(period.values()):
+        held["period"] = {name: value for name, value in period.items() if value}
+        for field, name in ((starts, "start"), (27, "end")):
+            if name in held["period"]:
+                cursor.mark(field, f"{target}.period.{name}", LEAF, 1)
+    if cursor.raw(4) and (issuer := organization(cursor.first(4), scope.env)):
+        held["issuer"] = reference(issuer)
+        cursor.mark(4, f"{target}.issuer", None, 1)
+    person.setdefault("qualification", []).append(held)
 
 
 @handles("MFI", "MFE")

@@ -50,7 +50,14 @@ from mappings.x12_278_terms import (
 )
 from mappings.x12_bundle import Build, Transmission
 from mappings.x12_dates import iso_day, iso_moment, period_of, timed
-from mappings.x12_parties import read_organization, read_patient, read_practitioner, read_specialty
+from mappings.x12_parties import (
+    coverage_classes,
+    group_and_plan,
+    read_organization,
+    read_patient,
+    read_practitioner,
+    read_specialty,
+)
 from mappings.x12_tables import X12, concept, dotted, table
 from mappings.x12_trace import Tracer, root_of
 
@@ -213,6 +220,7 @@ def _people(event: Loop, build: Build, tracer: Tracer) -> tuple[Element, Element
         "beneficiary": patient,
         "relationship": {"coding": codings},
         "payor": [insurer],
+        **coverage_classes(group_and_plan(holder)),
     }
     return patient, {"reference": build.add(coverage, "coverage"), "insurer": insurer}
 

@@ -17,7 +17,7 @@ from mappings.x12_278_terms import DATE_ELEMENT, PRIORITY, RELATIONSHIP, RELATIO
 from mappings.x12_278_to_fhir import read_diagnoses, read_document, read_provider
 from mappings.x12_bundle import Build, Transmission
 from mappings.x12_dates import iso_day, iso_moment, timed
-from mappings.x12_parties import read_organization, read_patient
+from mappings.x12_parties import coverage_classes, read_organization, read_patient
 from mappings.x12_tables import X12, concept, reference_system, table
 from mappings.x12_trace import Tracer, root_of
 
@@ -125,15 +125,9 @@ def _people(loop: Loop, build: Build, tracer: Tracer) -> tuple[Element, Element]
         of_kind = {"coding": [{"system": IDENTIFIER_TYPE, "code": "MB"}]}
         coverage |= {"identifier": [{"type": of_kind, "value": number}], "subscriberId": number}
     policy = holder.segment("SBR") if holder else None
-    classes = [("group", tracer.take(policy, 3, "Coverage.class")), ("plan", tracer.take(policy, 4, "Coverage.class"))]
+    classes = {"group": tracer.take(policy, 3, "Coverage.class"), "plan": tracer.take(policy, 4, "Coverage.class")}
     coverage |= {"subscriber": subscriber_reference, "beneficiary": patient, "relationship": {"coding": codings}}
-    coverage["payor"] = [insurer]
-    system = "http://terminology.hl7.org/CodeSystem/coverage-class"
-    named = [
-        {"type": {"coding": [{"system": system, "code": kind}]}, "value": value} for kind, value in classes if value
-    ]
-    if named:
-        coverage["class"] = named
+    coverage |= {"payor": [insurer], **coverage_classes(classes)}
     order = tracer.take(policy, 1, "Coverage.order")
     if order in ("P", "S", "T"):
         coverage["order"] = "PST".index(order) + 1

@@ -6,11 +6,11 @@ so that the way back gives the same segments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from adapters.fhir.wire.elements import code, extension_value, rows
-from adapters.fhir.wire.terms import EXTENSION, IDENTIFIER_TYPE, X12_ENTITY
+from adapters.fhir.wire.terms import COVERAGE_CLASS, EXTENSION, IDENTIFIER_TYPE, X12_ENTITY
 from adapters.x12.wire.tree import Loop, Segment
 from gateway.core.ledger import Ledger
 from mappings.x12_dates import iso_day, x12_day
@@ -102,6 +102,25 @@ def read_patient(loop: Loop, tracer: Tracer) -> Element:
     if order.isdigit():
         patient["multipleBirthInteger"] = int(order)
     return patient | whereabouts
+
+
+def group_and_plan(subscriber: Element) -> dict[str, str]:
+    """What the subscriber's own numbers say of the coverage: group or policy number, plan network (2010C REF)."""
+    numbers = {str(row.get("system", "")): str(row.get("value", "")) for row in subscriber.get("identifier", [])}
+    return {
+        kind: next((found for qualifier in qualifiers if (found := numbers.get(reference_system(qualifier), ""))), "")
+        for kind, qualifiers in {"group": ("6P", "1L"), "plan": ("N6",)}.items()
+    }
+
+
+def coverage_classes(values: Mapping[str, str]) -> Element:
+    """Coverage.class by kind (`group`, `plan`), of those that have a value."""
+    found = [
+        {"type": {"coding": [{"system": COVERAGE_CLASS, "code": kind}]}, "value": value}
+        for kind, value in values.items()
+        if value
+    ]
+    return {"class": found} if found else {}
 
 
 def _identifiers(loop: Loop, tracer: Tracer, target: str) -> list[Element]:

@@ -91,7 +91,14 @@ def _coverage(graph: Graph) -> Facts:
         "coverage.payer": str(numbers[0]["value"]) if numbers else payer.get("name", ""),
         "coverage.start": period.get("start", "")[:10],
         "coverage.end": period.get("end", "")[:10],
+        "coverage.plan": _class(coverage, "plan"),
+        "coverage.group": _class(coverage, "group"),
     }
+
+
+def _class(coverage: Resource, kind: str) -> str:
+    rows = coverage.get("class", ())
+    return next((str(row.get("value", "")) for row in rows if _coding(row["type"]).get("code") == kind), "")
 
 
 def _encounter(encounter: Resource) -> Facts:

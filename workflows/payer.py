@@ -8,7 +8,7 @@ with the receipt, in one transaction. Ids and codes are all that passes between 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,21 +18,22 @@ from temporalio.exceptions import ApplicationError
 
 from gateway.core.envelope import Intake, Reception
 from gateway.core.errors import EndpointRefused, EndpointUnavailable, InvalidMessage, MalformedMessage, Unmappable
-from gateway.core.exact_json import dumps
 from gateway.core.ports import Decision, Outbound, Receipt
 from gateway.infra.postgres import Connection
 from gateway.infra.telemetry import logger, span
 from gateway.stages import ask
-from gateway.stages.decide import PENDED, Verdict, as_json, decide, from_json
+from gateway.stages.decide import Verdict, as_json, decide
 from gateway.stages.deliver import DeliverStage
 from gateway.stages.revise import refusal
 from gateway.store import events
 from gateway.store.cases import Case
 from gateway.store.deliveries import Deliveries
-from mappings import payer_278
+from mappings import payer_answers
+from mappings.payer_278 import pended
 from mappings.x12_278_to_decision import least_pause, retry_later, will_answer
 from workflows.activities import CaseActivities, outcome_of, told
 from workflows.inputs import AskInput, StepInput, StepOutcome
+from workflows.payers_answer import asked_by, content, lines_of, overtaken, standing
 
 log = logger("payer")
 
@@ -69,7 +70,7 @@ class PayerActivities:
     deliver_stage: DeliverStage
     render: Render
     clock: Callable[[], datetime]
-    read: ReadAnswer = payer_278.read_answer
+    read: ReadAnswer = payer_answers.read_answer
     draw: Callable[[], float] = field(default=random.random)
     """Chance, from 0 to 1, for the jitter of pauses."""
 
@@ -166,10 +167,12 @@ class PayerActivities:
         message: events.StoredEvent,
         given: StepInput,
     ) -> StepOutcome:
-        asked = _asked(stream, message)
+        asked = asked_by(stream, message)
         said: dict[str, Any] = {"outcome": ask.NOTED, "message": message.version}
         if asked is None or asked.sealed is None or message.sealed is None:
             return await self._say(connection, case, said | {"codes": ["unknown"]}, given)
+        if overtaken(stream, message):
+            return await self._say(connection, case, said | {"codes": ["overtaken"]}, given)
         if message.data["type"] == ask.REJECTION:
             stale = asked.version != ask.newest_ask(stream)
             outcome = ask.NOTED if stale else ask.REFUSED
@@ -186,8 +189,8 @@ class PayerActivities:
             kept = {"decision": as_json(decision)}
             return await self._say(connection, case, said | {"codes": ["revised"]}, given, kept)
         if will_answer(decision):
-            decision = payer_278.pended(case.id, case.version + 1, message.timestamp, _lines(case))
-        if _content(decision) == _content(_standing(stream, after=asked.version)):
+            decision = pended(case.id, case.version + 1, message.timestamp, lines_of(case))
+        if content(decision) == content(standing(stream, after=asked.version)):
             return await self._say(connection, case, said | {"codes": ["repeated"]}, given)
         return await self.steps.record(connection, case, decision, given, message=message.version)
 
@@ -198,14 +201,14 @@ class PayerActivities:
         message: events.StoredEvent,
         asked: events.StoredEvent,
     ) -> Decision:
-        return payer_278.decision_from(
+        return payer_answers.decision_from(
             (message.sealed or {})["reply"],
             asked.sealed or {},
             case_id=case.id,
             version=case.version + 1,
             received_at=message.timestamp,
-            wanted=_lines(case),
-            before=_standing([event for event in stream if event.version < message.version], after=0, kept=True),
+            wanted=lines_of(case),
+            before=standing([event for event in stream if event.version < message.version], after=0, kept=True),
         )
 
     async def _say(
@@ -253,12 +256,13 @@ class PayerActivities:
                     return await self._settled(given)
                 answer = self._read(receipt, given)
         except EndpointRefused as error:
-            return await self._settle(given, key, Receipt(accepted=False), None, error.code)
+            codes = (error.code, *payer_answers.codes_of(error.issues))
+            return await self._settle(given, key, Receipt(accepted=False), None, codes)
         except EndpointUnavailable as error:
             raise ApplicationError(
                 "the payer is unavailable", type=error.code, next_retry_delay=self._pause(given, error.retry_after)
             ) from None
-        return await self._settle(given, key, receipt, answer, "")
+        return await self._settle(given, key, receipt, answer)
 
     def _read(self, receipt: Receipt, given: AskInput) -> Intake | None:
         if not receipt.data:
@@ -285,7 +289,7 @@ class PayerActivities:
         return _sending(known)
 
     async def _settle(
-        self, given: AskInput, key: str, receipt: Receipt, answer: Intake | None, code: str
+        self, given: AskInput, key: str, receipt: Receipt, answer: Intake | None, codes: Sequence[str] = ()
     ) -> StepOutcome:
         """Receipt and answer in one transaction; a repetition finds the receipt."""
         async with self.steps.command(given) as (connection, case, known):
@@ -293,7 +297,8 @@ class PayerActivities:
                 return _sending(known)
             await self.deliveries.settle_on(connection, key, receipt)
             if not receipt.accepted:
-                event = events.NewEvent(type=ask.ANSWERED, data={"outcome": ask.REFUSED, "codes": [code], "message": 0})
+                said = {"outcome": ask.REFUSED, "codes": list(codes), "message": 0}
+                event = events.NewEvent(type=ask.ANSWERED, data=said)
             elif answer is None:
                 event = events.NewEvent(type="PayerTookNote", data={"ask": given.version})
             else:
@@ -337,46 +342,3 @@ def _before(case: Case, known: events.StoredEvent) -> StepOutcome:
             outcome=known.data["outcome"], version=known.version, pause=float(known.data.get("pause", 0.0))
         )
     return outcome_of(case, known)
-
-
-def _asked(stream: Sequence[events.StoredEvent], message: events.StoredEvent) -> events.StoredEvent | None:
-    """The newest request that a message is about, if it is from whom was asked."""
-    reply: Mapping[str, Any] = (message.sealed or {})["reply"]
-    for event in reversed(stream):
-        if event.type != ask.ASKED or event.version > message.version or event.sealed is None:
-            continue
-        if message.data.get("ask") == event.version:
-            return event
-        partner = event.data["partner"]
-        is_from = message.data["source"] in (f"sftp/{partner}", f"core/{partner}") or reply.get("client") == partner
-        if is_from and "ask" not in message.data and payer_278.answers(reply, event.sealed):
-            return event
-    return None
-
-
-def _standing(stream: Sequence[events.StoredEvent], *, after: int, kept: bool = False) -> Decision | None:
-    """The newest decision with items later than `after`; with `kept`, also one that was told nobody."""
-    for event in reversed(stream):
-        known = event.type == "DecisionMade" or (kept and event.type == ask.ANSWERED)
-        if known and event.version > after and event.sealed and "decision" in event.sealed:
-            decision = from_json(event.sealed["decision"])
-            if decision.items and not (kept and _undecided(decision)):
-                return decision
-    return None
-
-
-def _undecided(decision: Decision) -> bool:
-    return all(item.action == PENDED for item in decision.items)
-
-
-def _content(decision: Decision | None) -> bytes:
-    """A decision as it is stored, without when and where it stands."""
-    if decision is None:
-        return b""
-    return dumps(as_json(decision) | {"version": 0, "decided_at": ""})
-
-
-def _lines(case: Case) -> list[int]:
-    """Item sequences of the case as it stands."""
-    services = case.context["facts"].get("services") or [{"sequence": 1}]
-    return [int(service.get("sequence", number)) for number, service in enumerate(services, 1)]

@@ -235,7 +235,7 @@ def rates(app: App) -> Mapping[str, float]:
     partners = {
         f"{kind}/{partner.name}": partner.per_second
         for partner in app.partners.all
-        for kind in ("sftp", "mllp", "core")
+        for kind in ("sftp", "mllp", "core", "fhir")
         if getattr(partner, kind) is not None
     }
     return {NOTIFY: app.settings.notifications_per_second, **partners}

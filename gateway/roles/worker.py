@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from gateway.app import App, asking, deliveries, now
+from gateway.app import App, asking, asking_fhir, deliveries, now
 from gateway.core.ports import Decision
 from gateway.infra import temporal
 from gateway.infra.telemetry import DELIVERIES, logger
@@ -44,7 +44,8 @@ def deliver_stage(
 
 def payer_activities(app: App, cases: CaseActivities, intents: Deliveries, deliver: DeliverStage) -> PayerActivities:
     """Asking payers."""
-    render = asking.AskByX12(app, deliveries.sealing(app.partners.all))
+    by_x12 = asking.AskByX12(deliveries.sealing(app.partners.all))
+    render = asking.Ask(app, by_x12, asking_fhir.AskByFhir(app, intents))
     return PayerActivities(steps=cases, deliveries=intents, deliver_stage=deliver, render=render, clock=now)
 
 

@@ -1,0 +1,125 @@
+"""Asking partners over FHIR (Da Vinci PAS): requests, inquiries, and the clients that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from adapters.fhir.outbound import Authorize, FhirEndpoint, FhirSender
+from adapters.fhir.settings import PayerServer
+from adapters.fhir.wire import FHIR_JSON, parse
+from gateway.app.core import App, now
+from gateway.core.errors import ConfigurationError, Unmappable
+from gateway.core.ports import Outbound, Sender
+from gateway.infra.http import ClientSettings, TlsSettings, client
+from gateway.infra.postgres import Connection
+from gateway.partners import Partner
+from gateway.security.client_auth import ClientCredentials, TokenSource
+from gateway.security.secrets import secret
+from gateway.stages import ask
+from gateway.store import events
+from gateway.store.cases import Case
+from gateway.store.deliveries import Deliveries
+from mappings.claim_to_pas import request
+from mappings.payer_pas import question
+from workflows.payer import Question, ask_key
+
+Element = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FixedToken:
+    """A token that somebody gave us: for the demo profile only."""
+
+    token: str
+
+    async def header(self) -> str:
+        """The Authorization header's value."""
+        return f"Bearer {self.token}"
+
+    def forget(self) -> None:
+        """There is no other one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskByFhir:
+    """Renders the PAS request of a case for the partner that decides it."""
+
+    app: App
+    deliveries: Deliveries
+
+    async def __call__(self, connection: Connection, case: Case, moment: datetime, partner: Partner) -> Question:
+        """The question. Raises Unmappable, InvalidMessage."""
+        server = partner.fhir
+        if server is None or case.context["resource"] is None:
+            raise Unmappable("no partner is asked for this payer over FHIR")
+        rendering = request(
+            case.context["resource"],
+            identity=f"{case.id}:{case.version + 1}",
+            now=moment,
+            kind=str(case.context.get("type", "")),
+            version=server.version,
+            sender=server.organization,
+            receiver=server.payer_organization,
+            whole=case.context["reply"].get("rail") == "fhir-pas",
+            prior=await self._prior(connection, case, partner),
+        )
+        asked = question(rendering, version=server.version)
+        outbound = Outbound(
+            endpoint=partner.asked_at,
+            data=asked.data,
+            media_type=FHIR_JSON,
+            idempotency_key="",
+            attributes={"path": "Claim/$submit"},
+        )
+        return Question(
+            partner=partner.name,
+            outbound=outbound,
+            record=asked.record,
+            keys=asked.keys(partner.name),
+            left_out=asked.left_out,
+        )
+
+    async def _prior(self, connection: Connection, case: Case, partner: Partner) -> Element | None:
+        """The newest Bundle this payer has and has answered, where the case has been stated anew since."""
+        stream = await events.stream(connection, self.app.cipher, case.id)
+        version = ask.continued(stream, partner.name)
+        if not version:
+            return None
+        found = await self.deliveries.find_on(connection, case.tenant, ask_key(case.id, version, partner.asked_at))
+        return parse(found.outbound.data, FHIR_JSON) if found is not None else None
+
+
+def server_client(server: PayerServer, profile: str) -> FhirSender:
+    """The client of a payer's server, signed in as its profile says. Raises ConfigurationError."""
+    addresses = [server.base_url, *([server.token_url] if server.token_url else [])]
+    if profile != "demo" and (server.bearer or any(urlsplit(one).scheme != "https" for one in addresses)):
+        raise ConfigurationError("a fixed token and plain http are for the demo profile only", location="fhir")
+    tls = TlsSettings(certificate=server.certificate, key=server.certificate_key, authorities=server.authority)
+    http = client(ClientSettings(read_seconds=server.timeout, max_connections=100, tls=tls))
+    endpoint = FhirEndpoint(server.base_url, seconds=server.timeout, repeat_seconds=server.repeat_seconds)
+    authorize: Authorize | None = None
+    if server.key:
+        credentials = ClientCredentials.load(
+            token_url=server.token_url,
+            client_id=server.client_id,
+            scope=server.scope,
+            key_id=server.key_id,
+            pem=secret(server.key),
+        )
+        authorize = TokenSource(http, credentials, now)
+    elif server.bearer:
+        authorize = FixedToken(secret(server.bearer).decode())
+    return FhirSender(http, endpoint, authorize)
+
+
+def senders(app: App) -> Mapping[str, Sender]:
+    """A sender for the PAS server of each partner that has one."""
+    return {
+        f"fhir/{partner.name}": server_client(partner.fhir, app.settings.profile)
+        for partner in app.partners.fhir
+        if partner.fhir is not None
+    }

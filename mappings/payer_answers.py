@@ -36,6 +36,11 @@ def answers(reply: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
     return payer_pas.answers(reply, record) if is_pas(reply) else payer_278.answers(reply, record)
 
 
+def about(reply: Mapping[str, Any], record: Mapping[str, Any], *, alone: bool) -> dict[str, Any] | None:
+    """The part of an answer to an inquiry that is about this request; `alone`: an only return of one by number."""
+    return payer_pas.about(reply, record, alone=alone) if is_pas(reply) and record.get("by") == "fhir" else None
+
+
 def overtaken(reply: Mapping[str, Any], read: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the payer has said something later already, by its own clock. X12 says no moment."""
     return is_pas(reply) and payer_pas.older(reply, [one for one in read if is_pas(one)])

@@ -154,6 +154,7 @@ def answer_of(bundle: Element, reception: Reception) -> Intake:
 
 def _intake(bundles: Sequence[Element], raw: Raw, reception: Reception) -> Intake:
     kept = [_kept(bundle) for bundle in bundles]
+    _readable(kept)
     partner = reception.source.removeprefix("fhir/")
     parents = list(dict.fromkeys(key for bundle in kept for key in _keys(bundle, partner)))
     digest = hashlib.sha256(dumps(kept, sort_keys=True)).hexdigest()
@@ -173,6 +174,17 @@ def _intake(bundles: Sequence[Element], raw: Raw, reception: Reception) -> Intak
             "parents": [list(key) for key in parents],
         },
     )
+
+
+def _readable(bundles: Sequence[Element]) -> None:
+    """Fail here, before anything is accepted, where later reading would: a word in place of a number, say."""
+    try:
+        for bundle in bundles:
+            decided = read_decision(bundle, case_id="", version=0, received_at=datetime.min.replace(tzinfo=UTC))
+            tuple(_items(decided, {}, ()))
+            tuple(_information(bundle, decided, {}))
+    except (AttributeError, IndexError, InvalidMessage, KeyError, TypeError, ValueError) as error:
+        raise MalformedMessage("the payer's answer is not built as FHIR says") from error
 
 
 def _refusal(outcome: Element, data: bytes, form: str, reception: Reception) -> Intake | None:
@@ -260,6 +272,17 @@ def _about(reply: Mapping[str, Any], record: Mapping[str, Any]) -> Element | Non
                 return found
     numbers = set(record.get("numbers", ()))
     return next((one for one in reply["answers"] if numbers & set(numbers_of(one).values())), None)
+
+
+def about(reply: Mapping[str, Any], record: Mapping[str, Any], *, alone: bool) -> dict[str, Any] | None:
+    """An inquiry's answer cut down to the response that is about this request; None where none of them is.
+
+    A number may have been replaced, and its authorization renamed: the only return of an inquiry by number is it.
+    """
+    found = _about(reply, record)
+    if found is None and alone and len(reply["answers"]) == 1:
+        found = reply["answers"][0]
+    return {**reply, "answers": [found]} if found is not None else None
 
 
 def decision_from(

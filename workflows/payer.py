@@ -8,7 +8,7 @@ with the receipt, in one transaction. Ids and codes are all that passes between 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,7 +33,16 @@ from mappings.payer_278 import pended
 from mappings.x12_278_to_decision import least_pause, retry_later, will_answer
 from workflows.activities import CaseActivities, outcome_of, told
 from workflows.inputs import AskInput, StepInput, StepOutcome
-from workflows.payers_answer import asked_by, content, lines_of, overtaken, standing
+from workflows.payers_answer import (
+    asked_by,
+    content,
+    decision_of,
+    learned,
+    lines_of,
+    overtaken,
+    received,
+    standing,
+)
 
 log = logger("payer")
 
@@ -53,6 +62,8 @@ class Question:
     """What the answer finds the case by."""
     left_out: Sequence[str] = ()
     """Paths of the request that the format has no room for."""
+    inquire: tuple[float, float] = (0.0, 0.0)
+    """Seconds after which, and at the longest, it is inquired about while it is pended; zeros: never."""
 
 
 Render = Callable[[Connection, Case, datetime], Awaitable[Question]]
@@ -125,12 +136,13 @@ class PayerActivities:
                 "partner": question.partner,
                 "certification": str(facts.get("request.certificationType", "")),
                 "leftOut": list(question.left_out),
+                **({"inquire": list(question.inquire)} if question.inquire[0] else {}),
             },
             sealed=question.record,
             step_id=given.step_id,
         )
         await self._record(connection, case, [event], given, question.keys)
-        return StepOutcome(outcome="asked", version=version, endpoints=(endpoint,))
+        return _asked_outcome(version, event.data)
 
     def _screened(self, case: Case, given: StepInput) -> Verdict | None:
         """The business rejection (AAA) of our own rule set `executor.screen`, where there is one; else it is asked."""
@@ -201,15 +213,8 @@ class PayerActivities:
         message: events.StoredEvent,
         asked: events.StoredEvent,
     ) -> Decision:
-        return payer_answers.decision_from(
-            (message.sealed or {})["reply"],
-            asked.sealed or {},
-            case_id=case.id,
-            version=case.version + 1,
-            received_at=message.timestamp,
-            wanted=lines_of(case),
-            before=standing([event for event in stream if event.version < message.version], after=0, kept=True),
-        )
+        before = [event for event in stream if event.version < message.version]
+        return decision_of(case, before, (message.sealed or {})["reply"], asked, message.timestamp)
 
     async def _say(
         self,
@@ -296,13 +301,16 @@ class PayerActivities:
             if known is not None:
                 return _sending(known)
             await self.deliveries.settle_on(connection, key, receipt)
-            if not receipt.accepted:
+            if given.inquiry:
+                stream = await events.stream(connection, self.steps.cases.cipher, case.id)
+                event = learned(case, stream, given.version, answer) or _took_note(given)
+            elif not receipt.accepted:
                 said = {"outcome": ask.REFUSED, "codes": list(codes), "message": 0}
                 event = events.NewEvent(type=ask.ANSWERED, data=said)
             elif answer is None:
-                event = events.NewEvent(type="PayerTookNote", data={"ask": given.version})
+                event = _took_note(given)
             else:
-                event = _received(answer, given)
+                event = received(answer, given.endpoint, given.version)
             await self.steps.cases.record(
                 connection, case, [event], command_id=given.command_id, status="waiting", step=given.step_id
             )
@@ -314,13 +322,8 @@ def ask_key(case_id: str, version: int, endpoint: str) -> str:
     return f"{case_id}:{version}:{endpoint}"
 
 
-def _received(answer: Intake, given: AskInput) -> events.NewEvent:
-    """The event of an answer on the line, as one of a file would be."""
-    return events.NewEvent(
-        type="MessageReceived",
-        data={"type": answer.type, "source": given.endpoint, "ask": given.version},
-        sealed={"facts": answer.facts, "reply": answer.reply, "type": answer.type, "format": answer.format},
-    )
+def _took_note(given: AskInput) -> events.NewEvent:
+    return events.NewEvent(type="PayerTookNote", data={"ask": given.version})
 
 
 def _sent_outcome(kind: str) -> str:
@@ -333,10 +336,21 @@ def _sending(known: events.StoredEvent | None) -> StepOutcome:
     return StepOutcome(outcome=_sent_outcome(known.type), version=known.version)
 
 
+def _asked_outcome(version: int, data: Mapping[str, Any]) -> StepOutcome:
+    after, longest = data.get("inquire", (0.0, 0.0))
+    return StepOutcome(
+        outcome="asked",
+        version=version,
+        endpoints=(data["endpoint"],),
+        inquire_after=float(after),
+        inquire_longest=float(longest),
+    )
+
+
 def _before(case: Case, known: events.StoredEvent) -> StepOutcome:
     """What an earlier execution of the same turn led to."""
     if known.type == ask.ASKED:
-        return StepOutcome(outcome="asked", version=known.version, endpoints=(known.data["endpoint"],))
+        return _asked_outcome(known.version, known.data)
     if known.type == ask.ANSWERED:
         return StepOutcome(
             outcome=known.data["outcome"], version=known.version, pause=float(known.data.get("pause", 0.0))

@@ -75,8 +75,9 @@ class PayerServer(BaseModel):
     )
     payer_organization: str = Field("", description="its receiving system (ISA08) in requests")
     subscribe: bool = Field(True, description="keep a subscription there for decisions that come later")
+    look_seconds: float = Field(300.0, gt=0, description="seconds between looks at our subscription there ($status)")
     heartbeat: int = Field(
-        0, ge=0, description="seconds between heartbeats we ask for; 0: none, the subscription is looked at instead"
+        0, ge=0, description="seconds between heartbeats we ask for; three that do not come: it is made anew; 0: none"
     )
     notifier_certificates: tuple[str, ...] = Field(
         (), description="client certificates it notifies with (`sha256:<SPKI digest>`), instead of the secret header"

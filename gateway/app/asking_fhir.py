@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,8 +23,10 @@ from gateway.stages import ask
 from gateway.store import events
 from gateway.store.cases import Case
 from gateway.store.deliveries import Deliveries
+from gateway.store.payer_watches import find_on
 from mappings.claim_to_pas import request
-from mappings.payer_pas import question
+from mappings.payer_pas import RAIL, inquiry, numbers_of, question
+from workflows.inquiring import Inquiry
 from workflows.payer import Question, ask_key
 
 Element = dict[str, Any]
@@ -81,7 +83,48 @@ class AskByFhir:
             record=asked.record,
             keys=asked.keys(partner.name),
             left_out=asked.left_out,
+            inquire=await self._pace(connection, case, partner, server),
         )
+
+    async def _pace(
+        self, connection: Connection, case: Case, partner: Partner, server: PayerServer
+    ) -> tuple[float, float]:
+        """Inquiries are the fallback (spec-9): soon where no subscription is active, rarely where one is."""
+        watch = await find_on(connection, case.tenant, partner.name) if server.subscribe else None
+        told = watch is not None and watch.status == "active"
+        return (server.inquire_longest if told else server.inquire_seconds, server.inquire_longest)
+
+    async def inquiry(
+        self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], about: int, moment: datetime
+    ) -> Inquiry:
+        """The `$inquire` about a request of ours. Raises Unmappable."""
+        event = next(one for one in stream if one.version == about)
+        partner = next((one for one in self.app.partners.fhir if one.name == event.data["partner"]), None)
+        found = await self.deliveries.find_on(
+            connection, case.tenant, ask_key(case.id, about, str(event.data["endpoint"]))
+        )
+        if partner is None or partner.fhir is None or found is None:
+            raise Unmappable("the partner is asked over FHIR no more")
+        numbers: dict[str, str] = {}
+        for one in stream:
+            reply = (one.sealed or {}).get("reply", {}) if one.type == "MessageReceived" else {}
+            if reply.get("rail") == RAIL and one.version > about:
+                numbers |= {kind: value for row in reply["answers"] for kind, value in numbers_of(row).items()}
+        data = inquiry(
+            parse(found.outbound.data, FHIR_JSON),
+            numbers=numbers,
+            identity=f"{case.id}:{case.version + 1}",
+            now=moment.isoformat(timespec="milliseconds"),
+            version=partner.fhir.version,
+        )
+        outbound = Outbound(
+            endpoint=f"fhir/{partner.name}",
+            data=data,
+            media_type=FHIR_JSON,
+            idempotency_key="",
+            attributes={"path": "Claim/$inquire"},
+        )
+        return Inquiry(outbound=outbound, by_number=bool(numbers))
 
     async def _prior(self, connection: Connection, case: Case, partner: Partner) -> Element | None:
         """The newest Bundle this payer has and has answered, where the case has been stated anew since."""

@@ -21,6 +21,7 @@ from workflows.acknowledge import Acknowledge, AcknowledgeActivities
 from workflows.activities import CaseActivities
 from workflows.extending import ClockActivities
 from workflows.handshake import Handshake, HandshakeActivities, Heartbeat
+from workflows.inquiring import InquiryActivities
 from workflows.interpreter import Case as CaseWorkflow
 from workflows.payer import PayerActivities
 
@@ -42,11 +43,16 @@ def deliver_stage(
     )
 
 
-def payer_activities(app: App, cases: CaseActivities, intents: Deliveries, deliver: DeliverStage) -> PayerActivities:
-    """Asking payers."""
-    by_x12 = asking.AskByX12(deliveries.sealing(app.partners.all))
-    render = asking.Ask(app, by_x12, asking_fhir.AskByFhir(app, intents))
-    return PayerActivities(steps=cases, deliveries=intents, deliver_stage=deliver, render=render, clock=now)
+def payer_activities(
+    app: App, cases: CaseActivities, intents: Deliveries, deliver: DeliverStage
+) -> tuple[PayerActivities, InquiryActivities]:
+    """Asking payers, and inquiring about what they have pended."""
+    by_fhir = asking_fhir.AskByFhir(app, intents)
+    render = asking.Ask(app, asking.AskByX12(deliveries.sealing(app.partners.all)), by_fhir)
+    return (
+        PayerActivities(steps=cases, deliveries=intents, deliver_stage=deliver, render=render, clock=now),
+        InquiryActivities(steps=cases, deliveries=intents, render=by_fhir.inquiry, clock=now),
+    )
 
 
 async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -67,7 +73,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             clock=now,
         )
         clocks = ClockActivities(cases=app.cases, ways_back=deliveries.ways_back, clock=now)
-        payers = payer_activities(app, cases, intents, deliver)
+        payers, inquiries = payer_activities(app, cases, intents, deliver)
         shaking = HandshakeActivities(
             render=notifications.handshake,
             render_heartbeat=notifications.heartbeat,
@@ -83,6 +89,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             cases.close_case,
             clocks.extend_clock,
             payers.payer,
+            inquiries.inquire,
             shaking.mark_subscription,
         ]
         workers = [

@@ -17,7 +17,7 @@ from gateway.core.errors import EndpointRefused, EndpointUnavailable
 from gateway.core.ports import Outbound, Receipt
 
 MAX_ANSWER = 16 * 1024 * 1024
-METHODS = frozenset({"POST", "PUT", "GET"})
+METHODS = frozenset({"POST", "PUT", "GET", "DELETE"})
 
 
 class Authorize(Protocol):

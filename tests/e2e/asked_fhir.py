@@ -18,12 +18,16 @@ from adapters.fhir import wire
 from gateway.stack.sftp_drop import SftpDrop
 from tests.e2e.asked import FOLDERS, Asking, drop_key
 from tests.e2e.pas import Element, request, response
-from tests.e2e.running import Gateway, running
+from tests.e2e.running import Gateway, running, wait_for
+from tests.e2e.test_pended import tasks_of
+from tests.e2e.test_protocols import command, rows
+from tests.gateway.security.keys import ec_key, jwk, pem
 
 PLAN, ROUGH, OLD, HOUSE = "fhir-plan", "rough-plan", "old-plan", "clearinghouse"
 """Our gateway as payer by PAS 2.2.1; the hostile double; our gateway by PAS 2.0.1; who drops and fetches X12."""
 PAYERS = {PLAN: ["FHIRPLAN", "PAYER01"], ROUGH: ["ROUGHPLAN"], OLD: ["OLDPLAN"]}
 SENDER = "OURGATEWAY"
+SCOPES = "system/Claim.crus system/Subscription.cruds system/ClaimResponse.r system/Bundle.r"
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,23 @@ class FhirAsking(Asking):
     rough: RoughPayer
     """The hostile double."""
 
+    def watch(self, plan: str) -> dict[str, Any]:
+        """What we know of our subscription at a payer."""
+        found = rows(self.gateway, "SELECT * FROM workflow.payer_watches WHERE partner = $1", plan)
+        return dict(found[0]) if found else {"status": "none", "subscription": ""}
+
+    def watched(self, plan: str) -> dict[str, Any]:
+        """The same, once it is active."""
+        wait_for("our subscription is active", 60, lambda: self.watch(plan)["status"] == "active")
+        return self.watch(plan)
+
+    def decide_at_payer(self, trace: str, action: str, *more: str) -> None:
+        """A person at the payer decides."""
+        wait_for("a task at the payer", 30, lambda: tasks_of(self.payer, trace))
+        (task,) = tasks_of(self.payer, trace)
+        done = command(self.payer, "tasks", "decide", task, "--action", action, "--reviewer", "dr-7", *more)
+        assert done.returncode == 0, done.stderr
+
     def of_payer(self, trace: str, kind: str = "") -> list[dict[str, Any]]:
         """What happened at the payer, which is a gateway, too."""
         return Asking(self.payer, {}, {}).events(trace, kind)
@@ -139,15 +160,16 @@ def asking_by_fhir(folder: Path) -> Iterator[FhirAsking]:
     with contextlib.ExitStack() as stack:
         stack.callback(rough.stop)
         (folder / "payer").mkdir()
-        payer = stack.enter_context(running(folder / "payer" / "state"))
+        payer = stack.enter_context(running(folder / "payer" / "state", _registered(folder)))
         token = f"file:{payer.state / 'secrets' / 'bearer.token'}"
         partners = folder / "partners"
         partners.mkdir()
         servers = {
-            PLAN: {"base_url": f"{payer.http}/fhir/pas/2.2.1", "bearer": token, "organization": SENDER,
-                   "inquire_longest": 3600},
+            PLAN: {"base_url": f"{payer.http}/fhir/pas/2.2.1", "organization": SENDER, "look_seconds": 1,
+                   "inquire_longest": 3600, "token_url": f"{payer.http}/fhir/token", "client_id": "asker",
+                   "key_id": "k1", "key": f"file:{folder / 'asker.pem'}", "scope": SCOPES},
             OLD: {"base_url": f"{payer.http}/fhir/pas/2.0.1", "version": "2.0.1", "bearer": token,
-                  "organization": f"{SENDER}-OLD"},
+                  "organization": f"{SENDER}-OLD", "look_seconds": 1},
             ROUGH: {"base_url": f"http://127.0.0.1:{rough.port}/fhir", "timeout": 2, "repeat_seconds": 2,
                     "organization": SENDER, "inquire_seconds": 3, "inquire_longest": 3},
         }  # fmt: skip
@@ -158,6 +180,17 @@ def asking_by_fhir(folder: Path) -> Iterator[FhirAsking]:
         (folder / "asker").mkdir()
         gateway = stack.enter_context(running(folder / "asker" / "state", {"GATEWAY_PARTNERS": str(partners)}))
         yield FhirAsking(gateway, {}, {HOUSE: drop}, payer, rough)
+
+
+def _registered(folder: Path) -> dict[str, str]:
+    """Environment of the payer: we are a client of its, and it signs tokens."""
+    key = ec_key("k1")
+    (folder / "asker.pem").write_bytes(pem(key))
+    (folder / "payer.pem").write_bytes(pem(ec_key("payer")))
+    asker = {"id": "asker", "tenant": "demo", "jwks": {"keys": [jwk(key, "k1")]}, "scopes": SCOPES.split(),
+             "organizations": [SENDER]}  # fmt: skip
+    (folder / "clients.yaml").write_text(json.dumps({"clients": [asker]}), encoding="utf-8")
+    return {"GATEWAY_CLIENTS": str(folder / "clients.yaml"), "GATEWAY_SIGNING_KEY": f"file:{folder / 'payer.pem'}"}
 
 
 def _clearinghouse(folder: Path, partners: Path, stack: contextlib.ExitStack) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,12 @@ from gateway import samples as shipped
 from tests.e2e.asked_fhir import HOUSE, OLD, PLAN, FhirAsking, asked_of
 from tests.e2e.pas import response, update
 from tests.e2e.running import wait_for
+from tests.e2e.test_payer import told
+from tests.e2e.test_pended import Receiver, receiver, subscribed
+from tests.e2e.test_protocols import rows
 from tests.mappings.fhir.test_response import actions_of
+
+__all__ = ["receiver"]
 
 
 @pytest.mark.parametrize("plan", [PLAN, OLD])
@@ -66,3 +72,52 @@ def test_a_278_is_decided_over_fhir_and_answered_in_x12(plans: FhirAsking) -> No
     (told,) = [one for one in plans.left(HOUSE) if b"ST*278*" in one]
     assert f"TRN*2*{sample.trace}".encode() in told
     assert [row["data"]["action"] for row in plans.of_payer(sample.trace, "DecisionMade")] == ["A1"]
+
+
+@pytest.mark.parametrize("plan", [PLAN, OLD])
+def test_a_later_decision_comes_by_our_subscription(plans: FhirAsking, receiver: Receiver, plan: str) -> None:
+    watch = plans.watched(plan)
+    bundle, trace = asked_of(plan, "X1005")
+    with subscribed(plans.gateway, receiver):
+        answer, took = plans.post(bundle)
+        assert took < 9
+        assert actions_of(response(answer)["item"]) == ["A4"]
+        plans.decide_at_payer(trace, "A1")
+        wait_for("our client is told", 60, lambda: receiver.kinds().count("event-notification") == 1)
+        (late,) = told(receiver)
+        assert actions_of(late["item"]) == ["A1"]
+        assert late["identifier"] == response(bundle)["identifier"]
+    assert plans.decided(trace) == ["A4", "A1"]
+    assert plans.events(trace, "PayerInquired") == []
+    assert plans.watch(plan)["events"] == watch["events"] + 1
+    wait_for("the case is closed", 20, lambda: plans.events(trace)[-1]["type"] == "CaseClosed")
+
+
+def test_what_the_payer_wants_to_see_is_asked_of_our_client(plans: FhirAsking) -> None:
+    bundle, _ = asked_of(PLAN, "X1009")
+    answer, _ = plans.post(bundle)
+    assert actions_of(response(answer)["item"]) == ["A4"]
+    kinds = [entry["resource"]["resourceType"] for entry in answer["entry"]]
+    assert kinds.count("CommunicationRequest") == kinds.count("Task") == 1
+
+
+def test_a_subscription_the_payer_has_lost_is_made_anew_and_what_was_missed_is_inquired_about(
+    plans: FhirAsking,
+) -> None:
+    before = plans.watched(PLAN)
+    bundle, trace = asked_of(PLAN, "X1005")
+    plans.post(bundle)
+    gone = "DELETE FROM workflow.subscriptions WHERE id = $1 RETURNING id"
+    assert len(rows(plans.payer, gone, uuid.UUID(before["subscription"]))) == 1
+    plans.decide_at_payer(trace, "A3", "--reason", "0V", "--note", "The criteria are not met.")
+    wait_for("the decision", 60, lambda: plans.decided(trace) == ["A4", "A3"])
+    assert len(plans.events(trace, "PayerInquired")) == 1
+    after = plans.watched(PLAN)
+    assert after["subscription"] not in ("", before["subscription"])
+
+
+def test_nothing_of_a_person_or_a_token_is_logged(plans: FhirAsking) -> None:
+    logs = plans.gateway.logs()
+    secret = (plans.payer.state / "secrets" / "bearer.token").read_text().strip()
+    for word in (secret, "DOE", "JANE", "member1", "BEGIN EC", "urn:trnorg"):
+        assert word not in logs, word

@@ -15,7 +15,7 @@ from gateway.infra.telemetry import DELIVERIES, logger
 from gateway.stages.deliver import DeliverStage
 from gateway.store import integrations
 from gateway.store.deliveries import Deliveries
-from gateway.store.fhir_edge import PostgresSubscriptions
+from gateway.store.fhir_edge import PostgresIssued, PostgresSubscriptions
 from mappings.information_request import information_keys
 from workflows.acknowledge import Acknowledge, AcknowledgeActivities
 from workflows.activities import CaseActivities
@@ -60,7 +60,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     async with app.serving(produces=False), app.policy.kept_fresh(), AsyncExitStack() as stack:
         client = await app.temporal()
         subscriptions = PostgresSubscriptions(app.database, app.cipher)
-        notifications = deliveries.Notifications(app, subscriptions)
+        notifications = deliveries.Notifications(app, subscriptions, PostgresIssued(app.database, app.cipher))
         rates = deliveries.rates(app)
         intents = Deliveries(app.database, app.cipher)
         deliver = deliver_stage(app, notifications, intents, rates)

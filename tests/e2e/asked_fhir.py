@@ -171,7 +171,7 @@ def asking_by_fhir(folder: Path) -> Iterator[FhirAsking]:
             OLD: {"base_url": f"{payer.http}/fhir/pas/2.0.1", "version": "2.0.1", "bearer": token,
                   "organization": f"{SENDER}-OLD", "look_seconds": 1},
             ROUGH: {"base_url": f"http://127.0.0.1:{rough.port}/fhir", "timeout": 2, "repeat_seconds": 2,
-                    "organization": SENDER, "inquire_seconds": 3, "inquire_longest": 3},
+                    "organization": SENDER, "inquire_seconds": 3, "inquire_longest": 3, "look_seconds": 1},
         }  # fmt: skip
         for name, server in servers.items():
             profile = {"name": name, "fhir": server, "ask": {"payers": PAYERS[name], "by": "fhir"}}

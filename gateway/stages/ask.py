@@ -96,10 +96,14 @@ def newest_ask(stream: Sequence[Recorded]) -> int:
 def continued(stream: Sequence[Recorded], partner: str) -> int:
     """Version of the newest request that this partner has answered, if the case was stated anew since; else 0.
 
-    Asking the same anew is no update: only what comes after another statement continues the request before it.
+    Asking the same anew is no update: only what comes after another statement continues the request before it. What a
+    payer rejected (AAA) it does not have.
     """
+    made = [event for event in stream if event.type == "DecisionMade" and event.data["errors"]]
+    rejected = {int((event.sealed or {}).get("message", 0)) for event in made}
     stated = max((event.version for event in stream if _message(event) in STATEMENTS), default=0)
-    had = {event.data.get("ask") for event in stream if event.type in ("MessageReceived", "PayerTookNote")}
+    told = [event for event in stream if event.type in ("MessageReceived", "PayerTookNote")]
+    had = {event.data.get("ask") for event in told if event.version not in rejected}
     asked = [event.version for event in stream if event.type == ASKED and event.data["partner"] == partner]
     return max((version for version in asked if version in had and version < stated), default=0)
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from adapters.fhir.outbound import Authorize, FhirEndpoint, FhirSender
 from adapters.fhir.settings import PayerServer
-from adapters.fhir.wire import FHIR_JSON, parse
+from adapters.fhir.wire import FHIR_JSON, parse, serialize
 from gateway.app.core import App, now
 from gateway.core.errors import ConfigurationError, Unmappable
 from gateway.core.ports import Outbound, Sender
@@ -24,10 +24,13 @@ from gateway.store import events
 from gateway.store.cases import Case
 from gateway.store.deliveries import Deliveries
 from gateway.store.payer_watches import find_on
+from mappings import attachment_to_cdex
+from mappings.attachment_to_cdex import submissions
 from mappings.claim_to_pas import request
 from mappings.payer_pas import RAIL, inquiry, numbers_of, question
 from workflows.inquiring import Inquiry
 from workflows.payer import Question, ask_key
+from workflows.payers_answer import standing
 
 Element = dict[str, Any]
 
@@ -70,16 +73,9 @@ class AskByFhir:
             prior=await self._prior(connection, case, partner),
         )
         asked = question(rendering, version=server.version)
-        outbound = Outbound(
-            endpoint=partner.asked_at,
-            data=asked.data,
-            media_type=FHIR_JSON,
-            idempotency_key="",
-            attributes={"path": "Claim/$submit"},
-        )
         return Question(
             partner=partner.name,
-            outbound=outbound,
+            outbound=_outbound(partner, asked.data, "Claim/$submit"),
             record=asked.record,
             keys=asked.keys(partner.name),
             left_out=asked.left_out,
@@ -98,33 +94,50 @@ class AskByFhir:
         self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], about: int, moment: datetime
     ) -> Inquiry:
         """The `$inquire` about a request of ours. Raises Unmappable."""
-        event = next(one for one in stream if one.version == about)
-        partner = next((one for one in self.app.partners.fhir if one.name == event.data["partner"]), None)
-        found = await self.deliveries.find_on(
-            connection, case.tenant, ask_key(case.id, about, str(event.data["endpoint"]))
-        )
-        if partner is None or partner.fhir is None or found is None:
-            raise Unmappable("the partner is asked over FHIR no more")
-        numbers: dict[str, str] = {}
-        for one in stream:
-            reply = (one.sealed or {}).get("reply", {}) if one.type == "MessageReceived" else {}
-            if reply.get("rail") == RAIL and one.version > about:
-                numbers |= {kind: value for row in reply["answers"] for kind, value in numbers_of(row).items()}
+        partner, server, bundle = await self._asked(connection, case, stream, about)
+        numbers = _numbers(stream, about)
         data = inquiry(
-            parse(found.outbound.data, FHIR_JSON),
+            bundle,
             numbers=numbers,
             identity=f"{case.id}:{case.version + 1}",
             now=moment.isoformat(timespec="milliseconds"),
-            version=partner.fhir.version,
+            version=server.version,
         )
-        outbound = Outbound(
-            endpoint=f"fhir/{partner.name}",
-            data=data,
-            media_type=FHIR_JSON,
-            idempotency_key="",
-            attributes={"path": "Claim/$inquire"},
+        return Inquiry(outbound=_outbound(partner, data, "Claim/$inquire"), by_number=bool(numbers))
+
+    async def documents(
+        self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], resource: Element
+    ) -> tuple[Outbound, ...]:
+        """The `$submit-attachment` calls that hand a message's documents to the payer that was asked last.
+
+        `resource`: of the message that brought them. () where it brought none. Raises Unmappable, InvalidMessage.
+        """
+        about = ask.newest_ask(stream)
+        partner, _, bundle = await self._asked(connection, case, stream, about)
+        record = next(one.sealed or {} for one in stream if one.version == about)
+        made = submissions(
+            bundle,
+            attachment_to_cdex.documents(resource),
+            standing=standing(stream, after=about),
+            sequences={int(ours): int(theirs) for theirs, ours in record["sequences"].items()},
+            reference=_numbers(stream, about).get("administrative-reference", ""),
         )
-        return Inquiry(outbound=outbound, by_number=bool(numbers))
+        return tuple(_outbound(partner, serialize(one), attachment_to_cdex.PATH) for one in made)
+
+    async def _asked(
+        self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], about: int
+    ) -> tuple[Partner, PayerServer, Element]:
+        """Who was asked by the event at `about`, and our Bundle. Raises Unmappable where that is no FHIR any more."""
+        event = next((one for one in stream if one.version == about), None)
+        name = event.data["partner"] if event is not None else ""
+        partner = next((one for one in self.app.partners.fhir if one.name == name), None)
+        if event is None or partner is None or partner.fhir is None:
+            raise Unmappable("the partner is asked over FHIR no more")
+        key = ask_key(case.id, about, str(event.data["endpoint"]))
+        found = await self.deliveries.find_on(connection, case.tenant, key)
+        if found is None or found.outbound.media_type != FHIR_JSON:
+            raise Unmappable("the partner was not asked over FHIR")
+        return partner, partner.fhir, parse(found.outbound.data, FHIR_JSON)
 
     async def _prior(self, connection: Connection, case: Case, partner: Partner) -> Element | None:
         """The newest Bundle this payer has and has answered, where the case has been stated anew since."""
@@ -134,6 +147,26 @@ class AskByFhir:
             return None
         found = await self.deliveries.find_on(connection, case.tenant, ask_key(case.id, version, partner.asked_at))
         return parse(found.outbound.data, FHIR_JSON) if found is not None else None
+
+
+def _outbound(partner: Partner, data: bytes, path: str) -> Outbound:
+    return Outbound(
+        endpoint=f"fhir/{partner.name}",
+        data=data,
+        media_type=FHIR_JSON,
+        idempotency_key="",
+        attributes={"path": path},
+    )
+
+
+def _numbers(stream: Sequence[events.StoredEvent], about: int) -> dict[str, str]:
+    """The payer's newest numbers in its answers to the request of the event at `about`."""
+    found: dict[str, str] = {}
+    for one in stream:
+        reply = (one.sealed or {}).get("reply", {}) if one.type == "MessageReceived" and one.version > about else {}
+        for row in reply["answers"] if reply.get("rail") == RAIL else ():
+            found |= numbers_of(row)
+    return found
 
 
 def server_client(server: PayerServer, profile: str) -> FhirSender:

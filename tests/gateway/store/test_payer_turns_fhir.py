@@ -24,11 +24,14 @@ from gateway.store.cases import Case, CaseStore
 from gateway.store.deliveries import Deliveries
 from gateway.store.payer_watches import PayerWatches
 from gateway.testing import FixedClock
+from mappings.attachments import read_attachment
 from mappings.decision_to_claimresponse import render
+from mappings.information_request import control_number
 from tests.gateway.stages.fakes import NOW
 from tests.gateway.store.test_cases import CIPHER, message, opening, types
 from tests.gateway.store.test_payer_turns import CONTENT, Bench, no_keys, nobody, policy
 from tests.mappings.fhir import samples
+from tests.mappings.fhir.test_attachment_to_cdex import document
 from workflows import definitions
 from workflows.activities import CaseActivities
 from workflows.inputs import AskInput, StepInput, StepOutcome
@@ -79,6 +82,12 @@ def decided(asked: Element, *actions: str, after: int = 0, **more: Any) -> Eleme
 @dataclass
 class FhirBench(Bench):
     inquiries: InquiryActivities | None = None
+    by_fhir: AskByFhir | None = None
+
+    @property
+    def ask_by(self) -> AskByFhir:
+        assert self.by_fhir is not None
+        return self.by_fhir
 
     async def inquire(self, number: int) -> StepOutcome:
         assert self.inquiries is not None
@@ -122,7 +131,9 @@ async def bench(database: Database, tenant: str) -> FhirBench:
         steps=steps, deliveries=deliveries, deliver_stage=stage, render=rendered, clock=FixedClock(NOW)
     )
     inquiries = InquiryActivities(steps=steps, deliveries=deliveries, render=ask_by.inquiry, clock=FixedClock(NOW))
-    return FhirBench(store, hands, cast("Any", plan), tenant, opened.case_id, definition, inquiries=inquiries)
+    return FhirBench(
+        store, hands, cast("Any", plan), tenant, opened.case_id, definition, inquiries=inquiries, by_fhir=ask_by
+    )
 
 
 async def test_a_process_that_dies_while_it_asks_asks_the_same_and_one_decision_results(bench: FhirBench) -> None:
@@ -238,3 +249,37 @@ async def test_a_watch_is_leased_to_one_and_knows_what_is_missing(database: Data
     assert news.focus.endswith("/1")
     await watches.drop_news(watch, news.digest)
     assert await watches.news(watch) == []
+
+
+async def test_documents_go_to_the_payer_under_its_own_numbers(bench: FhirBench) -> None:
+    wanted = ({"loinc": "34117-2", "line": "1"},)
+    bench.plan.answers = [
+        lambda one: decided(one, "A4", "A4", administrative_reference="R7", requested_information=wanted)
+    ]
+    await bench.send(await bench.turn())
+    assert (await bench.turn()).outcome == "A4"
+    brought: Element = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "TrackingId", "valueIdentifier": {"value": "unasked"}},
+            {"name": "AttachTo", "valueCode": "preauthorization"},
+            {"name": "MemberId", "valueIdentifier": {"value": "m"}},
+            {"name": "Attachment", "part": [{"name": "Content", "resource": document("").content}]},
+        ],
+    }
+    async with bench.store.database.transaction(bench.tenant) as connection:
+        case = await bench.store.lock(connection, bench.case_id)
+        stream = await events.stream(connection, CIPHER, bench.case_id)
+        decision = next(one.sealed for one in stream if one.type == "DecisionMade")
+        assert decision is not None
+        (row,) = decision["decision"]["requested_information"]
+        brought["parameter"][0] = {
+            "name": "TrackingId",
+            "valueIdentifier": {"value": control_number(bench.case_id, row)},
+        }
+        (made,) = await bench.ask_by.documents(connection, case, stream, brought)
+        assert await bench.ask_by.documents(connection, case, stream, {"resourceType": "Bundle"}) == ()
+    assert (made.endpoint, made.attributes) == ("fhir/plan", {"path": "$submit-attachment"})
+    sent = read_attachment(wire.parse(made.data, wire.FHIR_JSON))
+    assert (sent.tracking_id, sent.admin_reference) == (row["controlNumber"], "R7")
+    assert sent.member_id != "m"

@@ -14,8 +14,9 @@ from adapters.fhir.wire.elements import certification_type, extension_value, ide
 from gateway import samples as shipped
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import Unmappable
-from mappings.claim_to_pas import Rendering, request
+from mappings.claim_to_pas import Rendering, claim_first, request
 from mappings.hl7_codec import Hl7Codec
+from mappings.payer_278 import question
 from mappings.x12_codec import X12Codec
 from tests.mappings.fhir import samples
 
@@ -134,3 +135,12 @@ def test_what_cannot_be_asked_is_said() -> None:
     del bundle["entry"][0]["resource"]["insurer"]
     with pytest.raises(Unmappable):
         request(bundle, identity="c", now=NOW)
+
+
+@pytest.mark.parametrize("name", ["rqa_i08_request", "ref_i12_referral"])
+def test_hl7_requests_can_be_asked_over_x12_too(name: str) -> None:
+    resource = of_hl7(name).resource
+    assert resource is not None
+    asked = question(claim_first(resource), now=NOW, trace_assigner="9012345678")
+    assert len(list(next(asked.tree.descendants("2000E")).loops("2000F"))) == len(asked.record["sequences"])
+    assert asked.record["trns"]

@@ -25,7 +25,7 @@ from tests.gateway.security.keys import ec_key, jwk, pem
 
 PLAN, ROUGH, OLD, HOUSE = "fhir-plan", "rough-plan", "old-plan", "clearinghouse"
 """Our gateway as payer by PAS 2.2.1; the hostile double; our gateway by PAS 2.0.1; who drops and fetches X12."""
-PAYERS = {PLAN: ["FHIRPLAN", "PAYER01"], ROUGH: ["ROUGHPLAN"], OLD: ["OLDPLAN"]}
+PAYERS = {PLAN: ["FHIRPLAN", "PAYER01", "ACME"], ROUGH: ["ROUGHPLAN"], OLD: ["OLDPLAN"]}
 SENDER = "OURGATEWAY"
 SCOPES = "system/Claim.crus system/Subscription.cruds system/ClaimResponse.r system/Bundle.r"
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime
 
 import pytest
 
 from gateway import samples as shipped
+from gateway.cli.send import mllp_exchange
 from tests.e2e.asked_fhir import HOUSE, OLD, PLAN, FhirAsking, asked_of
 from tests.e2e.pas import response, update
 from tests.e2e.running import wait_for
+from tests.e2e.test_cross_rail import naming, rqa
 from tests.e2e.test_payer import told
 from tests.e2e.test_pended import Receiver, receiver, subscribed
 from tests.e2e.test_protocols import rows
@@ -51,27 +54,59 @@ def test_a_business_rejection_of_the_payers_is_told(plans: FhirAsking) -> None:
     assert plans.decided(trace) == [""]
 
 
-def test_updates_and_cancels_continue_the_payers_case(plans: FhirAsking) -> None:
-    bundle, trace = asked_of(PLAN, "X1001", "X1004")
+@pytest.mark.parametrize("plan", [PLAN, OLD])
+@pytest.mark.parametrize("scheme", ["urn", "http"])
+def test_updates_and_cancels_continue_the_payers_case(plans: FhirAsking, plan: str, scheme: str) -> None:
+    bundle, trace = asked_of(plan, "X1001", "X1004", scheme=scheme)
     first = response(plans.post(bundle)[0])
-    changed = update(bundle, "urn", add="X1002")
+    changed = update(bundle, scheme, add="X1002")
     second = response(plans.post(changed)[0])
     assert actions_of(second["item"]) == ["A1", "A3", "A6"]
     assert second["preAuthRef"] == first["preAuthRef"]
-    gone = update(changed, "urn", certification="3")
+    gone = update(changed, scheme, certification="3")
     third = response(plans.post(gone)[0])
     assert set(actions_of(third["item"])) == {"C"}
     kinds = [row["data"]["type"] for row in plans.of_payer(trace) if row["type"] in ("CaseOpened", "MessageReceived")]
     assert kinds == ["authorization.request", "authorization.update", "authorization.cancel"]
 
 
+def answered_278(plans: FhirAsking, name: str, data: bytes, trace: str) -> str:
+    """The 278 response that the clearinghouse finds in its folder."""
+    plans.leave(HOUSE, name, data)
+
+    def found() -> list[bytes]:
+        return [one for one in plans.left(HOUSE) if b"ST*278*" in one and f"TRN*2*{trace}*".encode() in one]
+
+    wait_for("the answer", 60, found)
+    return found()[-1].decode()
+
+
 def test_a_278_is_decided_over_fhir_and_answered_in_x12(plans: FhirAsking) -> None:
     sample = shipped.request_278("X1001", datetime.now(UTC))
-    plans.leave(HOUSE, "request.x12", sample.data)
-    wait_for("the answer", 60, lambda: any(b"ST*278*" in one and b"HCR*A1*" in one for one in plans.left(HOUSE)))
-    (told,) = [one for one in plans.left(HOUSE) if b"ST*278*" in one]
-    assert f"TRN*2*{sample.trace}".encode() in told
+    told = answered_278(plans, "request.x12", sample.data, sample.trace)
+    number = next(line for line in told.split("~") if line.strip().startswith("HCR*A1*")).split("*")[2].strip()
     assert [row["data"]["action"] for row in plans.of_payer(sample.trace, "DecisionMade")] == ["A1"]
+    again = shipped.request_278("X1002", datetime.now(UTC))
+    revised = answered_278(plans, "revision.x12", naming(again.data, "S", number), again.trace)
+    assert f"HCR*A6*{number}" in revised
+    last = shipped.request_278("X1002", datetime.now(UTC))
+    cancelled = answered_278(plans, "cancel.x12", naming(last.data, "3", number), last.trace)
+    assert "HCR*C" in cancelled
+    theirs = plans.of_payer(sample.trace)
+    kinds = [row["data"]["type"] for row in theirs if row["type"] in ("CaseOpened", "MessageReceived")]
+    assert kinds == ["authorization.request", "authorization.update", "authorization.cancel"]
+
+
+def test_an_hl7_request_is_decided_over_fhir_and_answered_in_hl7(plans: FhirAsking) -> None:
+    referral = f"R{datetime.now(UTC):%H%M%S%f}"
+    answer = asyncio.run(mllp_exchange(plans.gateway.mllp, rqa("I08", referral)))
+    assert "RPA^I08" in answer
+    (made,) = plans.of_payer(referral, "DecisionMade")
+    assert made["data"]["action"] == "A1"
+    assert plans.decided(referral) == ["A1"]
+    gone = asyncio.run(mllp_exchange(plans.gateway.mllp, rqa("I11", referral)))
+    assert "RPA^I11" in gone
+    assert plans.decided(referral) == ["A1", "C"]
 
 
 @pytest.mark.parametrize("plan", [PLAN, OLD])

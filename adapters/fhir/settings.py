@@ -57,7 +57,10 @@ class PayerServer(BaseModel):
     version: Literal["2.2.1", "2.0.1"] = Field("2.2.1", description="PAS version spoken there")
     token_url: str = Field("", description="token endpoint of its authorization server (SMART Backend Services)")
     client_id: str = Field("", description="our client id there")
-    scope: str = Field("system/*.rs system/*.cu", description="scopes asked for")
+    scope: str = Field(
+        "system/Claim.crus system/ClaimResponse.r system/Bundle.r system/Subscription.cruds",
+        description="scopes asked for",
+    )
     key_id: str = Field("", description="`kid` of our key, as registered there")
     key: str = Field(
         "", description="secret reference of our private key (PEM: RSA of 2048 bits, or P-384)", repr=False

@@ -25,7 +25,7 @@ from gateway.app.core import App, now
 from gateway.core.envelope import Reception
 from gateway.core.errors import DeliveryError, EndpointRefused, GatewayError, MalformedMessage
 from gateway.core.ports import Accept
-from gateway.infra.telemetry import logger
+from gateway.infra.telemetry import PAYER_SUBSCRIPTION, logger
 from gateway.infra.temporal import inquire_now
 from gateway.partners import Partner
 from gateway.security.clients import fingerprint
@@ -191,6 +191,7 @@ class Notices:
         watch = await self.watches.find(tenant, partner.name)
         if watch is None:
             return
+        PAYER_SUBSCRIPTION.labels(partner.name).set(watch.status == "active")
         for news in await self.watches.news(watch):
             if not await self._read(self._sender(partner, server), server, watch, news):
                 await self.watches.fall_behind(watch)

@@ -23,9 +23,10 @@ from tests.e2e.test_pended import tasks_of
 from tests.e2e.test_protocols import command, rows
 from tests.gateway.security.keys import ec_key, jwk, pem
 
-PLAN, ROUGH, OLD, HOUSE = "fhir-plan", "rough-plan", "old-plan", "clearinghouse"
-"""Our gateway as payer by PAS 2.2.1; the hostile double; our gateway by PAS 2.0.1; who drops and fetches X12."""
-PAYERS = {PLAN: ["FHIRPLAN", "PAYER01", "ACME"], ROUGH: ["ROUGHPLAN"], OLD: ["OLDPLAN"]}
+PLAN, ROUGH, SLOW, OLD, HOUSE = "fhir-plan", "rough-plan", "slow-plan", "old-plan", "clearinghouse"
+"""Our gateway as payer by PAS 2.2.1; the hostile double with a short and a long deadline; our gateway by PAS 2.0.1; who
+drops and fetches X12."""
+PAYERS = {PLAN: ["FHIRPLAN", "PAYER01", "ACME"], ROUGH: ["ROUGHPLAN"], SLOW: ["SLOWPLAN"], OLD: ["OLDPLAN"]}
 SENDER = "OURGATEWAY"
 SCOPES = "system/Claim.crus system/Subscription.cruds system/ClaimResponse.r system/Bundle.r"
 
@@ -172,6 +173,7 @@ def asking_by_fhir(folder: Path) -> Iterator[FhirAsking]:
                   "organization": f"{SENDER}-OLD", "look_seconds": 1},
             ROUGH: {"base_url": f"http://127.0.0.1:{rough.port}/fhir", "timeout": 2, "repeat_seconds": 2,
                     "organization": SENDER, "inquire_seconds": 3, "inquire_longest": 3, "look_seconds": 1},
+            SLOW: {"base_url": f"http://127.0.0.1:{rough.port}/slow", "timeout": 40, "subscribe": False},
         }  # fmt: skip
         for name, server in servers.items():
             profile = {"name": name, "fhir": server, "ask": {"payers": PAYERS[name], "by": "fhir"}}

@@ -19,12 +19,13 @@ from mappings.decision_to_claimresponse import render
 from mappings.inquire import match_query
 from mappings.subscription_notification import Event
 from mappings.subscription_notification import render as notification
-from tests.e2e.asked_fhir import ROUGH, Answer, Call, FhirAsking, Told, asked_of, nothing, outcome
+from tests.e2e.asked_fhir import ROUGH, SLOW, Answer, Call, FhirAsking, Told, asked_of, nothing, outcome
 from tests.e2e.pas import Element, response
 from tests.e2e.running import wait_for
-from tests.e2e.test_pended import tasks_of
+from tests.e2e.test_pended import Receiver, receiver, subscribed, tasks_of
 from tests.mappings.fhir.test_response import actions_of
 
+__all__ = ["receiver"]
 FHIR = {"content-type": "application/fhir+json"}
 SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
 
@@ -137,6 +138,22 @@ def test_a_payer_in_trouble_is_asked_the_same_again_until_it_answers(plans: Fhir
     least = 2.9 if trouble is throttled else 1.9
     pauses = [later.at - earlier.at for earlier, later in pairwise(tries)]
     assert all(pause >= least for pause in pauses), pauses
+
+
+def test_an_answer_after_fourteen_seconds_is_told_when_it_comes(plans: FhirAsking, receiver: Receiver) -> None:
+    def late(call: Call) -> Told:
+        time.sleep(14)
+        return approve(call)
+
+    plans.rough.script = Script(late)
+    bundle, trace = asked_of(SLOW, "X1001")
+    with subscribed(plans.gateway, receiver):
+        answer, took = plans.post(bundle)
+        assert took <= 12
+        assert actions_of(response(answer)["item"]) == ["A4"]
+        wait_for("our client is told", 40, lambda: receiver.kinds().count("event-notification") == 1)
+    assert plans.decided(trace) == ["A4", "A1"]
+    assert len(plans.rough.of(trace)) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])

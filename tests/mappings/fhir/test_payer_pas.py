@@ -20,6 +20,7 @@ from mappings.claim_to_pas import request
 from mappings.decision_to_claimresponse import render
 from mappings.payer_pas import NO_REASON, Asked, answer_of, inquiry, numbers_of, question, read_answer
 from tests.mappings.fhir import samples
+from tests.mappings.fhir.test_reading_answers import DATA, outside
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RECEPTION = Reception(tenant="t", source="fhir/plan", received_at=NOW, client="plan")
@@ -229,3 +230,28 @@ def test_a_request_that_pas_would_refuse_is_not_sent() -> None:
     made.claim["item"][0]["sequence"] = 2
     with pytest.raises(InvalidMessage):
         question(made, version="2.2.1")
+
+
+@outside
+def test_outside_answers_become_decisions_and_outside_requests_can_be_asked() -> None:
+    record = {"by": "fhir", "bundle": "b", "claim": "c", "traces": [], "sequences": {"1": 1, "2": 2}}
+    found: dict[str, str] = {}
+    asked_for = 0
+    for path in sorted(DATA.glob("**/*.json")):
+        resource = wire.parse(path.read_bytes(), wire.FHIR_JSON) if b'"resourceType"' in path.read_bytes() else {}
+        kinds = [(row.get("resource") or {}).get("resourceType") for row in wire.entries(resource)]
+        if kinds[:1] == ["Claim"] and "nquir" not in path.name and "inferno" not in str(path.parent):
+            question(request(resource, identity="x", now=NOW, whole=True), version="2.2.1")
+            asked_for += 1
+        if "Response" in path.name and kinds[:1] == ["ClaimResponse"]:
+            intake = read_answer(path.read_bytes(), RECEPTION)
+            assert intake is not None
+            given_by = payer_answers.decision_from(
+                intake.reply, record, case_id=OURS, version=5, received_at=NOW, wanted=(1,), before=None
+            )
+            found[path.name] = given_by.action or given_by.errors[0]["code"]
+    assert asked_for >= 3
+    assert len(found) >= 4
+    assert found["Bundle-ErrorResponseBundleExample.json"] == "04"
+    assert found["Bundle-ReferralPendingAuthorizationResponseBundleExample.json"] == "A4"
+    assert found["Bundle-RejectionResponseBundleExample.json"] == "A3"

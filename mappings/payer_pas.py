@@ -153,8 +153,7 @@ def answer_of(bundle: Element, reception: Reception) -> Intake:
 
 
 def _intake(bundles: Sequence[Element], raw: Raw, reception: Reception) -> Intake:
-    kept = [_kept(bundle) for bundle in bundles]
-    _readable(kept)
+    kept = _readable(bundles)
     partner = reception.source.removeprefix("fhir/")
     parents = list(dict.fromkeys(key for bundle in kept for key in _keys(bundle, partner)))
     digest = hashlib.sha256(dumps(kept, sort_keys=True)).hexdigest()
@@ -176,15 +175,18 @@ def _intake(bundles: Sequence[Element], raw: Raw, reception: Reception) -> Intak
     )
 
 
-def _readable(bundles: Sequence[Element]) -> None:
-    """Fail here, before anything is accepted, where later reading would: a word in place of a number, say."""
+def _readable(bundles: Sequence[Element]) -> list[Element]:
+    """What is kept of them. Fails here, before anything is accepted, where later reading would: a word for a number."""
     try:
-        for bundle in bundles:
+        kept = [_kept(bundle) for bundle in bundles]
+        for bundle in kept:
             decided = read_decision(bundle, case_id="", version=0, received_at=datetime.min.replace(tzinfo=UTC))
             tuple(_items(decided, {}, ()))
             tuple(_information(bundle, decided, {}))
+            _named(bundle)
     except (AttributeError, IndexError, InvalidMessage, KeyError, TypeError, ValueError) as error:
         raise MalformedMessage("the payer's answer is not built as FHIR says") from error
+    return kept
 
 
 def _refusal(outcome: Element, data: bytes, form: str, reception: Reception) -> Intake | None:

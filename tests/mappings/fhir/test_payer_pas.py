@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import random
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +18,12 @@ from gateway.core.envelope import Intake, Reception
 from gateway.core.errors import InvalidMessage, MalformedMessage
 from gateway.core.exact_json import dumps
 from gateway.core.ports import Decision, ItemDecision
+from gateway.stages.decide import as_json, from_json
 from mappings import payer_answers
 from mappings.claim_to_pas import request
 from mappings.decision_to_claimresponse import render
 from mappings.payer_pas import NO_REASON, Asked, answer_of, inquiry, numbers_of, question, read_answer
+from tests.adapters.fhir.test_wire_notification import spoil
 from tests.mappings.fhir import samples
 from tests.mappings.fhir.test_reading_answers import DATA, outside
 
@@ -230,6 +235,34 @@ def test_a_request_that_pas_would_refuse_is_not_sent() -> None:
     made.claim["item"][0]["sequence"] = 2
     with pytest.raises(InvalidMessage):
         question(made, version="2.2.1")
+
+
+def test_spoiled_answers_are_read_and_can_be_passed_on_or_are_none() -> None:
+    wanted = ({"loinc": "34117-2", "line": "2"}, {"reportType": "77", "question": "what", "line": "1"})
+    modified = ItemDecision(sequence=1, action="A6", changes={"quantity": 5, "unit": "VS"})
+    answers = [
+        given(A1, replace(A3, reasons=("0V",))),
+        given(modified, ItemDecision(sequence=2, action="A4"), requested_information=wanted),
+        given(errors=({"code": "72", "followUp": "C", "location": "2010C", "path": "Bundle.entry[4]"},)),
+    ]
+    bundle, record = asked()[0], asked()[1].record
+    draw, outcomes = random.Random(20260302), Counter[str]()
+    for _ in range(1500):
+        answer = copy.deepcopy(draw.choice(answers))
+        said = [row for row in answer["entry"] if row["resource"]["resourceType"] in ("Task", "CommunicationRequest")]
+        spoil(draw.choice([answer, answer["entry"][0]["resource"], *said]), draw)
+        try:
+            intake = read_answer(dumps(answer), RECEPTION)
+        except MalformedMessage:
+            outcomes["malformed"] += 1
+            continue
+        assert intake is not None
+        found = payer_answers.decision_from(
+            intake.reply, record, case_id=OURS, version=5, received_at=NOW, wanted=(1, 2), before=None
+        )
+        assert render(bundle, from_json(json.loads(dumps(as_json(found)))))["type"] == "collection"
+        outcomes["read"] += 1
+    assert min(outcomes.values()) > 100, outcomes
 
 
 @outside

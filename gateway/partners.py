@@ -13,6 +13,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from adapters.fhir.settings import PayerServer
 from adapters.hl7.settings import PartnerSettings, SenderSettings
 from adapters.sftp.settings import SftpEndpoint
 from adapters.soap.settings import CoreEndpoint
@@ -31,7 +32,7 @@ class CoreLogin(BaseModel):
 
 
 class Asking(BaseModel):
-    """For which payers we ask this partner for authorizations, and how (278, 005010X217)."""
+    """For which payers we ask this partner for authorizations, and how (278, 005010X217, or Da Vinci PAS)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,17 +40,18 @@ class Asking(BaseModel):
         min_length=1, description="Payers asked here, as the fact coverage.payer names them; `*`: every payer."
     )
     tenants: tuple[str, ...] = Field((), description="Tenants whose cases are asked here; empty: every tenant.")
-    by: Literal["core", "core-batch", "sftp"] = Field(
-        "core", description="core: CAQH CORE real time; core-batch: CORE batch; sftp: a file in its drop."
+    by: Literal["core", "core-batch", "sftp", "fhir"] = Field(
+        "core",
+        description="core: CAQH CORE real time; core-batch: CORE batch; sftp: a file in its drop; fhir: PAS $submit.",
     )
     trace_assigner: str = Field(
         "", pattern=r"^([A-Za-z0-9]{10})?$", description="TRN03 of requests whose trace number names no assigner."
     )
 
     @property
-    def transport(self) -> Literal["core", "sftp"]:
+    def transport(self) -> Literal["core", "sftp", "fhir"]:
         """The kind of endpoint."""
-        return "sftp" if self.by == "sftp" else "core"
+        return "core" if self.by == "core-batch" else self.by
 
 
 class Partner(BaseModel):
@@ -67,18 +69,22 @@ class Partner(BaseModel):
     sftp: SftpEndpoint | None = Field(None, description="Its SFTP drop.")
     x12: PartnerProfile | None = Field(None, description="Its X12 identities, separators and acknowledgement policy.")
     core: CoreEndpoint | None = Field(None, description="Its CAQH CORE server.")
+    fhir: PayerServer | None = Field(None, description="Its PAS server, where it decides and is asked over FHIR.")
     core_login: CoreLogin | None = Field(None, description="How it signs in at our CAQH CORE edge.")
     ask: Asking | None = Field(None, description="For which payers we ask it for authorizations.")
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Partner:
-        if self.ask is not None and (self.x12 is None or getattr(self, self.ask.transport) is None):
+        if self.ask is not None and self.ask.by == "fhir":
+            if self.fhir is None:
+                raise ValueError("to be asked by fhir it needs `fhir`")
+        elif self.ask is not None and (self.x12 is None or getattr(self, self.ask.transport) is None):
             raise ValueError(f"to be asked by {self.ask.by} it needs `x12` and `{self.ask.transport}`")
         return self
 
     @property
     def asked_at(self) -> str:
-        """The endpoint we ask at, `core/<name>` or `sftp/<name>`; empty: it is not asked."""
+        """The endpoint we ask at, `core/<name>`, `sftp/<name>` or `fhir/<name>`; empty: it is not asked."""
         return f"{self.ask.transport}/{self.name}" if self.ask is not None else ""
 
 
@@ -107,6 +113,11 @@ class Partners:
     def core(self) -> tuple[Partner, ...]:
         """Partners with a CAQH CORE server."""
         return tuple(partner for partner in self.all if partner.core is not None)
+
+    @property
+    def fhir(self) -> tuple[Partner, ...]:
+        """Partners with a PAS server."""
+        return tuple(partner for partner in self.all if partner.fhir is not None)
 
     def asked_for(self, tenant: str, payer: str) -> Partner | None:
         """The partner that decides this payer's authorizations; who names the payer comes before who takes all."""

@@ -7,6 +7,7 @@ identifier, ClaimResponses without `request`, and references that lead nowhere. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,8 @@ from gateway.core.ports import Decision, ItemDecision
 from mappings.review_actions import ACTIONS, roll_up
 
 Element = dict[str, Any]
+LOINC_CODE = re.compile(r"[0-9]{1,7}-[0-9]")
+"""Digits and a check digit: a report type (X12 755) may be digits, too."""
 RETURNED = frozenset({"return", "responseBundle"})
 
 
@@ -158,7 +161,7 @@ def _administrative(response: Element) -> str:
 def _asked(request: Element) -> dict[str, str]:
     payload = next(iter(rows(request, "payload")), {})
     said = str(payload.get("contentString", ""))
-    loinc = said if said.replace("-", "").isdigit() else ""
+    loinc = said if LOINC_CODE.fullmatch(said) else ""
     report_type = next((code(row) for row in rows(request, "category")), "")
     found = {
         "controlNumber": identifier(request),

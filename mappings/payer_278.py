@@ -143,6 +143,11 @@ def decision_from(
     )
     if not answer.items:
         return replace(answer, action="") if answer.errors else pended(case_id, version, received_at, wanted)
+    return of_whole_case(answer, before=before, wanted=wanted)
+
+
+def of_whole_case(answer: Decision, *, before: Decision | None, wanted: Sequence[int]) -> Decision:
+    """An answer to (a part of) a case together with what was decided before, which stands for the rest of it."""
     stands: Sequence[ItemDecision] = before.items if before is not None else ()
     items, rolled = completed(answer.items, stands, wanted)
     is_whole = {item.sequence for item in answer.items} >= set(wanted)
@@ -156,7 +161,7 @@ def decision_from(
             valid_to=answer.valid_to or before.valid_to,
         )
     if action == PENDED and not merged.administrative_reference:
-        merged = replace(merged, administrative_reference=administrative_reference(case_id))
+        merged = replace(merged, administrative_reference=administrative_reference(answer.case_id))
     return merged
 
 

@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.inputs import AskInput, CaseInput, Message, StepOutcome
     from workflows.line import Line
     from workflows.state import CaseState
+    from workflows.watching import FIRST_PAUSE, LONGEST_PAUSE, Inquirer, Pace
 
 PENDED, AGAIN, REFUSED, NOTED, WAITING = "A4", "again", "refused", "noted", "waiting"
 """Outcomes of a turn with a payer that this code knows by name (workflows/payer.py)."""
@@ -35,8 +36,19 @@ class AsksPayers(CaseState):
         self._line = Line(self._happened)
         self._pended = False
         """Whoever asked has been told so, since the request was last stated."""
+        self._inquirer = Inquirer(self._inquire, self._to_send)
+        self._pace = Pace(first=0.0, longest=0.0)
 
     async def _ask(self, step: Raw) -> str:
+        """Take turns with the payer; while it has the next word, it is inquired about where that can be done."""
+        outcome = await self._turns_of(step)
+        if outcome in (PENDED, WAITING) and self._pace.first and not self._line.sending:
+            self._inquirer.start(self._pace, self._happened)
+        elif outcome not in (PENDED, WAITING):
+            self._inquirer.stop()
+        return outcome
+
+    async def _turns_of(self, step: Raw) -> str:
         """Do what is next with the payer until there is a decision, or its requester has waited long enough."""
         held = self._case.lane == "fast" and self._visits[step["id"]] == 1
         start = self._case.received_at if held else workflow.now()
@@ -83,6 +95,8 @@ class AsksPayers(CaseState):
         outcome = await self._local("payer", given)
         if outcome.outcome == "asked":
             self._version, self._pended = outcome.version, self._pended and anew
+            self._pace = Pace(first=outcome.inquire_after, longest=outcome.inquire_longest)
+            self._inquirer.stop()
             retry = step["retry"]
             asked = AskInput(
                 case_id=given.case_id,
@@ -96,6 +110,24 @@ class AsksPayers(CaseState):
             )
             line.send(asked, retry, anew=anew)
         return outcome
+
+    async def _inquire(self, number: int) -> StepOutcome:
+        """Render and store an inquiry."""
+        given = self._step_input("inquire", {}, {})
+        return await self._local("inquire", replace(given, command_id=f"{self._case.run}.inquire.{number}"))
+
+    def _to_send(self, outcome: StepOutcome) -> AskInput:
+        return AskInput(
+            case_id=self._case.case_id,
+            tenant=self._case.tenant,
+            endpoint=outcome.endpoints[0],
+            version=outcome.version,
+            step_id="inquire",
+            command_id=f"{self._case.run}.inquired.{outcome.version}",
+            initial=FIRST_PAUSE,
+            maximum=LONGEST_PAUSE,
+            inquiry=True,
+        )
 
     async def _pend(self, step: Raw, outcome: str) -> str:
         """Whoever asked is told once that it is pended; `waiting` when that was said before."""

@@ -82,6 +82,10 @@ class StepOutcome:
     """Seconds before the step may go on, where somebody asked for them."""
     more: bool = False
     """There is another one of the same kind to look at."""
+    inquire_after: float = 0.0
+    """Seconds after which a payer that was asked may be inquired about a pended request; 0: it cannot be."""
+    inquire_longest: float = 0.0
+    """Longest pause between inquiries, doubled from the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +189,8 @@ class AskInput:
     """Seconds of the first pause between attempts; it doubles each time."""
     maximum: float
     """Seconds of the longest one."""
+    inquiry: bool = False
+    """It asks how an earlier request stands; an answer that says nothing new changes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

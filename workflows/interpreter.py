@@ -77,6 +77,11 @@ class Case(AsksPayers):
             self._heard.add(message.version)
             self._messages.append(message)
 
+    @workflow.signal(name="inquire")
+    def inquire(self) -> None:
+        """The payer's later decisions did not all come: inquire now, where a pended request waits for one."""
+        self._inquirer.at_once()
+
     @workflow.update(name="review")
     async def review(self, review: Review) -> bool:
         """A person's answer to the open task; False when a message came first that the person has not seen."""

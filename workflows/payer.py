@@ -18,21 +18,31 @@ from temporalio.exceptions import ApplicationError
 
 from gateway.core.envelope import Intake, Reception
 from gateway.core.errors import EndpointRefused, EndpointUnavailable, InvalidMessage, MalformedMessage, Unmappable
-from gateway.core.exact_json import dumps
 from gateway.core.ports import Decision, Outbound, Receipt
 from gateway.infra.postgres import Connection
 from gateway.infra.telemetry import logger, span
 from gateway.stages import ask
-from gateway.stages.decide import PENDED, Verdict, as_json, decide, from_json
+from gateway.stages.decide import Verdict, as_json, decide
 from gateway.stages.deliver import DeliverStage
 from gateway.stages.revise import refusal
 from gateway.store import events
 from gateway.store.cases import Case
 from gateway.store.deliveries import Deliveries
-from mappings import payer_278
+from mappings import payer_answers
+from mappings.payer_278 import pended
 from mappings.x12_278_to_decision import least_pause, retry_later, will_answer
 from workflows.activities import CaseActivities, outcome_of, told
 from workflows.inputs import AskInput, StepInput, StepOutcome
+from workflows.payers_answer import (
+    asked_by,
+    content,
+    decision_of,
+    learned,
+    lines_of,
+    overtaken,
+    received,
+    standing,
+)
 
 log = logger("payer")
 
@@ -52,6 +62,8 @@ class Question:
     """What the answer finds the case by."""
     left_out: Sequence[str] = ()
     """Paths of the request that the format has no room for."""
+    inquire: tuple[float, float] = (0.0, 0.0)
+    """Seconds after which, and at the longest, it is inquired about while it is pended; zeros: never."""
 
 
 Render = Callable[[Connection, Case, datetime], Awaitable[Question]]
@@ -69,7 +81,7 @@ class PayerActivities:
     deliver_stage: DeliverStage
     render: Render
     clock: Callable[[], datetime]
-    read: ReadAnswer = payer_278.read_answer
+    read: ReadAnswer = payer_answers.read_answer
     draw: Callable[[], float] = field(default=random.random)
     """Chance, from 0 to 1, for the jitter of pauses."""
 
@@ -124,12 +136,13 @@ class PayerActivities:
                 "partner": question.partner,
                 "certification": str(facts.get("request.certificationType", "")),
                 "leftOut": list(question.left_out),
+                **({"inquire": list(question.inquire)} if question.inquire[0] else {}),
             },
             sealed=question.record,
             step_id=given.step_id,
         )
         await self._record(connection, case, [event], given, question.keys)
-        return StepOutcome(outcome="asked", version=version, endpoints=(endpoint,))
+        return _asked_outcome(version, event.data)
 
     def _screened(self, case: Case, given: StepInput) -> Verdict | None:
         """The business rejection (AAA) of our own rule set `executor.screen`, where there is one; else it is asked."""
@@ -166,10 +179,12 @@ class PayerActivities:
         message: events.StoredEvent,
         given: StepInput,
     ) -> StepOutcome:
-        asked = _asked(stream, message)
+        asked = asked_by(stream, message)
         said: dict[str, Any] = {"outcome": ask.NOTED, "message": message.version}
         if asked is None or asked.sealed is None or message.sealed is None:
             return await self._say(connection, case, said | {"codes": ["unknown"]}, given)
+        if overtaken(stream, message):
+            return await self._say(connection, case, said | {"codes": ["overtaken"]}, given)
         if message.data["type"] == ask.REJECTION:
             stale = asked.version != ask.newest_ask(stream)
             outcome = ask.NOTED if stale else ask.REFUSED
@@ -186,8 +201,8 @@ class PayerActivities:
             kept = {"decision": as_json(decision)}
             return await self._say(connection, case, said | {"codes": ["revised"]}, given, kept)
         if will_answer(decision):
-            decision = payer_278.pended(case.id, case.version + 1, message.timestamp, _lines(case))
-        if _content(decision) == _content(_standing(stream, after=asked.version)):
+            decision = pended(case.id, case.version + 1, message.timestamp, lines_of(case))
+        if content(decision) == content(standing(stream, after=asked.version)):
             return await self._say(connection, case, said | {"codes": ["repeated"]}, given)
         return await self.steps.record(connection, case, decision, given, message=message.version)
 
@@ -198,15 +213,8 @@ class PayerActivities:
         message: events.StoredEvent,
         asked: events.StoredEvent,
     ) -> Decision:
-        return payer_278.decision_from(
-            (message.sealed or {})["reply"],
-            asked.sealed or {},
-            case_id=case.id,
-            version=case.version + 1,
-            received_at=message.timestamp,
-            wanted=_lines(case),
-            before=_standing([event for event in stream if event.version < message.version], after=0, kept=True),
-        )
+        before = [event for event in stream if event.version < message.version]
+        return decision_of(case, before, (message.sealed or {})["reply"], asked, message.timestamp)
 
     async def _say(
         self,
@@ -253,12 +261,13 @@ class PayerActivities:
                     return await self._settled(given)
                 answer = self._read(receipt, given)
         except EndpointRefused as error:
-            return await self._settle(given, key, Receipt(accepted=False), None, error.code)
+            codes = (error.code, *payer_answers.codes_of(error.issues))
+            return await self._settle(given, key, Receipt(accepted=False), None, codes)
         except EndpointUnavailable as error:
             raise ApplicationError(
                 "the payer is unavailable", type=error.code, next_retry_delay=self._pause(given, error.retry_after)
             ) from None
-        return await self._settle(given, key, receipt, answer, "")
+        return await self._settle(given, key, receipt, answer)
 
     def _read(self, receipt: Receipt, given: AskInput) -> Intake | None:
         if not receipt.data:
@@ -285,19 +294,23 @@ class PayerActivities:
         return _sending(known)
 
     async def _settle(
-        self, given: AskInput, key: str, receipt: Receipt, answer: Intake | None, code: str
+        self, given: AskInput, key: str, receipt: Receipt, answer: Intake | None, codes: Sequence[str] = ()
     ) -> StepOutcome:
         """Receipt and answer in one transaction; a repetition finds the receipt."""
         async with self.steps.command(given) as (connection, case, known):
             if known is not None:
                 return _sending(known)
             await self.deliveries.settle_on(connection, key, receipt)
-            if not receipt.accepted:
-                event = events.NewEvent(type=ask.ANSWERED, data={"outcome": ask.REFUSED, "codes": [code], "message": 0})
+            if given.inquiry:
+                stream = await events.stream(connection, self.steps.cases.cipher, case.id)
+                event = learned(case, stream, given.version, answer) or _took_note(given)
+            elif not receipt.accepted:
+                said = {"outcome": ask.REFUSED, "codes": list(codes), "message": 0}
+                event = events.NewEvent(type=ask.ANSWERED, data=said)
             elif answer is None:
-                event = events.NewEvent(type="PayerTookNote", data={"ask": given.version})
+                event = _took_note(given)
             else:
-                event = _received(answer, given)
+                event = received(answer, given.endpoint, given.version)
             await self.steps.cases.record(
                 connection, case, [event], command_id=given.command_id, status="waiting", step=given.step_id
             )
@@ -309,13 +322,8 @@ def ask_key(case_id: str, version: int, endpoint: str) -> str:
     return f"{case_id}:{version}:{endpoint}"
 
 
-def _received(answer: Intake, given: AskInput) -> events.NewEvent:
-    """The event of an answer on the line, as one of a file would be."""
-    return events.NewEvent(
-        type="MessageReceived",
-        data={"type": answer.type, "source": given.endpoint, "ask": given.version},
-        sealed={"facts": answer.facts, "reply": answer.reply, "type": answer.type, "format": answer.format},
-    )
+def _took_note(given: AskInput) -> events.NewEvent:
+    return events.NewEvent(type="PayerTookNote", data={"ask": given.version})
 
 
 def _sent_outcome(kind: str) -> str:
@@ -328,55 +336,23 @@ def _sending(known: events.StoredEvent | None) -> StepOutcome:
     return StepOutcome(outcome=_sent_outcome(known.type), version=known.version)
 
 
+def _asked_outcome(version: int, data: Mapping[str, Any]) -> StepOutcome:
+    after, longest = data.get("inquire", (0.0, 0.0))
+    return StepOutcome(
+        outcome="asked",
+        version=version,
+        endpoints=(data["endpoint"],),
+        inquire_after=float(after),
+        inquire_longest=float(longest),
+    )
+
+
 def _before(case: Case, known: events.StoredEvent) -> StepOutcome:
     """What an earlier execution of the same turn led to."""
     if known.type == ask.ASKED:
-        return StepOutcome(outcome="asked", version=known.version, endpoints=(known.data["endpoint"],))
+        return _asked_outcome(known.version, known.data)
     if known.type == ask.ANSWERED:
         return StepOutcome(
             outcome=known.data["outcome"], version=known.version, pause=float(known.data.get("pause", 0.0))
         )
     return outcome_of(case, known)
-
-
-def _asked(stream: Sequence[events.StoredEvent], message: events.StoredEvent) -> events.StoredEvent | None:
-    """The newest request that a message is about, if it is from whom was asked."""
-    reply: Mapping[str, Any] = (message.sealed or {})["reply"]
-    for event in reversed(stream):
-        if event.type != ask.ASKED or event.version > message.version or event.sealed is None:
-            continue
-        if message.data.get("ask") == event.version:
-            return event
-        partner = event.data["partner"]
-        is_from = message.data["source"] in (f"sftp/{partner}", f"core/{partner}") or reply.get("client") == partner
-        if is_from and "ask" not in message.data and payer_278.answers(reply, event.sealed):
-            return event
-    return None
-
-
-def _standing(stream: Sequence[events.StoredEvent], *, after: int, kept: bool = False) -> Decision | None:
-    """The newest decision with items later than `after`; with `kept`, also one that was told nobody."""
-    for event in reversed(stream):
-        known = event.type == "DecisionMade" or (kept and event.type == ask.ANSWERED)
-        if known and event.version > after and event.sealed and "decision" in event.sealed:
-            decision = from_json(event.sealed["decision"])
-            if decision.items and not (kept and _undecided(decision)):
-                return decision
-    return None
-
-
-def _undecided(decision: Decision) -> bool:
-    return all(item.action == PENDED for item in decision.items)
-
-
-def _content(decision: Decision | None) -> bytes:
-    """A decision as it is stored, without when and where it stands."""
-    if decision is None:
-        return b""
-    return dumps(as_json(decision) | {"version": 0, "decided_at": ""})
-
-
-def _lines(case: Case) -> list[int]:
-    """Item sequences of the case as it stands."""
-    services = case.context["facts"].get("services") or [{"sequence": 1}]
-    return [int(service.get("sequence", number)) for number, service in enumerate(services, 1)]

@@ -1,10 +1,11 @@
-"""Settings of the FHIR edge. Every field is described; unknown fields are refused."""
+"""Settings of the FHIR edge and of payers' servers that we ask. Every field is described; unknown ones are refused."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class FhirSettings(BaseModel):
@@ -42,3 +43,64 @@ class FhirSettings(BaseModel):
     retry_after: int = Field(10, gt=0, description="seconds that 503 asks a client to wait")
     max_connections: int = Field(500, gt=0, description="requests worked on at once; beyond it 503 at once")
     payer: str = Field("Payer", description="the payer's name on cards and in metadata")
+
+
+class PayerServer(BaseModel):
+    """A payer's PAS server that we ask: where it is, how we sign in, and how its later decisions reach us."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str = Field(
+        pattern=r"^https?://[^/\s?#]+(/[^\s?#]*[^/\s?#])?$",
+        description="address up to and with the PAS version's path, no slash at the end; https outside of demo",
+    )
+    version: Literal["2.2.1", "2.0.1"] = Field("2.2.1", description="PAS version spoken there")
+    token_url: str = Field("", description="token endpoint of its authorization server (SMART Backend Services)")
+    client_id: str = Field("", description="our client id there")
+    scope: str = Field(
+        "system/Claim.crus system/ClaimResponse.r system/Bundle.r system/Subscription.cruds",
+        description="scopes asked for",
+    )
+    key_id: str = Field("", description="`kid` of our key, as registered there")
+    key: str = Field(
+        "", description="secret reference of our private key (PEM: RSA of 2048 bits, or P-384)", repr=False
+    )
+    bearer: str = Field("", description="secret reference of a fixed token; demo only", repr=False)
+    certificate: Path | None = Field(None, description="our client certificate (PEM), where it wants mutual TLS")
+    certificate_key: Path | None = Field(None, description="its private key (PEM)")
+    authority: Path | None = Field(None, description="certificate authority to trust (PEM); none: the system's")
+    timeout: float = Field(60.0, gt=0, le=120, description="seconds for one whole call")
+    repeat_seconds: float = Field(
+        90.0, ge=0, description="pause before the same is sent again where no answer came, though it may have arrived"
+    )
+    organization: str = Field(
+        "", description="our sending system there (ISA06): in requests, and the filter of our subscription"
+    )
+    payer_organization: str = Field("", description="its receiving system (ISA08) in requests")
+    subscribe: bool = Field(True, description="keep a subscription there for decisions that come later")
+    look_seconds: float = Field(300.0, gt=0, description="seconds between looks at our subscription there ($status)")
+    heartbeat: int = Field(
+        0, ge=0, description="seconds between heartbeats we ask for; three that do not come: it is made anew; 0: none"
+    )
+    notifier_certificates: tuple[str, ...] = Field(
+        (), description="client certificates it notifies with (`sha256:<SPKI digest>`), instead of the secret header"
+    )
+    inquire_seconds: float = Field(
+        900.0, gt=0, description="pause before a pended request is inquired about where no subscription is active"
+    )
+    inquire_longest: float = Field(
+        21600.0, gt=0, description="longest pause, doubled from the first; the first one under an active subscription"
+    )
+
+    @model_validator(mode="after")
+    def _signs_in(self) -> PayerServer:
+        smart = (self.token_url, self.client_id, self.key_id, self.key)
+        if any(smart) and not all(smart):
+            raise ValueError("SMART Backend Services need token_url, client_id, key_id and key")
+        if self.bearer and self.key:
+            raise ValueError("either a key or a fixed token, not both")
+        if self.subscribe and not self.organization:
+            raise ValueError("a subscription needs `organization`, its filter; or `subscribe: false`")
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise ValueError("certificate and certificate_key go together")
+        return self

@@ -11,15 +11,18 @@ from adapters.soap.outbound import CoreSender
 from adapters.x12.outbound import render as render_interchange
 from adapters.x12.wire import guide
 from adapters.x12.wire.ports import Level, NumberAllocator
+from gateway.app import asking_fhir
+from gateway.app.asking_fhir import AskByFhir
 from gateway.app.core import App, now
 from gateway.app.deliveries import Seal
 from gateway.core.errors import Unmappable
 from gateway.core.ports import Sender
 from gateway.infra.postgres import Connection
-from gateway.partners import Asking
+from gateway.partners import Asking, Partner
 from gateway.security.secrets import secret
 from gateway.store.cases import Case
 from gateway.store.x12_ledger import NumbersOn
+from mappings.claim_to_pas import claim_first
 from mappings.payer_278 import PAYLOAD_TYPE, question
 from workflows.payer import Question
 
@@ -43,19 +46,35 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class AskByX12:
-    """Renders the 278 request of a case for the partner that decides it."""
+class Ask:
+    """Renders the request of a case the way its partner is asked."""
 
     app: App
-    seal: Seal
+    by_x12: AskByX12
+    by_fhir: AskByFhir
 
     async def __call__(self, connection: Connection, case: Case, moment: datetime) -> Question:
         """The question. Raises Unmappable, also when no partner is asked for this payer any more."""
         payer = str(case.context["facts"].get("coverage.payer") or "")
         partner = self.app.partners.asked_for(case.tenant, payer)
-        if partner is None or partner.ask is None or partner.x12 is None or case.context["resource"] is None:
+        if partner is None or partner.ask is None:
             raise Unmappable("no partner is asked for this payer")
-        asked = question(case.context["resource"], now=moment, trace_assigner=partner.ask.trace_assigner)
+        render = self.by_fhir if partner.ask.by == "fhir" else self.by_x12
+        return await render(connection, case, moment, partner)
+
+
+@dataclass(frozen=True, slots=True)
+class AskByX12:
+    """Renders the 278 request of a case for the partner that decides it."""
+
+    seal: Seal
+
+    async def __call__(self, connection: Connection, case: Case, moment: datetime, partner: Partner) -> Question:
+        """The question. Raises Unmappable."""
+        if partner.ask is None or partner.x12 is None or case.context["resource"] is None:
+            raise Unmappable("no partner is asked for this payer over X12")
+        bundle = claim_first(case.context["resource"])
+        asked = question(bundle, now=moment, trace_assigner=partner.ask.trace_assigner)
         numbers = Taken(NumbersOn(connection))
         outbound = await render_interchange(
             guide("278_request"), asked.tree, partner.x12, numbers, tenant=case.tenant, now=moment
@@ -85,13 +104,15 @@ def _transport(asking: Asking, moment: datetime) -> dict[str, str]:
 def at_once(app: App, endpoint: str) -> int:
     """How many messages may be under way to an endpoint: a CORE server thinks while the next ones come at its rate."""
     waits = {f"core/{one.name}": one.per_second * one.core.timeout for one in app.partners.core if one.core is not None}
+    waits |= {f"fhir/{one.name}": one.per_second * one.fhir.timeout for one in app.partners.fhir if one.fhir}
     return min(max(AT_ONCE, ceil(waits.get(endpoint, 0))), MOST_AT_ONCE)
 
 
 def senders(app: App) -> Mapping[str, Sender]:
-    """A sender for the CORE server of each partner that has one."""
-    return {
+    """A sender for the CORE server, and one for the PAS server, of each partner that has one."""
+    by_core: dict[str, Sender] = {
         f"core/{partner.name}": CoreSender(partner.core, secret=secret, clock=now)
         for partner in app.partners.core
         if partner.core is not None
     }
+    return {**by_core, **asking_fhir.senders(app)}

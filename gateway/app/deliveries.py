@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from adapters.fhir.inbound.services import Subscription
+from adapters.fhir.inbound.submit import kept
 from adapters.fhir.outbound import RestHookSender, Target, channel_target
 from adapters.fhir.wire import FHIR_JSON, serialize
 from adapters.hl7.outbound import MllpSender
@@ -32,7 +33,7 @@ from gateway.security.egress import EgressPolicy, GuardedTransport, system_resol
 from gateway.security.secrets import secret
 from gateway.stages.deliver import Letter
 from gateway.store.cases import Case
-from gateway.store.fhir_edge import PostgresSubscriptions, watching_client
+from gateway.store.fhir_edge import PostgresIssued, PostgresSubscriptions, watching_client
 from mappings import subscription_notification
 from mappings.decision_to_claimresponse import render as claim_response
 from mappings.fhir_to_hl7.authorization import render_answer
@@ -85,6 +86,7 @@ class Notifications:
 
     app: App
     subscriptions: PostgresSubscriptions
+    issued: PostgresIssued
 
     async def render(self, letter: Letter) -> Outbound:
         """The event notification of one decision for one subscription."""
@@ -95,6 +97,8 @@ class Notifications:
         response = claim_response(
             letter.context["resource"], letter.decision, version=subscription.pas_version, base_url=base
         )
+        # What a notification names can be read at the address it names (id-only: it has to be).
+        await self.issued.save(letter.tenant, subscription.client, kept(response))
         event = subscription_notification.Event(number=number, at=letter.decision.decided_at, response=response)
         bundle = subscription_notification.render(
             "event-notification", subscription.resource, now=now(), base_url=base, events=[event]
@@ -235,7 +239,7 @@ def rates(app: App) -> Mapping[str, float]:
     partners = {
         f"{kind}/{partner.name}": partner.per_second
         for partner in app.partners.all
-        for kind in ("sftp", "mllp", "core")
+        for kind in ("sftp", "mllp", "core", "fhir")
         if getattr(partner, kind) is not None
     }
     return {NOTIFY: app.settings.notifications_per_second, **partners}

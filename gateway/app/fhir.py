@@ -13,6 +13,7 @@ from adapters.fhir.settings import FhirSettings
 from adapters.fhir.wire.subscription_rules import heartbeat_period
 from gateway.app.core import App, now
 from gateway.app.deliveries import guarded_client
+from gateway.app.payer_watch import Notices
 from gateway.core.envelope import Reception
 from gateway.core.ports import Codec, Decide
 from gateway.infra.temporal import start_notification
@@ -121,7 +122,7 @@ def authenticator(app: App, registry: ClientRegistry | None, server: Smart | Non
     return Authenticator(smart=server, clients=registry, demo=demo)
 
 
-def services(app: App, lane: Decide, client: Client) -> FhirServices:
+def services(app: App, lane: Decide, client: Client, notices: Notices | None = None) -> FhirServices:
     """Everything the FHIR edge is given."""
     registry = registered(app)
     server = smart(app, registry)
@@ -142,6 +143,7 @@ def services(app: App, lane: Decide, client: Client) -> FhirServices:
         notifier=TemporalNotifier(client),
         advise=PolicyAdvice(app),
         refusals=PostgresRefusals(app.database, app.cipher),
+        notices=notices,
         clock=now,
         ready=app.ready,
     )

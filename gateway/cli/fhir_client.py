@@ -27,7 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from adapters.fhir import wire
-from adapters.fhir.outbound import claim_responses
+from adapters.fhir.wire.answers import claim_responses
 from adapters.fhir.wire.terms import FILTER_CRITERIA, PAYLOAD_CONTENT, SUBSCRIPTION_TOPIC
 from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable, GatewayError, Issue
 from gateway.infra.http import ClientSettings, TlsSettings, client

@@ -48,6 +48,9 @@ GROUP_STATUS = Gauge(
 )
 GROUP_MEMBERS = Gauge("kafka_consumergroup_members", "Consumers in the group", ["group"])
 BREAKER = Gauge("gateway_circuit_open", "1 while an endpoint's circuit breaker is open", ["endpoint"])
+PAYER_SUBSCRIPTION = Gauge(
+    "gateway_payer_subscription_active", "1 while our subscription at a payer is active", ["partner"]
+)
 OUTBOX_AGE = Gauge("gateway_outbox_oldest_age_seconds", "Age of the oldest event not yet published")
 PROJECTION_LAG = Gauge("gateway_projection_lag_events", "Events a reader has not seen", ["reader"])
 

@@ -208,6 +208,16 @@ class TemporalStarter:
                 raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
 
 
+async def inquire_now(client: Client, subject: str, run: int) -> None:
+    """Tell a case that waits for a payer to inquire now; one that has ended hears nothing. Raises Unavailable."""
+    handle = client.get_workflow_handle(workflow_id(subject, run))
+    try:
+        await handle.signal("inquire", rpc_timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise Unavailable(f"Temporal does not answer ({error.status.name})") from error
+
+
 async def start_notification(client: Client, tenant: str, subscription: str, version: int, heartbeat: int) -> None:
     """Start the handshake of one version of a subscription; again is a no-op. Raises Unavailable.
 

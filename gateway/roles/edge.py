@@ -11,10 +11,15 @@ from adapters.hl7.settings import ListenerSettings
 from adapters.soap import inbound as soap_inbound
 from adapters.soap.settings import SoapSettings
 from gateway.app import App, fhir, hl7, hl7_inquiries, now, x12
+from gateway.app.payer_watch import Notices, watched
 from gateway.core.ids import new_id
 from gateway.core.settings import host_port
 from gateway.infra.http import HttpSettings, TlsSettings, serve
 from gateway.infra.telemetry import MLLP_EVENTS, logger
+from gateway.roles.periodic import every
+
+TICK = 1.0
+"""Seconds between looks at what our subscriptions at payers need; the payers themselves are asked more rarely."""
 
 log = logger("edge")
 
@@ -52,7 +57,8 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     async with app.serving(), app.policy.kept_fresh():
         client = await app.temporal()
         lane = await app.fast_lane(client)
-        site = fhir_inbound.app(fhir.services(app, lane, client), fhir.settings_of(app))
+        notices = Notices(app, app.accept, client) if watched(app) else None
+        site = fhir_inbound.app(fhir.services(app, lane, client, notices), fhir.settings_of(app))
         site.router.routes.extend(soap_inbound.routes(x12.soap_services(app, lane), soap_settings(app)))
         listener = Listener(
             mllp_settings(app),
@@ -66,7 +72,10 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         )
         async with listener:
             http = http_settings(app)
+            keeping = asyncio.create_task(every(TICK, notices.tick)) if notices is not None else None
             await serve(site, http, stop, ready=lambda url: _ready(url, ready))
+            if keeping is not None:
+                keeping.cancel()
             await fhir_inbound.drain(site, 15.0)
 
 

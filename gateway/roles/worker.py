@@ -8,19 +8,20 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from gateway.app import App, asking, deliveries, now
+from gateway.app import App, asking, asking_fhir, deliveries, now
 from gateway.core.ports import Decision
 from gateway.infra import temporal
 from gateway.infra.telemetry import DELIVERIES, logger
 from gateway.stages.deliver import DeliverStage
 from gateway.store import integrations
 from gateway.store.deliveries import Deliveries
-from gateway.store.fhir_edge import PostgresSubscriptions
+from gateway.store.fhir_edge import PostgresIssued, PostgresSubscriptions
 from mappings.information_request import information_keys
 from workflows.acknowledge import Acknowledge, AcknowledgeActivities
 from workflows.activities import CaseActivities
 from workflows.extending import ClockActivities
 from workflows.handshake import Handshake, HandshakeActivities, Heartbeat
+from workflows.inquiring import InquiryActivities
 from workflows.interpreter import Case as CaseWorkflow
 from workflows.payer import PayerActivities
 
@@ -42,10 +43,16 @@ def deliver_stage(
     )
 
 
-def payer_activities(app: App, cases: CaseActivities, intents: Deliveries, deliver: DeliverStage) -> PayerActivities:
-    """Asking payers."""
-    render = asking.AskByX12(app, deliveries.sealing(app.partners.all))
-    return PayerActivities(steps=cases, deliveries=intents, deliver_stage=deliver, render=render, clock=now)
+def payer_activities(
+    app: App, cases: CaseActivities, intents: Deliveries, deliver: DeliverStage
+) -> tuple[PayerActivities, InquiryActivities]:
+    """Asking payers, and inquiring about what they have pended."""
+    by_fhir = asking_fhir.AskByFhir(app, intents)
+    render = asking.Ask(app, asking.AskByX12(deliveries.sealing(app.partners.all)), by_fhir)
+    return (
+        PayerActivities(steps=cases, deliveries=intents, deliver_stage=deliver, render=render, clock=now),
+        InquiryActivities(steps=cases, deliveries=intents, render=by_fhir.inquiry, clock=now),
+    )
 
 
 async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -53,7 +60,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     async with app.serving(produces=False), app.policy.kept_fresh(), AsyncExitStack() as stack:
         client = await app.temporal()
         subscriptions = PostgresSubscriptions(app.database, app.cipher)
-        notifications = deliveries.Notifications(app, subscriptions)
+        notifications = deliveries.Notifications(app, subscriptions, PostgresIssued(app.database, app.cipher))
         rates = deliveries.rates(app)
         intents = Deliveries(app.database, app.cipher)
         deliver = deliver_stage(app, notifications, intents, rates)
@@ -66,7 +73,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             clock=now,
         )
         clocks = ClockActivities(cases=app.cases, ways_back=deliveries.ways_back, clock=now)
-        payers = payer_activities(app, cases, intents, deliver)
+        payers, inquiries = payer_activities(app, cases, intents, deliver)
         shaking = HandshakeActivities(
             render=notifications.handshake,
             render_heartbeat=notifications.heartbeat,
@@ -82,6 +89,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             cases.close_case,
             clocks.extend_clock,
             payers.payer,
+            inquiries.inquire,
             shaking.mark_subscription,
         ]
         workers = [

@@ -93,6 +93,21 @@ def newest_ask(stream: Sequence[Recorded]) -> int:
     return max((event.version for event in stream if event.type == ASKED), default=0)
 
 
+def continued(stream: Sequence[Recorded], partner: str) -> int:
+    """Version of the newest request that this partner has answered, if the case was stated anew since; else 0.
+
+    Asking the same anew is no update: only what comes after another statement continues the request before it. What a
+    payer rejected (AAA) it does not have.
+    """
+    made = [event for event in stream if event.type == "DecisionMade" and event.data["errors"]]
+    rejected = {int((event.sealed or {}).get("message", 0)) for event in made}
+    stated = max((event.version for event in stream if _message(event) in STATEMENTS), default=0)
+    told = [event for event in stream if event.type in ("MessageReceived", "PayerTookNote")]
+    had = {event.data.get("ask") for event in told if event.version not in rejected}
+    asked = [event.version for event in stream if event.type == ASKED and event.data["partner"] == partner]
+    return max((version for version in asked if version in had and version < stated), default=0)
+
+
 def revised_since(stream: Sequence[Recorded], ask: int) -> bool:
     """Whether the requester has said something else since the request at version `ask`."""
     return any(event.version > ask and _message(event) in STATEMENTS for event in stream)

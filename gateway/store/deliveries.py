@@ -47,7 +47,11 @@ class Deliveries:
     async def find(self, tenant: str, key: str) -> Delivery | None:
         """A delivery by its idempotency key."""
         async with self.database.transaction(tenant) as connection:
-            return await _load(connection, self.cipher, tenant, key)
+            return await self.find_on(connection, tenant, key)
+
+    async def find_on(self, connection: Connection, tenant: str, key: str) -> Delivery | None:
+        """The same, in a transaction of the caller's."""
+        return await _load(connection, self.cipher, tenant, key)
 
     async def intend(self, tenant: str, case_id: str, outbound: Outbound) -> Delivery:
         """Store the rendered bytes; if somebody rendered first, theirs stand and are returned."""

@@ -97,7 +97,7 @@ def asking(folder: Path) -> Iterator[Asking]:
     payers = {PATIENT: Payer(_silent), HASTY: Payer(_silent)}
     drops = {name: folder / name for name in (PATIENT, FILES)}
     with contextlib.ExitStack() as stack:
-        key_path, key = _key(folder / "drop.key")
+        key_path, key = drop_key(folder / "drop.key")
         keys: dict[str, dict[str, Any]] = {}
         for name, root in drops.items():
             for each in FOLDERS:
@@ -135,7 +135,7 @@ def _profile(name: str, payer: Payer | None, drop: dict[str, Any] | None) -> dic
     return profile | ({"sftp": drop} if drop else {})
 
 
-def _key(path: Path) -> tuple[Path, str]:
+def drop_key(path: Path) -> tuple[Path, str]:
     text = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.asked import Asking, asking
+from tests.e2e.asked_fhir import FhirAsking, asking_by_fhir
 from tests.e2e.running import Gateway, running
 from tests.gateway.security.keys import ec_key, jwk, pem, rsa_key
 
@@ -49,6 +50,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Ga
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
     """Another one, with payers that it asks."""
     with asking(tmp_path_factory.mktemp("asking")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirAsking]:
+    """Another one, whose payers are asked over FHIR; one of them is a gateway itself."""
+    with asking_by_fhir(tmp_path_factory.mktemp("plans")) as found:
         yield found
 
 

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from adapters.fhir import wire
-from adapters.fhir.outbound import FhirEndpoint, FhirSender, claim_responses
+from adapters.fhir.outbound import FhirEndpoint, FhirSender
+from adapters.fhir.wire.answers import claim_responses
 from gateway.core.errors import EndpointRefused
 from gateway.core.ports import Outbound, Receipt
 from gateway.infra.http import ClientSettings, client

@@ -76,6 +76,10 @@ class Hands:
     """What a turn with the payer leads to; `waiting` when there is none left."""
     sendings: list[str] = field(default_factory=lambda: ["answered"])
     """What sending leads to: answered, sent, refused, unavailable, or slow (answered once `release` is set)."""
+    learnings: list[str] = field(default_factory=lambda: ["sent"])
+    """What inquiries lead to: sent (nothing new), answered (something new), unavailable; the last one repeats."""
+    settled: bool = False
+    """There is nothing to inquire about any more."""
     release: asyncio.Event = field(default_factory=asyncio.Event)
     joined: set[int] = field(default_factory=set)
     """Versions of messages in the stream, whether their signals came or not."""
@@ -174,6 +178,8 @@ class Hands:
 
     @activity.defn(name="ask")
     async def ask(self, given: AskInput) -> StepOutcome:
+        if given.inquiry:
+            return await self.inquired(given)
         result = self.sendings.pop(0) if len(self.sendings) > 1 else self.sendings[0]
         await self.note("ask", f"{given.endpoint}@{given.version}", result)
         if result == "unavailable":
@@ -181,6 +187,21 @@ class Hands:
         if result == "slow":
             await self.release.wait()
         return StepOutcome(outcome=result.replace("slow", "answered"))
+
+    @activity.defn(name="inquire")
+    async def inquire(self, given: StepInput) -> StepOutcome:
+        outcome = "settled" if self.settled else "inquired"
+        await self.note("inquire", given.command_id, outcome)
+        self.version += outcome == "inquired"
+        return StepOutcome(outcome=outcome, version=self.version, endpoints=(ENDPOINT,))
+
+    async def inquired(self, given: AskInput) -> StepOutcome:
+        result = self.learnings.pop(0) if len(self.learnings) > 1 else self.learnings[0]
+        await self.note("inquired", given.command_id, result)
+        if result == "unavailable":
+            raise ApplicationError("the payer is unavailable", type="endpoint-unavailable")
+        self.version += 1
+        return StepOutcome(outcome=result, version=self.version)
 
     @activity.defn(name="handshake")
     async def handshake(self, given: dict[str, Any]) -> None:
@@ -206,7 +227,7 @@ async def working(hands: Hands, kind: type = Case) -> AsyncIterator[Hands]:
     """Workers of the cases' queue and of the endpoints' queues, as the worker role builds them."""
     local: list[Callable[..., Any]] = [
         hands.decide, hands.look, hands.conclude, hands.open_task, hands.close_task, hands.close_case,
-        hands.extend_clock, hands.mark_subscription, hands.payer,
+        hands.extend_clock, hands.mark_subscription, hands.payer, hands.inquire,
     ]  # fmt: skip
     client = hands.environment.client
     async with (

@@ -20,7 +20,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.fhir.inbound import attachments, cds_hooks, inquire, intake, metadata, oauth, reads, submit, subscribing
+from adapters.fhir.inbound import (
+    attachments,
+    cds_hooks,
+    inquire,
+    intake,
+    metadata,
+    notifications,
+    oauth,
+    reads,
+    submit,
+    subscribing,
+)
 from adapters.fhir.inbound.answers import Failure, empty, failure_of, refuse
 from adapters.fhir.inbound.openapi import FAILURES, Operation, document
 from adapters.fhir.inbound.reading import Edge
@@ -75,7 +86,14 @@ async def drain(application: Starlette, seconds: float) -> None:
 def table() -> list[Served]:
     """Every route of the edge."""
     rows = [row for version in VERSIONS for row in _pas(version)]
-    return [*rows, *_r4(), *_hooks_and_tokens()]
+    told = Operation(
+        method="POST",
+        path=notifications.PATH,
+        summary="Take a payer's notification",
+        answers=("200", "401", "404", *FAILURES),
+        body="fhir",
+    )
+    return [*rows, Served(told, notifications.receive), *_r4(), *_hooks_and_tokens()]
 
 
 def _pas(version: str) -> list[Served]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from adapters.fhir.wire.notification import Notice
 from gateway.core.envelope import Raw, Reception
 from gateway.core.errors import Issue
 from gateway.core.ports import Accept, Clock, Codec, Decide, Decision
@@ -245,6 +246,18 @@ class Advise(Protocol):
         ...
 
 
+class PayerNotices(Protocol):
+    """What payers tell us by our subscriptions at them."""
+
+    def sender(self, partner: str, authorization: str | None, certificates: Sequence[str]) -> Principal | None:
+        """Who shows the secret, or the certificate, of our subscription at this partner. None: nobody we know."""
+        ...
+
+    def take(self, notice: Notice, reception: Reception) -> Awaitable[None]:
+        """Durable when it returns. Raises Unavailable; MalformedMessage for an answer that cannot be read."""
+        ...
+
+
 class Refusals(Protocol):
     """Keeps what we refused, for operations: bytes sealed, reason codes readable."""
 
@@ -286,6 +299,8 @@ class FhirServices:
     advise: Advise
     refusals: Refusals
     clock: Clock
+    notices: PayerNotices | None = None
+    """None: no payer is asked over FHIR."""
     observe: Observe = _unobserved
     ready: Callable[[], Awaitable[bool]] = _always
     """Whether our servers answer (GET /healthz)."""

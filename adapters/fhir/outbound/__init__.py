@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from adapters.fhir.outbound.answers import claim_responses
 from adapters.fhir.outbound.client import Authorize, FhirEndpoint, FhirSender
 from adapters.fhir.outbound.rest_hook import RestHookSender, Target, channel_target
 
@@ -13,5 +12,4 @@ __all__ = [
     "RestHookSender",
     "Target",
     "channel_target",
-    "claim_responses",
 ]

@@ -19,11 +19,16 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from adapters.fhir.wire.refusals import outcome_issues
 from gateway.core.errors import EndpointRefused, EndpointUnavailable
 
 TRY_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_WAIT = 3600.0
 """Longest wait an endpoint can ask for, in seconds: an absurd Retry-After must not park a decision for days."""
+
+
+SILENCE = "answer"
+"""Location of a fault after which the message may have arrived: it was sent, and no answer came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +58,20 @@ async def attempt(
         ):
             body = await _read(response, max_answer)
     except TimeoutError as error:
-        raise EndpointUnavailable("no answer in time") from error
+        raise EndpointUnavailable("no answer in time", location=SILENCE) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
         raise EndpointRefused("the endpoint's address or headers cannot be used") from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise EndpointUnavailable(f"no connection to the endpoint: {type(error).__name__}") from error
     except httpx.HTTPError as error:
-        raise EndpointUnavailable(f"the endpoint does not answer: {type(error).__name__}") from error
+        raise EndpointUnavailable(f"the endpoint does not answer: {type(error).__name__}", location=SILENCE) from error
     status = response.status_code
     if status in TRY_LATER or status == 401:
         wait = retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
         raise EndpointUnavailable(f"the endpoint answered {status}", retry_after=wait, location=f"HTTP {status}")
     if not 200 <= status < 300:
-        raise EndpointRefused(f"the endpoint answered {status}", location=f"HTTP {status}")
+        issues = outcome_issues(body)
+        raise EndpointRefused(f"the endpoint answered {status}", location=f"HTTP {status}", issues=issues)
     return Answered(status, response.headers, body)
 
 

@@ -11,13 +11,13 @@ from typing import Protocol
 
 import httpx
 
-from adapters.fhir.outbound.attempt import Answered, attempt
+from adapters.fhir.outbound.attempt import SILENCE, Answered, attempt
 from adapters.fhir.wire import FHIR_JSON
 from gateway.core.errors import EndpointRefused, EndpointUnavailable
 from gateway.core.ports import Outbound, Receipt
 
 MAX_ANSWER = 16 * 1024 * 1024
-METHODS = frozenset({"POST", "PUT", "GET"})
+METHODS = frozenset({"POST", "PUT", "GET", "DELETE"})
 
 
 class Authorize(Protocol):
@@ -40,6 +40,8 @@ class FhirEndpoint:
     """For PAS up to and with the version's path, without a slash at the end."""
     seconds: float = 20.0
     """Deadline of an attempt: PAS allows a payer 15 s, door to door."""
+    repeat_seconds: float | None = None
+    """Pause before the same is sent again where no answer came: it may have arrived, and be worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +86,6 @@ class FhirSender:
                 if self.authorize is None:
                     raise EndpointRefused("the endpoint answered 401", location="HTTP 401") from None
                 self.authorize.forget()
+            if error.location == SILENCE and error.retry_after is None:
+                error.retry_after = self.endpoint.repeat_seconds
             raise

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
+from adapters.fhir.settings import PayerServer
 from gateway import samples
+from gateway.app.asking_fhir import server_client
+from gateway.app.payer_watch import tenant_of
 from gateway.core.errors import ConfigurationError
-from gateway.partners import Partner, Partners, load, read
+from gateway.partners import Asking, Partner, Partners, load, read
 
 X12 = {"sender": "PLAN0009", "receiver": "GATEWAY"}
 CORE = {"url": "https://plan.example/core", "sender_id": "GATEWAY", "receiver_id": "PLAN0009"}
@@ -46,6 +50,59 @@ def test_a_profile_that_cannot_be_asked_is_refused(tmp_path: Path, missing: str,
         read(tmp_path / "plan.yaml")
 
 
-def test_the_sample_profile_is_one() -> None:
-    (found,) = load(Path(samples.__file__).parent / "partners").all
-    assert found.asked_at == "core/sample-health-plan"
+def test_the_sample_profiles_are_some() -> None:
+    found = load(Path(samples.__file__).parent / "partners").all
+    assert {one.asked_at for one in found} == {"core/sample-health-plan", "fhir/sample-fhir-plan"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {}, {"base_url": "https://plan.example/"}, {"base_url": "plan.example", "organization": "US"},
+        {"base_url": "https://plan.example"},  # a subscription without its filter
+        {"base_url": "https://plan.example", "organization": "US", "token_url": "https://plan.example/token"},
+        {"base_url": "https://plan.example", "organization": "US", "certificate": "client.pem"},
+        {"base_url": "https://plan.example", "organization": "US", "version": "1.1.0"},
+    ],
+)  # fmt: skip
+def test_a_fhir_server_that_cannot_be_asked_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    profile = {"name": "plan", "ask": {"payers": ["*"], "by": "fhir"}} | ({"fhir": wrong} if wrong else {})
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
+    with pytest.raises(ConfigurationError):
+        read(tmp_path / "plan.yaml")
+
+
+@pytest.mark.parametrize(
+    "given", [{"base_url": "http://plan.example"}, {"base_url": "https://plan.example", "bearer": "env:PLAN_TOKEN"}]
+)
+def test_fixed_tokens_and_plain_http_are_for_the_demo_alone(monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
+    monkeypatch.setenv("PLAN_TOKEN", "t")
+    server = PayerServer(organization="US", **given)
+    with pytest.raises(ConfigurationError):
+        server_client(server, "production")
+    assert server_client(server, "demo").endpoint.base_url == given["base_url"]
+
+
+def test_keys_and_certificates_that_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("nothing")
+    given = {"base_url": "https://plan.example", "organization": "US"}
+    key = {
+        "token_url": "https://plan.example/token",
+        "client_id": "us",
+        "key_id": "k",
+        "key": f"file:{tmp_path}/none.pem",
+    }
+    mutual = {"certificate": tmp_path / "none.pem", "certificate_key": tmp_path / "none.pem"}
+    for more in (key, mutual):
+        with pytest.raises(ConfigurationError):
+            server_client(PayerServer.model_validate(given | more), "production")
+
+
+def test_one_tenant_hears_of_a_payers_notifications() -> None:
+    app: Any = SimpleNamespace(settings=SimpleNamespace(tenant="main"))
+    server = PayerServer(base_url="https://plan.example", organization="US")
+    partners = [
+        Partner(name="plan", fhir=server, ask=Asking(payers=("*",), by="fhir", tenants=tenants))
+        for tenants in ((), ("t1",), ("t1", "t2"))
+    ]
+    assert [tenant_of(app, one) for one in partners] == ["main", "t1", "main"]

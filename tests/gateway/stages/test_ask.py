@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.ports import ItemDecision
-from gateway.stages.ask import Turn, completed, newest_ask, revised_since, turn, unread
+from gateway.stages.ask import Turn, completed, continued, newest_ask, revised_since, turn, unread
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,17 @@ def test_only_lines_of_the_case_stand_and_missing_ones_are_pended() -> None:
     items, action = completed([ItemDecision(sequence=2, action="A3")], before, [1, 2, 3])
     assert [(item.sequence, item.action) for item in items] == [(1, "A1"), (2, "A3"), (3, "A4")]
     assert action == "A4"
+
+
+def test_an_update_continues_what_its_payer_has_and_did_not_reject() -> None:
+    events = stream("request", "asked", "response", ("made", "A1", 3))
+    events[1] = Event(2, "PayerAsked", {"partner": "plan"})
+    events[2] = Event(3, "MessageReceived", {"type": "authorization.response", "ask": 2})
+    assert continued(events, "plan") == 0  # asking the same anew
+    events.append(Event(5, "MessageReceived", {"type": "authorization.update"}))
+    assert continued(events, "plan") == 2
+    assert continued(events, "other") == 0
+    events[3] = Event(4, "DecisionMade", {"final": True, "errors": ["72"], "action": ""}, {"message": 3})
+    assert continued(events, "plan") == 0
+    events[2] = Event(3, "PayerAnswered", {"outcome": "refused", "message": 0})
+    assert continued(events, "plan") == 0

@@ -43,7 +43,7 @@ async def payer() -> AsyncIterator[Payer]:
 
     routes = [
         Route("/token", token, methods=["POST"]),
-        Route("/{p:path}", any_path, methods=["POST", "PUT", "GET"]),
+        Route("/{p:path}", any_path, methods=["POST", "PUT", "GET", "DELETE"]),
     ]
     stop = asyncio.Event()
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()

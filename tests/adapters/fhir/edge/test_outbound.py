@@ -20,9 +20,9 @@ from adapters.fhir.outbound import (
     RestHookSender,
     Target,
     channel_target,
-    claim_responses,
 )
 from adapters.fhir.outbound.attempt import retry_after
+from adapters.fhir.wire.answers import claim_responses
 from gateway.core.errors import EndpointRefused, EndpointUnavailable, MalformedMessage
 from gateway.core.ports import Outbound
 from gateway.security.client_auth import ClientCredentials, TokenSource

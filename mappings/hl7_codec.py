@@ -150,6 +150,8 @@ class Hl7Codec:
             reply["parents"] = first
             if others:
                 reply["others"] = others
+            if "replaces" in _links(conversion):
+                reply["merged"] = True
         if kind == INQUIRY:
             reply["answer"] = answer_place(message.header, own_connection=_own_connection(reception))
         if kind == "authorization.request":
@@ -265,6 +267,12 @@ def _patients(conversion: Conversion) -> list[list[list[str]]]:
         if patient is job.patient or merged:
             found.append([list(key) for key in patient_keys(patient, merged)])
     return found or [[]]
+
+
+def _links(conversion: Conversion) -> set[str]:
+    """How the message's patients are linked (Patient.link.type)."""
+    patients = conversion.job.env.graph.of_kind("Patient")
+    return {link["type"] for patient in patients for link in patient.get("link", ())}
 
 
 def control_id(raw: Raw, number: int) -> str:

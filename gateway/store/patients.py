@@ -43,12 +43,15 @@ class PatientCaseStore:
     async def tell(self, envelope: Envelope, keys: Keys) -> Sequence[Opened]:
         """Add the message to every open case under one of `keys`; cases that have it already are told again only.
 
-        The patient's other numbers become keys of those cases, so that after a merge either one finds them. Raises
-        MessageConflict when the message's key was used with another body.
+        The patient's other numbers become keys of those cases, so that after a merge either one finds them; a merge is
+        kept for cases that open later. Raises MessageConflict when the message's key was used with another body.
         """
         tenant = envelope.tenant
         tokens = [self.store.token(tenant, kind, parts) for kind, parts in keys]
         async with self.store.database.transaction(tenant) as connection:
+            if envelope.reply.get("merged") and len(tokens) > 1:
+                await connection.execute(SQL.merging, tenant)
+                await connection.execute(SQL.merged, tenant, tokens, uuid.UUID(envelope.id))
             rows = await connection.fetch(SQL.open_under, tenant, tokens, MOST)
             if not rows:
                 return ()

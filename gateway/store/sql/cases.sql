@@ -9,7 +9,8 @@ SELECT body_sha256, event_id, case_id FROM workflow.inbox WHERE tenant = $1 AND 
 
 -- name: open
 -- Enter a message into the inbox, and if its key is new there, open its case with the first event and the case's keys,
--- unless the business key has a case already: one round trip for what nearly every message needs.
+-- unless the business key has a case already: one round trip for what nearly every message needs. A person's other
+-- numbers, known by merges, become keys, too.
 WITH received AS (
     INSERT INTO workflow.inbox (tenant, source, dedupe_key, body_sha256, event_id, case_id, received_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING event_id
@@ -25,6 +26,11 @@ WITH received AS (
 ), key AS (
     INSERT INTO workflow.case_keys (tenant, kind, token, case_id)
     SELECT $1, k.kind, k.token, o.id FROM opened o, unnest($20::text[], $21::text[]) AS k (kind, token)
+    UNION
+    SELECT $1, 'person', same.token, o.id
+      FROM opened o, unnest($20::text[], $21::text[]) AS k (kind, token)
+      JOIN workflow.person_links one ON one.tenant = $1 AND k.kind = 'person' AND one.token = k.token
+      JOIN workflow.person_links same ON same.tenant = $1 AND same.person = one.person
     ON CONFLICT DO NOTHING
 )
 SELECT EXISTS (SELECT FROM received) AS received, EXISTS (SELECT FROM opened) AS opened;
@@ -97,6 +103,23 @@ SELECT k.case_id, i.status, i.action, i.created_at FROM workflow.case_keys k JOI
 SELECT id, workflow_key, run, version, context FROM workflow.workflow_instances
  WHERE id IN (SELECT case_id FROM workflow.case_keys WHERE tenant = $1 AND kind = 'person' AND token = ANY($2::text[]))
    AND status NOT IN ('completed', 'cancelled', 'failed') ORDER BY id LIMIT $3 FOR UPDATE;
+
+-- name: merging
+-- One merge of a tenant at a time: two that meet in one person could part it again.
+SELECT pg_advisory_xact_lock(hashtext('person_links'), hashtext($1));
+
+-- name: merged
+-- These tokens, and all that are linked with one of them already, are one person's from now on.
+WITH known AS (
+    SELECT DISTINCT person FROM workflow.person_links WHERE tenant = $1 AND token = ANY($2::text[])
+), told AS (
+    SELECT unnest($2::text[]) AS token
+    UNION
+    SELECT token FROM workflow.person_links WHERE tenant = $1 AND person IN (SELECT person FROM known)
+)
+INSERT INTO workflow.person_links (tenant, token, person)
+SELECT $1, token, coalesce((SELECT min(person::text)::uuid FROM known), $3) FROM told
+ON CONFLICT (tenant, token) DO UPDATE SET person = EXCLUDED.person WHERE workflow.person_links.person <> EXCLUDED.person;
 
 -- name: told
 -- A clinical message of the case's patient: the facts as they stand now.

@@ -190,3 +190,24 @@ def test_only_the_cases_own_stay_is_taken_over(case: dict[str, str], message: di
     now = told_facts(case, message)
     assert ("encounter.dischargeDate" in now) is discharged
     assert all(now[name] == value for name, value in case.items())
+
+
+async def test_a_merge_is_kept_for_cases_that_open_later(store: CaseStore, tenant: str, definition: Definition) -> None:
+    """Under the number that was given up, and under one that was merged into it before."""
+    patients = PatientCaseStore(store)
+    for number, (kept, gone) in enumerate((("old", "oldest"), (MARKER, "old"), ("else", "elsewhere"))):
+        keys: Keys = (("person", (kept, BORN)), ("person", (gone, BORN)))
+        merge = clinical(tenant, 10 + number, reply={"merged": True})
+        assert not await patients.tell(merge, keys), "no case is open"
+        assert not await patients.tell(merge, keys), "a redelivery changes nothing"
+    late = {await opened(store, tenant, definition, name, name) for name in ("old", "oldest")}
+    other = await opened(store, tenant, definition, "elsewhere", "elsewhere")
+    assert {found.case_id for found in await patients.tell(clinical(tenant), JANE)} == late
+    assert await types(store, tenant, other) == ["CaseOpened"]
+
+
+async def test_numbers_that_no_merge_named_stay_apart(store: CaseStore, tenant: str, definition: Definition) -> None:
+    keys: Keys = (*JANE, ("person", ("other", BORN)))
+    await PatientCaseStore(store).tell(clinical(tenant), keys)
+    await opened(store, tenant, definition, "one", "other")
+    assert not await PatientCaseStore(store).tell(clinical(tenant, 2), JANE)

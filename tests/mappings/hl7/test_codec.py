@@ -178,8 +178,10 @@ def test_clinical_messages_that_tell_name_the_patient_whose_cases_they_concern()
     assert read(text).intakes[0].reply["parents"] == named
     assert "parents" not in read(text.replace("ADT^A03", "ADT^A08")).intakes[0].reply
     assert read(text.replace("19700101", "1970")).intakes[0].reply["parents"] == []
-    merge = read(text.replace("ADT^A03", "ADT^A40") + "MRG|6^^^CLINIC^MR\n").intakes[0].reply["parents"]
-    assert merge == [*named, ["person", "6", "1970-01-01"]]
+    merge = read(text.replace("ADT^A03", "ADT^A40") + "MRG|6^^^CLINIC^MR\n").intakes[0].reply
+    assert merge["parents"] == [*named, ["person", "6", "1970-01-01"]]
+    assert merge["merged"] is True, "kept for cases that open later"
+    assert "merged" not in read(text).intakes[0].reply
 
 
 def test_a_message_with_several_merges_names_each_patient_with_its_own_numbers() -> None:

@@ -62,7 +62,7 @@ async def attempt(
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
         raise EndpointRefused("the endpoint's address or headers cannot be used") from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise EndpointUnavailable(f"no connection to the endpoint: {type(error).__name__}") from error
+        raise EndpointUnavailable(f"the endpoint does not answer: {type(error).__name__}") from error
     except httpx.HTTPError as error:
         raise EndpointUnavailable(f"the endpoint does not answer: {type(error).__name__}", location=SILENCE) from error
     status = response.status_code

@@ -69,7 +69,7 @@ async def test_what_was_only_received_is_pended_at_once_and_answered_by_a_messag
         await until(lambda: ("conclude", "A4") in hands.seen())
         hands.turns = [NOTED]
         await told(handle, 7, "authorization.response")
-        await until(lambda: ("payer", "noted") in hands.seen())
+        await until(lambda: hands.seen("payer")[-2:] == [("payer", "noted"), ("payer", "waiting")])
         hands.turns = [made("A4", more=True), made("A1")]
         await told(handle, 8, "authorization.response")
         assert (await ended(handle, "asked_by_file")).action == "A1"

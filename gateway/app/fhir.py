@@ -136,6 +136,7 @@ def services(app: App, lane: Decide, client: Client, notices: Notices | None = N
         render=render,
         pended=pended,
         render_status=subscription_notification.status_bundle,
+        render_events=subscription_notification.events_bundle,
         inquiry=inquire,
         cases=PostgresCaseSearch(app.cases, pended),
         issued=PostgresIssued(app.database, app.cipher),

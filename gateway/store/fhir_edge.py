@@ -106,6 +106,28 @@ class PostgresSubscriptions:
             row = await connection.fetchrow(SQL.find_subscription, uuid.UUID(identity))
         return self._of(row) if row else None
 
+    async def owned(
+        self, tenant: str, client: str, pas_version: str, identities: Sequence[str], limit: int
+    ) -> Sequence[Subscription]:
+        """This client's at one PAS endpoint, by id; of those named, where any are named."""
+        known = [found for found in map(_identity, identities) if found is not None]
+        if identities and not known:
+            return ()
+        async with self.database.transaction(tenant) as connection:
+            rows = await connection.fetch(SQL.owned_subscriptions, tenant, client, pas_version, known, limit)
+        return [self._of(row) for row in rows]
+
+    async def told(
+        self, tenant: str, client: str, identity: str, since: int, until: int, limit: int
+    ) -> Sequence[Resource]:
+        """Event notifications of this client's subscription as they were sent, by number."""
+        known = _identity(identity)
+        if known is None:
+            return ()
+        async with self.database.transaction(tenant) as connection:
+            rows = await connection.fetch(SQL.told, known, tenant, client, since, until, limit)
+        return [loads(self.cipher.decrypt(tenant, row["body"])) for row in rows]
+
     async def delete(self, tenant: str, client: str, identity: str) -> bool:
         """False: not this client's."""
         known = _identity(identity)

@@ -21,8 +21,8 @@ from gateway.stages.clock import notice
 from mappings.decision_to_claimresponse import pended, render
 from mappings.inquire import render_inquiry_response
 from mappings.review_actions import ACTIONS
+from mappings.subscription_notification import events_bundle, status_bundle
 from mappings.subscription_notification import render as notify
-from mappings.subscription_notification import status_bundle
 from tests.mappings.fhir import samples
 from tests.mappings.fhir.test_inquire import case
 from tests.mappings.fhir.test_response import ASKED, session
@@ -73,7 +73,20 @@ def emitted() -> Iterator[tuple[str, Resource]]:
         yield f"event {content}", told
     yield "handshake", notify("handshake", subscription(), now=samples.DECIDED, base_url=BASE)
     yield "heartbeat", notify("heartbeat", subscription(), now=samples.DECIDED, base_url=BASE)
-    yield "status", status_bundle(subscription(), now=samples.DECIDED, base_url=BASE, events_since_start=2)
+    for several in ([], [(subscription(), 2)], [(subscription(), 2), ({**subscription(), "id": "s2"}, 0)]):
+        asked = {"now": samples.DECIDED, "base_url": BASE, "address": "Subscription/$status?status=active"}
+        yield f"status of {len(several)}", status_bundle(several, **asked)
+    for content in ("empty", "id-only", "full-resource"):
+        told = [
+            notify("event-notification", subscription(), now=samples.DECIDED, base_url=BASE, events=[event(number)])
+            for number in (1, 2)
+        ]
+        yield (
+            f"events {content}",
+            events_bundle(
+                subscription(), told, content=content, now=samples.DECIDED, base_url=BASE, events_since_start=2
+            ),
+        )
     issues = [Issue(code, "Bundle.entry[0]", "words", "error") for code in ISSUE_TYPES]
     yield "outcome", wire.operation_outcome(issues)
     yield "outcome of nothing", wire.operation_outcome([])

@@ -126,7 +126,7 @@ def tasks_of(gateway: Gateway, trace: str) -> list[str]:
 
 
 def test_a_clinicians_decision_reaches_the_subscriber_once(gateway: Gateway, receiver: Receiver) -> None:
-    with subscribed(gateway, receiver):
+    with subscribed(gateway, receiver) as where:
         sample = samples.pas_submit("X1005", datetime.now(UTC))
         assert action(submit(gateway, sample.data)) == "A4"
         wait_for("a task for a clinician", 30, lambda: tasks_of(gateway, sample.trace))
@@ -145,6 +145,13 @@ def test_a_clinicians_decision_reaches_the_subscriber_once(gateway: Gateway, rec
         response = bundle["entry"][1]["resource"]["entry"][0]["resource"]
         assert response["resourceType"] == "ClaimResponse"
         assert '"A3"' in json.dumps(response)
+        # What was told can be read again: by the address of its focus, and as the first event of the subscription.
+        focus = bundle["entry"][1]["fullUrl"].partition("/fhir/")[2]
+        read = httpx.get(f"{gateway.http}/fhir/{focus}", headers=gateway.headers, timeout=30)
+        assert read.json()["entry"] == bundle["entry"][1]["resource"]["entry"]
+        events = httpx.get(f"{where}/$events", headers=gateway.headers, timeout=30).json()
+        assert _parameter(events, "type") == "query-event"
+        assert events["entry"][1:] == bundle["entry"][1:]
         again = command(gateway, "tasks", "decide", task, "--action", "A1", "--reviewer", "dr-7")
         assert again.returncode == 1
         assert receiver.kinds().count("event-notification") == 1

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -28,6 +29,7 @@ from adapters.fhir.inbound import (
     metadata,
     notifications,
     oauth,
+    querying,
     reads,
     submit,
     subscribing,
@@ -43,6 +45,17 @@ from gateway.core.errors import GatewayError, Issue
 log = structlog.get_logger("adapters.fhir")
 
 Handler = Callable[[Edge, Request], Awaitable[Response]]
+ASKED_OF_SEVERAL: Mapping[str, Mapping[str, Any]] = {
+    "id": {"type": "array", "items": {"type": "string", "pattern": "^[A-Za-z0-9.-]{1,64}$"}},
+    "status": {"type": "array", "items": {"type": "string", "enum": sorted(querying.STATES)}},
+}
+ASKED_OF_EVENTS: Mapping[str, Mapping[str, Any]] = {
+    "eventsSinceNumber": {"type": "string", "pattern": "^[0-9]{1,20}$"},
+    "eventsUntilNumber": {"type": "string", "pattern": "^[0-9]{1,20}$"},
+    "content": {"type": "string", "enum": sorted(querying.CONTENTS)},
+}
+BOTH = ("GET", "POST")
+"""Methods of an operation that changes nothing (R4 operations, section 3.2.0.1)."""
 READ = ("200", "304", "401", "403", "404", "406", "503")
 
 
@@ -115,13 +128,29 @@ def _pas(version: str) -> list[Served]:
         row("POST", "/Claim/$inquire", "Inquire", done, fixed(inquire.inquire), "fhir"),
         row("POST", "/$submit-attachment", "Send documents", done, fixed(attachments.submit_attachment), "fhir"),
         row("POST", "/Subscription", "Subscribe", ("201", *FAILURES), fixed(subscribing.create), "fhir"),
+        # Before {id}, which would match the operation's name.
+        *(_asked(by, f"{base}/Subscription/$status", fixed(querying.statuses), ASKED_OF_SEVERAL) for by in BOTH),
         row("PUT", "/Subscription/{id}", "Change", ("200", "412", *changed), fixed(subscribing.update), "fhir"),
         row("GET", "/Subscription/{id}", "Read", READ, fixed(subscribing.read)),
         row("DELETE", "/Subscription/{id}", "End", ("204", "401", "403", "404", "503"), fixed(subscribing.delete)),
-        row("GET", "/Subscription/{id}/$status", "Status", READ, fixed(subscribing.status)),
-        row("POST", "/Subscription/{id}/$status", "Status", READ, fixed(subscribing.status)),
+        *(row(by, "/Subscription/{id}/$status", "Status", READ, fixed(querying.status)) for by in BOTH),
+        *(_asked(by, f"{base}/Subscription/{{id}}/$events", fixed(querying.events), ASKED_OF_EVENTS) for by in BOTH),
         *(row("GET", f"/{kind}/{{id}}", f"Read a {kind}", READ, fixed(reads.read, kind)) for kind in reads.READABLE),
     ]
+
+
+def _asked(method: str, path: str, handler: Handler, query: Mapping[str, Mapping[str, Any]]) -> Served:
+    """An operation on Subscriptions: by GET with query parameters, or by POST with Parameters."""
+    by_post = method == "POST"
+    operation = Operation(
+        method=method,
+        path=path,
+        summary="Status of several" if query is ASKED_OF_SEVERAL else "Events told of",
+        answers=("200", *FAILURES, "404"),
+        body="fhir" if by_post else "",
+        query={} if by_post else query,
+    )
+    return Served(operation, handler)
 
 
 def _r4() -> list[Served]:

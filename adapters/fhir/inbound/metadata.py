@@ -15,6 +15,7 @@ from adapters.fhir.wire.terms import PAS, SUBSCRIPTION_TOPIC, TOPIC_CANONICAL
 
 DATE = "2026-11-01"
 SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport"
 CDEX_ATTACHMENT = "http://hl7.org/fhir/us/davinci-cdex/OperationDefinition/submit-attachment"
 
 
@@ -46,10 +47,8 @@ def pas_statement(base_url: str, version: str, payer: str) -> dict[str, Any]:
     subscription["versioning"] = "versioned-update"
     subscription["extension"] = [{"url": TOPIC_CANONICAL, "valueCanonical": SUBSCRIPTION_TOPIC}]
     subscription["operation"] = [
-        {
-            "name": "status",
-            "definition": "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-status",
-        }
+        {"name": name, "definition": f"{BACKPORT}/OperationDefinition/backport-subscription-{name}"}
+        for name in ("status", "events")
     ]
     reads = [_resource(kind, "read") for kind in READABLE]
     rest = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 FHIR_TYPES = ("application/fhir+json", "application/fhir+xml")
@@ -40,6 +40,8 @@ class Operation:
     """`fhir`, `form`, `json` or none."""
     open: bool = False
     """Served without credentials."""
+    query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Schemas of its query parameters, none of which is needed."""
 
 
 def document(operations: Sequence[Operation], base_url: str) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def document(operations: Sequence[Operation], base_url: str) -> dict[str, Any]:
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": operation.summary,
-        "parameters": _parameters(operation.path),
+        "parameters": [*_parameters(operation.path), *_query(operation.query)],
         "responses": {status: _response(status, operation) for status in operation.answers},
         "security": [] if operation.open else [{"bearer": []}],
     }
@@ -81,6 +83,10 @@ def _parameters(path: str) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     pattern = {"type": "string", "pattern": "^[A-Za-z0-9.-]{1,64}$"}
     return [{"name": name, "in": "path", "required": True, "schema": pattern} for name in names]
+
+
+def _query(query: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "query", "required": False, "schema": dict(schema)} for name, schema in query.items()]
 
 
 def _content(body: str) -> dict[str, Any]:

@@ -83,8 +83,27 @@ class Pended(Protocol):
 class RenderStatus(Protocol):
     """The answer of `$status` (mappings.subscription_notification.status_bundle)."""
 
-    def __call__(self, subscription: Resource, *, now: datetime, base_url: str, events_since_start: int) -> Resource:
-        """Pure."""
+    def __call__(
+        self, subscriptions: Sequence[tuple[Resource, int]], *, now: datetime, base_url: str, address: str
+    ) -> Resource:
+        """Pure. Each Subscription with its events since the start."""
+        ...
+
+
+class RenderEvents(Protocol):
+    """The answer of `$events` (mappings.subscription_notification.events_bundle)."""
+
+    def __call__(
+        self,
+        subscription: Resource,
+        told: Sequence[Resource],
+        *,
+        content: str,
+        now: datetime,
+        base_url: str,
+        events_since_start: int,
+    ) -> Resource:
+        """Pure. `told`: the notifications as they were sent; `content`: empty, id-only, full-resource, or ""."""
         ...
 
 
@@ -191,6 +210,21 @@ class Subscriptions(Protocol):
         """None for unknown ones and for other clients' ones alike."""
         ...
 
+    def owned(
+        self, tenant: str, client: str, pas_version: str, identities: Sequence[str], limit: int
+    ) -> Awaitable[Sequence[Subscription]]:
+        """This client's at one PAS endpoint, by id; of those named, where any are named."""
+        ...
+
+    def told(
+        self, tenant: str, client: str, identity: str, since: int, until: int, limit: int
+    ) -> Awaitable[Sequence[Resource]]:
+        """Event notifications of this client's subscription as they were sent, by number, both bounds included.
+
+        An event whose notification is not stored yet is left out: it is about to be sent.
+        """
+        ...
+
     def delete(self, tenant: str, client: str, identity: str) -> Awaitable[bool]:
         """False: not this client's."""
         ...
@@ -291,6 +325,7 @@ class FhirServices:
     render: Render
     pended: Pended
     render_status: RenderStatus
+    render_events: RenderEvents
     inquiry: Inquiry
     cases: Cases
     issued: Issued

@@ -1,4 +1,4 @@
-"""The life of a Subscription: create, read, update, delete, `$status` (R5 Backport 1.1.0, PAS spec-54 to spec-62).
+"""The life of a Subscription: create, read, update, delete (R5 Backport 1.1.0, PAS spec-54 to spec-62).
 
     POST → 201 requested → handshake → active | error        PUT → requested again        DELETE → 204
 
@@ -50,7 +50,7 @@ async def update(edge: Edge, request: Request, version: str) -> Response:
     resource, organizations = await _read(edge, request, principal, version)
     if resource.get("id") not in {None, identity}:
         raise Failure(400, Issue("invariant", "Subscription.id", "the id in the body differs from the address"))
-    before = await _own(edge, principal, identity)
+    before = await own(edge, principal, identity)
     expected = request.headers.get("if-match")
     if expected is not None and not names(expected, before.version):
         raise Failure(412, Issue("conflict", "", "the resource has another version"))
@@ -66,7 +66,7 @@ async def update(edge: Edge, request: Request, version: str) -> Response:
 async def read(edge: Edge, request: Request, version: str) -> Response:  # noqa: ARG001 - one shape for all handlers
     """`GET Subscription/{id}`. Never 304: the status changes without a new version."""
     principal = await edge.sender(request, *edge.operation_needs("Subscription", "r"))
-    stored = await _own(edge, principal, request.path_params["id"])
+    stored = await own(edge, principal, request.path_params["id"])
     return reply(request, shown(stored), headers=versioned(stored.version, stored.updated))
 
 
@@ -76,16 +76,6 @@ async def delete(edge: Edge, request: Request, version: str) -> Response:  # noq
     if not await edge.services.subscriptions.delete(principal.tenant, principal.client, request.path_params["id"]):
         raise Failure(404, NOT_FOUND)
     return empty(204)
-
-
-async def status(edge: Edge, request: Request, version: str) -> Response:
-    """`Subscription/{id}/$status`, by GET or POST: a searchset with one SubscriptionStatus (as R4 Parameters)."""
-    principal = await edge.sender(request, *edge.operation_needs("Subscription", "r"))
-    stored = await _own(edge, principal, request.path_params["id"])
-    bundle = edge.services.render_status(
-        shown(stored), now=edge.services.clock(), base_url=edge.base(version), events_since_start=stored.events
-    )
-    return reply(request, bundle)
 
 
 def shown(stored: Subscription) -> Resource:
@@ -124,7 +114,8 @@ def _address_issues(resource: dict[str, Any], policy: EgressPolicy) -> list[Issu
     return []
 
 
-async def _own(edge: Edge, principal: Principal, identity: str) -> Subscription:
+async def own(edge: Edge, principal: Principal, identity: str) -> Subscription:
+    """The caller's Subscription. Raises Failure(404)."""
     stored = await edge.services.subscriptions.read(principal.tenant, principal.client, identity)
     if stored is None:
         raise Failure(404, NOT_FOUND)

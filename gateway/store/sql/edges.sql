@@ -16,6 +16,18 @@ SELECT * FROM workflow.subscriptions WHERE id = $1 AND tenant = $2 AND client = 
 -- Any subscription, for delivery.
 SELECT * FROM workflow.subscriptions WHERE id = $1;
 
+-- name: owned_subscriptions
+-- A client's subscriptions at one PAS endpoint; of those named, where any are named.
+SELECT * FROM workflow.subscriptions
+ WHERE tenant = $1 AND client = $2 AND pas_version = $3 AND (cardinality($4::uuid[]) = 0 OR id = ANY($4)) ORDER BY id LIMIT $5;
+
+-- name: told
+-- Notifications of a client's subscription as they were rendered for delivery.
+SELECT d.body FROM workflow.subscriptions s
+  JOIN workflow.subscription_events e ON e.subscription_id = s.id
+  JOIN workflow.deliveries d ON d.idempotency_key = e.key || ':fhir-notify.' || s.id
+ WHERE s.id = $1 AND s.tenant = $2 AND s.client = $3 AND e.number BETWEEN $4 AND $5 ORDER BY e.number LIMIT $6;
+
 -- name: delete_subscription
 -- A client's subscription ends.
 DELETE FROM workflow.subscriptions WHERE id = $1 AND tenant = $2 AND client = $3 RETURNING id;

@@ -60,6 +60,27 @@ class TestPostgresSubscriptions(SubscriptionsContract):
         assert found is not None
         assert found.status == "off"
 
+    async def test_told_is_what_was_rendered_for_delivery(
+        self, empty: Database, subject: PostgresSubscriptions
+    ) -> None:
+        made = await subject.create("acme", "ehr-a", "2.2.1", ["222"], RESOURCE)
+        other = await subject.create("acme", "ehr-a", "2.0.1", ["222"], RESOURCE)
+        case = str(uuid.uuid4())
+        for version in (1, 2, 3):
+            number = await subject.next_event("acme", made.id, f"{case}:{version}")
+            if version == 2:
+                continue  # its number is taken, its notification is not stored yet
+            endpoint = f"fhir-notify.{made.id}"
+            key = f"{case}:{version}:{endpoint}"
+            sent = Outbound(endpoint=endpoint, data=b'{"id":"%d"}' % number, media_type="x/y", idempotency_key=key)
+            await Deliveries(empty, CIPHER).intend("acme", case, sent)
+        assert [row["id"] for row in await subject.told("acme", "ehr-a", made.id, 1, 9, 9)] == ["1", "3"]
+        assert [row["id"] for row in await subject.told("acme", "ehr-a", made.id, 2, 3, 9)] == ["3"]
+        assert [row["id"] for row in await subject.told("acme", "ehr-a", made.id, 1, 9, 1)] == ["1"]
+        assert await subject.told("acme", "ehr-b", made.id, 1, 9, 9) == []
+        assert await subject.told("acme", "ehr-a", other.id, 1, 9, 9) == []
+        assert await subject.told("acme", "ehr-a", "unknown", 1, 9, 9) == ()
+
 
 class TestPostgresIssued(IssuedContract):
     @pytest.fixture

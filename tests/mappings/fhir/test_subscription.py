@@ -13,7 +13,7 @@ import pytest
 from adapters.fhir import wire
 from adapters.fhir.wire import terms
 from mappings.decision_to_claimresponse import render as render_decision
-from mappings.subscription_notification import Event, render, status_bundle
+from mappings.subscription_notification import Event, events_bundle, render, status_bundle
 from tests.mappings.fhir import samples
 
 DATA = Path(os.environ.get("GATEWAY_OUTSIDE_DATA", "/nonexistent")) / "pas"
@@ -193,14 +193,43 @@ def test_a_resend_is_byte_equal() -> None:
 
 
 def test_status_shows_gaps() -> None:
-    bundle = status_bundle(
-        subscription() | {"status": "active"}, now=samples.DECIDED, base_url=BASE, events_since_start=7
-    )
+    active = subscription() | {"status": "active"}
+    bundle = status_bundle([(active, 7)], now=samples.DECIDED, base_url=BASE, address="Subscription/s1/$status")
     assert wire.validate_resource(bundle) == []
     assert bundle["type"] == "searchset"
     assert values(bundle)["type"] == "query-status"
     assert values(bundle)["status"] == "active"
     assert values(bundle)["events-since-subscription-start"] == "7"
+
+
+def test_the_status_of_none_is_a_searchset_without_entries() -> None:
+    bundle = status_bundle([], now=samples.DECIDED, base_url=BASE, address="Subscription/$status?id=x")
+    assert wire.validate_resource(bundle) == []
+    assert (bundle["total"], "entry" in bundle) == (0, False)
+    assert bundle["link"] == [{"relation": "self", "url": f"{BASE}/Subscription/$status?id=x"}]
+
+
+@pytest.mark.parametrize("content", ["empty", "id-only", "full-resource"])
+def test_events_are_what_was_told_as_much_of_it_as_is_wanted(content: str) -> None:
+    sent = [
+        render("event-notification", subscription(), now=samples.DECIDED, base_url=BASE, events=[event(number)])
+        for number in (1, 2)
+    ]
+    before = copy.deepcopy(sent)
+    active = subscription() | {"status": "active"}
+    bundle = events_bundle(active, sent, content=content, now=samples.DECIDED, base_url=BASE, events_since_start=3)
+    assert sent == before
+    assert wire.validate_resource(bundle) == []
+    assert (bundle["type"], values(bundle)["type"]) == ("history", "query-event")
+    assert (values(bundle)["status"], values(bundle)["events-since-subscription-start"]) == ("active", "3")
+    parameters = bundle["entry"][0]["resource"]["parameter"]
+    told = [{part["name"]: part for part in row["part"]} for row in parameters if row["name"] == "notification-event"]
+    assert [parts["event-number"]["valueString"] for parts in told] == ["1", "2"]
+    assert all(("focus" in parts) == (content != "empty") for parts in told)
+    entries = bundle["entry"][1:]
+    assert len(entries) == (0 if content == "empty" else 2)
+    assert all(("resource" in entry) == (content == "full-resource") for entry in entries)
+    assert all(entry["request"] and entry["response"] for entry in entries)
 
 
 @outside

@@ -37,6 +37,19 @@ class SubscriptionsContract:
         assert await subject.read("other", "ehr-a", made.id) is None
         assert await subject.read("acme", "ehr-a", "no-such-id") is None
 
+    async def test_a_client_owns_its_own_at_one_endpoint(self, subject: Subscriptions) -> None:
+        first, second = await self.created(subject), await self.created(subject)
+        foreign = await self.created(subject, client="ehr-b")
+        older = await subject.create("acme", "ehr-a", "2.0.1", ["222"], RESOURCE)
+
+        async def owned(*identities: str, limit: int = 9) -> list[str]:
+            return [one.id for one in await subject.owned("acme", "ehr-a", "2.2.1", identities, limit)]
+
+        assert await owned() == sorted([first.id, second.id])
+        assert len(await owned(limit=1)) == 1
+        assert await owned(second.id, foreign.id, older.id, "unknown") == [second.id]
+        assert await owned("unknown") == []
+
     async def test_update_counts_the_version_and_asks_for_a_new_handshake(self, subject: Subscriptions) -> None:
         made = await self.created(subject)
         await subject.mark("acme", made.id, "error", "no answer")

@@ -27,8 +27,8 @@ from gateway.testing import FixedClock, MemoryAccept
 from mappings import inquire
 from mappings.decision_to_claimresponse import pended, render
 from mappings.fhir_codec import FhirCodec
+from mappings.subscription_notification import events_bundle, status_bundle
 from mappings.subscription_notification import render as render_notification
-from mappings.subscription_notification import status_bundle
 
 TOKEN = "demo-token"
 ACTIONS = frozenset({"A1", "A2", "A3", "A4", "A6", "C", "CT", "NA"})
@@ -63,6 +63,8 @@ class MemorySubscriptions:
     clock: Callable[[], datetime]
     rows: dict[tuple[str, str], Subscription] = field(default_factory=dict)
     numbers: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    sent: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    """Notifications by subscription and number."""
 
     async def create(
         self, tenant: str, client: str, pas_version: str, organizations: Sequence[str], resource: dict[str, Any]
@@ -106,6 +108,22 @@ class MemorySubscriptions:
         if row is None or row.client != client:
             return None
         return replace(row, status="off") if ended(row.resource, row.updated, self.clock()) else row
+
+    async def owned(
+        self, tenant: str, client: str, pas_version: str, identities: Sequence[str], limit: int
+    ) -> Sequence[Subscription]:
+        mine = [identity for (owner, identity), row in self.rows.items() if owner == tenant and row.client == client]
+        wanted = sorted(identity for identity in mine if not identities or identity in identities)
+        found = [row for identity in wanted if (row := await self.read(tenant, client, identity)) is not None]
+        return [row for row in found if row.pas_version == pas_version][:limit]
+
+    async def told(
+        self, tenant: str, client: str, identity: str, since: int, until: int, limit: int
+    ) -> Sequence[dict[str, Any]]:
+        if await self.read(tenant, client, identity) is None:
+            return ()
+        sent = self.sent.get(identity, {})
+        return [sent[number] for number in sorted(sent) if since <= number <= until][:limit]
 
     async def delete(self, tenant: str, client: str, identity: str) -> bool:
         if await self.read(tenant, client, identity) is None:
@@ -303,6 +321,7 @@ async def running(
         render=render,
         pended=pended,
         render_status=status_bundle,
+        render_events=events_bundle,
         inquiry=inquire,
         cases=world.cases,
         issued=world.issued,

@@ -78,6 +78,8 @@ async def test_pas_metadata_says_what_the_guide_demands(world: World) -> None:
         assert operations == {"Claim-submit", "Claim-inquiry"}
         codes = {row["code"] for row in rows["Subscription"]["interaction"]}
         assert {"create", "update", "delete"} <= codes
+        asked = {row["name"]: row["definition"].rsplit("/", 1)[1] for row in rows["Subscription"]["operation"]}
+        assert asked == {"status": "backport-subscription-status", "events": "backport-subscription-events"}
         topic = rows["Subscription"]["extension"][0]
         assert topic["url"].endswith("capabilitystatement-subscriptiontopic-canonical")
         assert topic["valueCanonical"].endswith("SubscriptionTopic/PASSubscriptionTopic")

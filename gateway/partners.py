@@ -29,6 +29,11 @@ class CoreLogin(BaseModel):
     sender_id: str = Field(min_length=1, description="SenderID of its envelopes.")
     username: str = Field(min_length=1, description="User name of its UsernameToken.")
     password: str = Field(min_length=1, description="Secret reference of its password.")
+    later: Literal["pickup", "core", "sftp"] = Field(
+        "pickup",
+        description="Where later decisions on what was answered go. pickup: fetched by BatchResultsRetrieval under the "
+        "request's PayloadID; core: submitted to its CORE server; sftp: a file in its drop.",
+    )
 
 
 class Asking(BaseModel):
@@ -80,6 +85,13 @@ class Partner(BaseModel):
                 raise ValueError("to be asked by fhir it needs `fhir`")
         elif self.ask is not None and (self.x12 is None or getattr(self, self.ask.transport) is None):
             raise ValueError(f"to be asked by {self.ask.by} it needs `x12` and `{self.ask.transport}`")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_told_later(self) -> Partner:
+        later = self.core_login.later if self.core_login is not None else "pickup"
+        if later != "pickup" and getattr(self, later) is None:
+            raise ValueError(f"to be told of later decisions by {later} it needs `{later}`")
         return self
 
     @property

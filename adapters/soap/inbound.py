@@ -73,6 +73,9 @@ Ask = Callable[[Intake, Reception], Awaitable[bytes | None]]
 Results = Callable[[Reading, Reception], Awaitable[bytes | None]]
 """What is said of a batch beyond its acknowledgement, once it is accepted: the 277CAs of its claims; None: nothing."""
 
+Later = Callable[[str, str, str], Awaitable[bytes]]
+"""(tenant, client, PayloadID) → what was decided after the request was answered, in X12; empty: nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -128,6 +131,7 @@ class Services:
     respond: Respond | None = None
     ask: Ask | None = None
     results: Results | None = None
+    later: Later | None = None
     answers: Answers = field(default_factory=RecentAnswers)
 
 
@@ -294,12 +298,18 @@ class Edge:
             await self._services.answers.put(key, Answer(digest, b"", b"".join(told)))
 
     async def _retrieve(self, message: CoreMessage, key: tuple[str, ...]) -> bytes:
-        """The acknowledgement or the results of a batch submitted before under the same PayloadID."""
+        """The acknowledgement or the results of what was submitted before under the same PayloadID.
+
+        Results are all there are so far, each time: who fetches twice loses nothing, and knows interchanges by number.
+        """
         known = await self._services.answers.get(key)
-        if known is None or known.acknowledgement is None:
+        found = (known.acknowledgement if known is not None else None) or b""
+        if key[-1] == RESULTS and self._services.later is not None:
+            found += await self._services.later(*key[:3])
+        if not found:
             missing = Issue("PayloadIDNotUnderstood", "PayloadID", "nothing is kept for this PayloadID")
             return self._refusal(message, (missing,))
-        return self._success(message, known.acknowledgement)
+        return self._success(message, found)
 
     def _reception(self, message: CoreMessage, client: str, received_at: datetime, request: Request) -> Reception:
         return Reception(

@@ -25,7 +25,7 @@ from zeep.transports import AsyncTransport
 from zeep.wsse.username import UsernameToken
 
 from adapters.soap.settings import CoreEndpoint
-from adapters.soap.wire import checksum, decode_payload
+from adapters.soap.wire import checksum, decode_payload, payload_type
 from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable, MalformedMessage
 from gateway.core.ports import Clock, Outbound, Receipt
 
@@ -35,6 +35,11 @@ IDENTIFIERS = uuid.UUID("6f0f3f0a-38a5-5d0c-9d0c-3d1f6a2f7b11")
 
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 """HTTP statuses that mean: the same request may succeed later."""
+
+
+def batch_attributes(data: bytes) -> dict[str, str]:
+    """`attributes` of an Outbound that is to be submitted as a batch."""
+    return {"payloadType": payload_type(data), "processingMode": "Batch"}
 
 
 class CoreSender:

@@ -22,6 +22,7 @@ from adapters.sftp.inbound import ENCRYPTED, pgp_keys, target_of
 from adapters.sftp.outbound import SftpSender
 from gateway.app import x12
 from gateway.app.core import App, now
+from gateway.app.core_later import PICKUP, PICKUPS_PER_SECOND, LeftForPickUp
 from gateway.core.errors import EndpointRefused
 from gateway.core.ids import new_id
 from gateway.core.ports import Outbound, Sender
@@ -161,7 +162,10 @@ def guarded_client(app: App) -> httpx.AsyncClient:
 
 def senders(app: App, notifications: Notifications) -> Mapping[str, Sender]:
     """Sender by endpoint: `sftp/<partner>`, `mllp/<partner>`, `fhir-notify`."""
-    found: dict[str, Sender] = {NOTIFY: RestHookSender(guarded_client(app), notifications.lookup)}
+    found: dict[str, Sender] = {
+        NOTIFY: RestHookSender(guarded_client(app), notifications.lookup),
+        PICKUP: LeftForPickUp(),
+    }
     for partner in app.partners.all:
         if partner.sftp is not None:
             found[f"sftp/{partner.name}"] = SftpSender(partner.sftp, target_of(partner.sftp, secret))
@@ -242,4 +246,4 @@ def rates(app: App) -> Mapping[str, float]:
         for kind in ("sftp", "mllp", "core", "fhir")
         if getattr(partner, kind) is not None
     }
-    return {NOTIFY: app.settings.notifications_per_second, **partners}
+    return {NOTIFY: app.settings.notifications_per_second, PICKUP: PICKUPS_PER_SECOND, **partners}

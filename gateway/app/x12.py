@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from adapters.x12.outbound import file_name
 from adapters.x12.outbound import render as render_interchange
 from adapters.x12.settings import PartnerProfile
 from adapters.x12.wire import Loop, guide
+from gateway.app import core_later
 from gateway.app.core import App, now
 from gateway.app.x12_inquiries import inquiries
 from gateway.core.envelope import Intake, Raw, Reception
@@ -27,6 +28,7 @@ from gateway.core.ports import Accepted, Decide, Decision, Outbound, Reading
 from gateway.infra.telemetry import REFUSED
 from gateway.security.secrets import secret
 from gateway.stages.deliver import Letter
+from gateway.store.deliveries import Deliveries
 from gateway.store.fhir_edge import PostgresRefusals, PostgresUsedOnce
 from gateway.store.soap_answers import PostgresAnswers
 from gateway.store.x12_ledger import PostgresLedger, PostgresNumbers
@@ -167,7 +169,8 @@ def renderer(app: App) -> Callable[[Letter], Awaitable[Outbound]]:
     """Renders a decision for the deliver stage."""
 
     async def render(letter: Letter) -> Outbound:
-        return await interchange(app, letter.tenant, dict(letter.context), letter.decision)
+        outbound = await interchange(app, letter.tenant, dict(letter.context), letter.decision)
+        return core_later.addressed(outbound, letter.endpoint)
 
     return render
 
@@ -182,7 +185,9 @@ class CoreGate:
     async def __call__(self, credentials: Credentials) -> str | None:
         """The partner's name, or None. A digest's nonce is good for one use."""
         if self.app.settings.profile == "demo":
-            return credentials.sender_id
+            known = (one for one in self.app.partners.all if one.core_login is not None)
+            named = (one.name for one in known if one.core_login and one.core_login.sender_id == credentials.sender_id)
+            return next(named, credentials.sender_id)
         token = credentials.token
         for partner in self.app.partners.all:
             login = partner.core_login
@@ -198,9 +203,7 @@ def soap_services(app: App, lane: Decide) -> SoapServices:
     """What the CORE SOAP edge is given: X12 in, the business answer out when it comes in time."""
 
     async def accept(intake: Intake, reception: Reception) -> Accepted:
-        waits = reception.attributes.get("processingMode") == "RealTime"
-        reply = {**intake.reply, "lane": "fast"} if waits else intake.reply
-        return await app.accept(replace(intake, reply=reply), reception)
+        return await app.accept(core_later.with_way_back(app, intake, reception), reception)
 
     async def respond(accepted: Sequence[Accepted], reception: Reception) -> bytes | None:
         envelope = accepted[0].envelope
@@ -237,6 +240,7 @@ def soap_services(app: App, lane: Decide) -> SoapServices:
         codec=X12Codec(partners=app.partners.x12, options=desk(app).base()),
         ask=ask,
         results=results,
+        later=core_later.PickUp(app, Deliveries(app.database, app.cipher)),
         authenticate=CoreGate(app, PostgresUsedOnce(app.database)),
         clock=now,
         new_id=lambda: new_id(now()),

@@ -75,6 +75,12 @@ class Deliveries:
             raise LookupError(outbound.idempotency_key)
         return stored
 
+    async def left_at(self, tenant: str, endpoint: str) -> list[bytes]:
+        """What was left at `core-pickup.<place>` for its client, the oldest first."""
+        async with self.database.transaction(tenant) as connection:
+            rows = await connection.fetch(SQL.left_at, tenant, endpoint)
+        return [self.cipher.decrypt(tenant, row["body"]) for row in rows]
+
     async def attempt(self, tenant: str, key: str, endpoint: str, pause: float) -> float:
         """Count an attempt before it is made, and take its turn. Returns the seconds until then.
 

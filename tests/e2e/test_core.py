@@ -16,9 +16,10 @@ from adapters.x12.wire import InterchangeReport, Transaction, read
 from gateway import samples as messages
 from gateway.cli.send import CoreAnswer, core_answer
 from tests.e2e.pas import request, response, submit
-from tests.e2e.running import Gateway
+from tests.e2e.running import Gateway, wait_for
 from tests.e2e.test_cross_rail import inquiry_278
-from tests.e2e.test_protocols import dropped_claims
+from tests.e2e.test_pended import tasks_of
+from tests.e2e.test_protocols import command, dropped_claims
 
 CORE = "http://www.caqh.org/SOAP/WSDL/CORERule2.2.0.xsd"
 
@@ -45,10 +46,26 @@ def envelope(element: str, mode: str, kind: str, payload_id: str, payload: bytes
     ).encode()
 
 
-def in_real_time(gateway: Gateway, sample: bytes) -> CoreAnswer:
-    kind = "X12_278_Request_005010X215"
-    data = envelope("COREEnvelopeRealTimeRequest", "RealTime", kind, str(uuid.uuid4()), sample)
+def in_real_time(
+    gateway: Gateway, sample: bytes, kind: str = "X12_278_Request_005010X215", payload_id: str = ""
+) -> CoreAnswer:
+    data = envelope("COREEnvelopeRealTimeRequest", "RealTime", kind, payload_id or str(uuid.uuid4()), sample)
     return asyncio.run(core_answer(gateway.http, data))
+
+
+def field(answer: str, name: str) -> str:
+    return unescape(answer.partition(f"<{name}>")[2].partition(f"</{name}>")[0])
+
+
+def retrieved(gateway: Gateway, kind: str, payload_id: str, sender: str = messages.SENDER) -> str:
+    """The answer to a BatchResultsRetrieval, whatever it is."""
+    data = envelope("COREEnvelopeBatchResultsRetrievalRequest", "Batch", kind, payload_id)
+    return httpx.post(
+        f"{gateway.http}/core/batch",
+        content=data.replace(messages.SENDER.encode(), sender.encode()),
+        headers={"content-type": "application/soap+xml; charset=utf-8"},
+        timeout=30,
+    ).text
 
 
 def in_batch(gateway: Gateway, element: str, kind: str, payload_id: str, payload: bytes = b"") -> tuple[str, bytes]:
@@ -60,11 +77,8 @@ def in_batch(gateway: Gateway, element: str, kind: str, payload_id: str, payload
         timeout=30,
     ).text
 
-    def field(name: str) -> str:
-        return unescape(answer.partition(f"<{name}>")[2].partition(f"</{name}>")[0])
-
-    assert field("ErrorCode") == "Success", answer
-    return field("PayloadType"), base64.b64decode(field("Payload"))
+    assert field(answer, "ErrorCode") == "Success", answer
+    return field(answer, "PayloadType"), base64.b64decode(field(answer, "Payload"))
 
 
 def test_an_inquiry_in_real_time_is_answered_from_the_cases_there_are(gateway: Gateway) -> None:
@@ -81,6 +95,39 @@ def test_an_inquiry_in_real_time_is_answered_from_the_cases_there_are(gateway: G
     nothing = in_real_time(gateway, inquiry_278(other, number, member="SOMEONE")).payload
     assert "AAA*N**AA*C" in nothing
     assert "HCR*" not in nothing
+
+
+@pytest.mark.parametrize("mode", ["RealTime", "Batch"])
+def test_what_is_decided_later_is_picked_up_by_its_payload_id(gateway: Gateway, mode: str) -> None:
+    sample, payload_id, kind = (
+        messages.request_278("X1005", datetime.now(UTC)),
+        str(uuid.uuid4()),
+        "X12_278_Request_005010X217",
+    )
+    if mode == "RealTime":
+        told = in_real_time(gateway, sample.data, kind, payload_id)
+        assert "HCR*A4" in told.payload
+    else:
+        in_batch(gateway, "COREEnvelopeBatchSubmission", kind, payload_id, sample.data)
+    wait_for("a task for a clinician", 30, lambda: tasks_of(gateway, sample.trace))
+    (task,) = tasks_of(gateway, sample.trace)
+    decided = command(
+        gateway, "tasks", "decide", task, "--action", "A3", "--reviewer", "dr-7", "--reason", "0V",
+        "--note", "The criteria are not met.",
+    )  # fmt: skip
+    assert decided.returncode == 0, decided.stderr
+
+    def picked_up() -> str:
+        answer = retrieved(gateway, kind, payload_id)
+        return base64.b64decode(field(answer, "Payload")).decode() if field(answer, "ErrorCode") == "Success" else ""
+
+    wait_for("the decision at our CORE edge", 60, lambda: "HCR*A3" in picked_up())
+    reports = [event for event in read([picked_up().encode()]) if isinstance(event, InterchangeReport)]
+    assert [report.outcome for report in reports] == ["accepted"] * (1 if mode == "RealTime" else 2)
+    assert f"TRN*2*{sample.trace}*" in picked_up()
+    assert picked_up() == picked_up()
+    assert field(retrieved(gateway, kind, str(uuid.uuid4())), "ErrorCode") == "PayloadIDNotUnderstood"
+    assert field(retrieved(gateway, kind, payload_id, "SOMEBODY"), "ErrorCode") == "PayloadIDNotUnderstood"
 
 
 @pytest.mark.parametrize("bad", [False, True], ids=["good", "one unbalanced"])

@@ -26,3 +26,8 @@ UPDATE workflow.deliveries SET state = $2, receipt = $3, delivered_at = now() WH
 -- The deliveries of a case.
 SELECT idempotency_key, endpoint, media_type, state, attempts, created_at, delivered_at
   FROM workflow.deliveries WHERE case_id = $1 ORDER BY created_at;
+
+-- name: left_at
+-- What was left at a place for its client to pick up, the oldest first; the pattern is the index's.
+SELECT body FROM workflow.deliveries
+ WHERE tenant = $1 AND endpoint = $2 AND endpoint LIKE 'core-pickup.%' ORDER BY created_at, idempotency_key;

@@ -58,6 +58,8 @@ class Bench:
     told: bytes | None = None
     """The answer to a question: the codec's message is one."""
     results: bytes | None = RESULTS
+    later: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    """Decided later, by tenant, client and PayloadID."""
 
     def app(self) -> Starlette:
         numbers = itertools.count(1)
@@ -75,6 +77,9 @@ class Bench:
         async def results(_reading: Reading, _reception: Reception) -> bytes | None:
             return self.results
 
+        async def later(*key: str) -> bytes:
+            return self.later.get(key, b"")  # type: ignore[call-overload,no-any-return]
+
         services = Services(
             accept=self.accept,
             codec=self.codec,
@@ -84,6 +89,7 @@ class Bench:
             respond=respond,
             ask=ask,
             results=results,
+            later=later,
         )
         return Starlette(routes=routes(services, self.settings))
 

@@ -114,6 +114,9 @@ async def test_acknowledgement_when_no_decision_came(bench: Bench) -> None:
 BATCH = (Path(__file__).parent / "cases/batch-inline/request.xml").read_bytes()
 
 
+PAYLOAD_ID = field(BATCH, "PayloadID").lower()
+
+
 def retrieval(kind: str) -> bytes:
     """The golden batch submission as a retrieval under its PayloadID."""
     renamed = BATCH.replace(b"BatchSubmission ", kind.encode() + b" ").replace(
@@ -148,6 +151,32 @@ async def test_a_batch_of_which_nothing_more_is_said_has_no_results(bench: Bench
         await http.post("/core/batch", content=BATCH, headers=SOAP)
         fetched = await http.post("/core/batch", content=retrieval("BatchResultsRetrievalRequest"), headers=SOAP)
     assert field(fetched.content, "ErrorCode") == "PayloadIDNotUnderstood"
+
+
+async def test_results_are_all_that_was_said_so_far(bench: Bench) -> None:
+    """Answers kept with the submission, and what was decided since; the acknowledgement stays the 999."""
+    retrieve = retrieval("BatchResultsRetrievalRequest")
+    async with bench.http() as http:
+        await http.post("/core/batch", content=BATCH, headers=SOAP)
+        bench.later["default", "clinic", PAYLOAD_ID] = ANSWER
+        both = await http.post("/core/batch", content=retrieve, headers=SOAP)
+        bench.client_name = "another"
+        foreign = await http.post("/core/batch", content=retrieve, headers=SOAP)
+        bench.client_name = "clinic"
+        acknowledged = await http.post(
+            "/core/batch", content=retrieval("BatchSubmissionAckRetrievalRequest"), headers=SOAP
+        )
+    assert base64.b64decode(field(both.content, "Payload")) == RESULTS + ANSWER
+    assert field(foreign.content, "ErrorCode") == "PayloadIDNotUnderstood"
+    assert base64.b64decode(field(acknowledged.content, "Payload")) == ACKNOWLEDGEMENT
+
+
+async def test_what_was_decided_later_needs_no_batch_before_it(bench: Bench) -> None:
+    bench.later["default", "clinic", PAYLOAD_ID] = ANSWER
+    async with bench.http() as http:
+        told = await http.post("/core/batch", content=retrieval("BatchResultsRetrievalRequest"), headers=SOAP)
+    assert base64.b64decode(field(told.content, "Payload")) == ANSWER
+    assert field(told.content, "PayloadType") == "X12_278_Response_005010X217"
 
 
 async def test_a_question_is_answered_and_not_accepted(bench: Bench) -> None:

@@ -36,6 +36,20 @@ class CoreLogin(BaseModel):
     )
 
 
+class Fetching(BaseModel):
+    """When the results of a CORE batch are asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first_seconds: float = Field(60.0, gt=0, description="Pause before the first time; doubled after each.")
+    longest_seconds: float = Field(3600.0, gt=0, description="Longest pause between two times.")
+    days: float = Field(30.0, gt=0, description="Days after the submission at which nobody asks any more.")
+
+    def pause(self, polls: int) -> float:
+        """Seconds before the next time, after so many."""
+        return float(min(self.first_seconds * 2 ** min(polls, 30), self.longest_seconds))
+
+
 class Asking(BaseModel):
     """For which payers we ask this partner for authorizations, and how (278, 005010X217, or Da Vinci PAS)."""
 
@@ -52,6 +66,8 @@ class Asking(BaseModel):
     trace_assigner: str = Field(
         "", pattern=r"^([A-Za-z0-9]{10})?$", description="TRN03 of requests whose trace number names no assigner."
     )
+
+    results: Fetching = Field(Fetching(), description="When the results of a CORE batch are asked for.")
 
     @property
     def transport(self) -> Literal["core", "sftp", "fhir"]:

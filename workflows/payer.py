@@ -71,6 +71,9 @@ Render = Callable[[Connection, Case, datetime], Awaitable[Question]]
 ReadAnswer = Callable[[bytes, Reception], Intake | None]
 """What a payer answered on the line; None where it only took note. Raises MalformedMessage."""
 
+Expect = Callable[[Connection, AskInput, str], Awaitable[None]]
+"""A payer took note of the request with this key: have its answer fetched, where it is to be fetched."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayerActivities:
@@ -81,6 +84,7 @@ class PayerActivities:
     deliver_stage: DeliverStage
     render: Render
     clock: Callable[[], datetime]
+    expect: Expect
     read: ReadAnswer = payer_answers.read_answer
     draw: Callable[[], float] = field(default=random.random)
     """Chance, from 0 to 1, for the jitter of pauses."""
@@ -308,6 +312,7 @@ class PayerActivities:
                 said = {"outcome": ask.REFUSED, "codes": list(codes), "message": 0}
                 event = events.NewEvent(type=ask.ANSWERED, data=said)
             elif answer is None:
+                await self.expect(connection, given, key)
                 event = _took_note(given)
             else:
                 event = received(answer, given.endpoint, given.version)

@@ -43,8 +43,8 @@ MEDIA_TYPES = ("application/soap+xml", "multipart/related", "text/xml", "applica
 """What is read. SOAP 1.1 has text/xml: it is parsed too, to be answered with VersionMismatch in its own version."""
 
 X12 = "application/edi-x12"
-RESULTS = "results"
-"""Behind a PayloadID: what is kept for BatchResultsRetrieval."""
+RESULTS, ACKNOWLEDGED = "results", "acknowledged"
+"""Behind a PayloadID: what is kept for BatchResultsRetrieval; what was said of an acknowledgement of results."""
 
 STATUS = {"Sender": 400, "VersionMismatch": 500, "MustUnderstand": 500, "Receiver": 500}
 """HTTP status by fault (SOAP 1.2 part 2, table 20)."""
@@ -248,9 +248,12 @@ class Edge:
 
     async def _once(self, message: CoreMessage, reception: Reception) -> bytes:
         """Answer a PayloadID once; requests with the same PayloadID wait for each other."""
-        key = (reception.tenant, reception.client, message.payload_id)
+        key: tuple[str, ...] = (reception.tenant, reception.client, message.payload_id)
         if "Retrieval" in message.kind.name:
             return await self._retrieve(message, (*key, RESULTS) if "Results" in message.kind.name else key)
+        if "ResultsAck" in message.kind.name:
+            # The PayloadID is that of what is acknowledged: the submission under it was another message.
+            key = (*key, ACKNOWLEDGED, hashlib.sha256(message.payload).hexdigest())
         digest = hashlib.sha256(message.kind.name.encode() + b"\0" + message.payload).hexdigest()
         async with self._turns.of(key):
             known = await self._services.answers.get(key)
@@ -269,6 +272,8 @@ class Edge:
         accepted, told = await self._settled(reading, reception)
         acknowledgement = reading.answer(None)
         if message.kind.mode == "Batch":
+            if ACKNOWLEDGED in key:
+                return Answer(digest, self._success(message, None))
             await self._keep_results(reading, reception, told, (*key, RESULTS), digest)
             shown = None if self._settings.batch_answer == "confirmation" else acknowledgement
             return Answer(digest, self._success(message, shown), acknowledgement)

@@ -33,6 +33,9 @@ BINDING = "{http://www.caqh.org/SOAP/WSDL/}CoreSoapBinding"
 IDENTIFIERS = uuid.UUID("6f0f3f0a-38a5-5d0c-9d0c-3d1f6a2f7b11")
 """Name space of the PayloadIDs we send: derived from the idempotency key, so that a resend has the same one."""
 
+NOT_YET = {"PayloadIDNotUnderstood", "PayloadIDIllegal"}
+"""Error codes of a retrieval that mean: nothing is kept under this PayloadID."""
+
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 """HTTP statuses that mean: the same request may succeed later."""
 
@@ -71,11 +74,35 @@ class CoreSender:
         Raises EndpointUnavailable (timeout, connection, busy, fault Receiver) or EndpointRefused (any other no).
         """
         is_batch = outbound.attributes.get("processingMode") == "Batch"
-        operation = self._service.BatchSubmitTransaction if is_batch else self._service.RealTimeTransaction
-        fields = self._fields(outbound, is_batch=is_batch)
+        operation = "BatchSubmitTransaction" if is_batch else "RealTimeTransaction"
+        return _receipt(await self._call(operation, self._fields(outbound, is_batch=is_batch)), is_batch=is_batch)
+
+    async def acknowledgement(self, key: str, kind: str) -> bytes:
+        """What the server says of a batch sent under an idempotency key: its 999 or TA1; empty: nothing yet.
+
+        `kind` = PayloadType of the batch. Raises as `send`.
+        """
+        return await self._retrieve("BatchSubmitAckRetrievalTransaction", key, kind)
+
+    async def results(self, key: str, kind: str) -> bytes:
+        """The results of a batch so far, in X12; empty: none yet. Raises as `send`."""
+        return await self._retrieve("BatchResultsRetrievalTransaction", key, kind)
+
+    async def confirm(self, key: str, data: bytes) -> None:
+        """Acknowledge results (999 or TA1) under the PayloadID of their batch. Raises as `send`."""
+        fields = self._head(key, payload_type(data), "Batch") | _content(data)
+        _receipt(await self._call("BatchResultsAckSubmitTransaction", fields), is_batch=True)
+
+    async def _retrieve(self, operation: str, key: str, kind: str) -> bytes:
+        answer = await self._call(operation, self._head(key, kind, "Batch"))
+        # No PayloadID is known under which nothing is kept: the rule has no other code for "not yet".
+        return b"" if answer.ErrorCode in NOT_YET else _receipt(answer, is_batch=True).data
+
+    async def _call(self, name: str, fields: dict[str, Any]) -> Any:
+        """One operation of the service, within the deadline. Raises EndpointUnavailable, EndpointRefused."""
         try:
             async with asyncio.timeout(self._endpoint.timeout):
-                answer = await operation(**fields)
+                return await getattr(self._service, name)(**fields)
         except httpx.ConnectError as error:
             raise EndpointUnavailable("no connection to the CORE server") from error
         except (TimeoutError, httpx.HTTPError) as error:
@@ -94,26 +121,33 @@ class CoreSender:
         except (ZeepError, etree.LxmlError, ValueError, TypeError) as error:
             # An answer that is no CORE envelope, often a proxy's page: nothing was decided.
             raise EndpointUnavailable(f"the answer is not a CORE envelope: {type(error).__name__}") from None
-        return _receipt(answer, is_batch=is_batch)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     def _fields(self, outbound: Outbound, *, is_batch: bool) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "PayloadType": outbound.attributes["payloadType"],
-            "ProcessingMode": "Batch" if is_batch else "RealTime",
-            "PayloadID": str(uuid.uuid5(IDENTIFIERS, outbound.idempotency_key)),
-            "TimeStamp": outbound.attributes.get("timeStamp") or self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        given = outbound.attributes
+        head = self._head(
+            outbound.idempotency_key, given["payloadType"], "Batch" if is_batch else "RealTime", given.get("timeStamp")
+        )
+        return head | (_content(outbound.data) if is_batch else {"Payload": outbound.data.decode()})
+
+    def _head(self, key: str, kind: str, mode: str, at: str | None = None) -> dict[str, Any]:
+        return {
+            "PayloadType": kind,
+            "ProcessingMode": mode,
+            "PayloadID": str(uuid.uuid5(IDENTIFIERS, key)),
+            "TimeStamp": at or self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
             "SenderID": self._endpoint.sender_id,
             "ReceiverID": self._endpoint.receiver_id,
             "CORERuleVersion": self._endpoint.version,
-            "Payload": outbound.data if is_batch else outbound.data.decode(),
         }
-        if is_batch:
-            fields |= {"PayloadLength": len(outbound.data), "CheckSum": checksum(outbound.data)}
-        return fields
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    """The payload of a batch."""
+    return {"Payload": data, "PayloadLength": len(data), "CheckSum": checksum(data)}
 
 
 class _Transport(AsyncTransport):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 
 from adapters.soap.outbound import CoreSender
@@ -13,6 +14,7 @@ from adapters.x12.wire import guide
 from adapters.x12.wire.ports import Level, NumberAllocator
 from gateway.app import asking_fhir
 from gateway.app.asking_fhir import AskByFhir
+from gateway.app.batch_results import Fetcher, Receive
 from gateway.app.core import App, now
 from gateway.app.deliveries import Seal
 from gateway.core.errors import Unmappable
@@ -20,10 +22,14 @@ from gateway.core.ports import Sender
 from gateway.infra.postgres import Connection
 from gateway.partners import Asking, Partner
 from gateway.security.secrets import secret
+from gateway.store import core_batches
 from gateway.store.cases import Case
+from gateway.store.core_batches import CoreBatch
+from gateway.store.deliveries import Deliveries
 from gateway.store.x12_ledger import NumbersOn
 from mappings.claim_to_pas import claim_first
 from mappings.payer_278 import PAYLOAD_TYPE, question
+from workflows.inputs import AskInput
 from workflows.payer import Question
 
 AT_ONCE, MOST_AT_ONCE = 8, 100
@@ -91,6 +97,24 @@ class AskByX12:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Expecting:
+    """Has the results of a batch fetched (`gateway.app.batch_results`)."""
+
+    app: App
+
+    async def __call__(self, connection: Connection, given: AskInput, key: str) -> None:
+        """Note it in the transaction that stores the receipt."""
+        partner = next((one for one in self.app.partners.all if one.asked_at == given.endpoint), None)
+        if partner is None or partner.ask is None or partner.ask.by != "core-batch":
+            return
+        moment = now()
+        first = moment + timedelta(seconds=partner.ask.results.pause(0))
+        await core_batches.expect(
+            connection, key=key, tenant=given.tenant, endpoint=given.endpoint, sent_at=moment, next_at=first
+        )
+
+
 def _transport(asking: Asking, moment: datetime) -> dict[str, str]:
     if asking.by not in MODES:
         return {}
@@ -108,11 +132,33 @@ def at_once(app: App, endpoint: str) -> int:
     return min(max(AT_ONCE, ceil(waits.get(endpoint, 0))), MOST_AT_ONCE)
 
 
-def senders(app: App) -> Mapping[str, Sender]:
-    """A sender for the CORE server, and one for the PAS server, of each partner that has one."""
-    by_core: dict[str, Sender] = {
+def core_senders(app: App) -> Mapping[str, CoreSender]:
+    """A sender for the CORE server of each partner that has one."""
+    return {
         f"core/{partner.name}": CoreSender(partner.core, secret=secret, clock=now)
         for partner in app.partners.core
         if partner.core is not None
     }
-    return {**by_core, **asking_fhir.senders(app)}
+
+
+def senders(app: App) -> Mapping[str, Sender]:
+    """A sender for the CORE server, and one for the PAS server, of each partner that has one."""
+    return {**core_senders(app), **asking_fhir.senders(app)}
+
+
+def fetcher(app: App, receive: Receive) -> Fetcher:
+    """Fetches the results of batches sent to the partners that are asked by CORE batch."""
+    partners = {one.asked_at: one for one in app.partners.all if one.ask is not None and one.ask.by == "core-batch"}
+    deliveries = Deliveries(app.database, app.cipher)
+
+    async def turn(batch: CoreBatch, pause: float) -> None:
+        await asyncio.sleep(await deliveries.attempt(batch.tenant, batch.key, batch.endpoint, pause))
+
+    return Fetcher(
+        batches=core_batches.CoreBatches(app.database),
+        partners=partners,
+        senders={endpoint: found for endpoint, found in core_senders(app).items() if endpoint in partners},
+        receive=receive,
+        turn=turn,
+        clock=now,
+    )

@@ -1,4 +1,7 @@
-"""The SFTP role: one poller per partner drop; each file is read, accepted, answered, then archived."""
+"""The SFTP role: one poller per partner drop; each file is read, accepted, answered, then archived.
+
+Results of CORE batches are fetched here, too: they come and are taken as files do.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ import time
 from collections.abc import Callable
 
 from adapters.sftp.inbound import Poller, Services
-from gateway.app import App, now
+from gateway.app import App, asking, now
 from gateway.app.x12 import is_complete, receiver
 from gateway.infra.telemetry import SFTP_FILES, logger
+from gateway.roles.periodic import every
 from gateway.security.secrets import secret
 
 log = logger("sftp")
+
+FETCH_SECONDS = 1.0
+"""Pause between two looks for batches whose results are due."""
 
 
 async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -32,7 +39,12 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             for partner in app.partners.sftp
             if partner.sftp is not None
         ]
+        fetcher = asking.fetcher(app, services.receive)
+        fetching = [asyncio.create_task(every(FETCH_SECONDS, fetcher.round))] if fetcher.partners else []
         log.info("role.ready", role="sftp", count=len(pollers))
         ready()
         await stop.wait()
+        for task in fetching:
+            task.cancel()
         await asyncio.gather(*pollers)
+        await asyncio.gather(*fetching, return_exceptions=True)

@@ -50,7 +50,14 @@ def payer_activities(
     by_fhir = asking_fhir.AskByFhir(app, intents)
     render = asking.Ask(app, asking.AskByX12(deliveries.sealing(app.partners.all)), by_fhir)
     return (
-        PayerActivities(steps=cases, deliveries=intents, deliver_stage=deliver, render=render, clock=now),
+        PayerActivities(
+            steps=cases,
+            deliveries=intents,
+            deliver_stage=deliver,
+            render=render,
+            expect=asking.Expecting(app),
+            clock=now,
+        ),
         InquiryActivities(steps=cases, deliveries=intents, render=by_fhir.inquiry, clock=now),
     )
 

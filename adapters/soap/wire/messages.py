@@ -90,6 +90,7 @@ KINDS = {
         Kind("COREEnvelopeBatchSubmission", "Batch", "COREEnvelopeBatchSubmissionResponse", _request(without=())),
         _batch("BatchSubmissionAckRetrievalRequest", "BatchSubmissionAckRetrievalResponse"),
         _batch("BatchResultsRetrievalRequest", "BatchResultsRetrievalResponse"),
+        _batch("BatchResultsAckSubmission", "BatchResultsAckSubmissionResponse"),
     )
 }
 """Served requests by element name."""
@@ -217,7 +218,8 @@ def problems(message: CoreMessage, expected: Expectations) -> tuple[Issue, ...]:
         report("ProcessingModeIllegal", "ProcessingMode")
     if expected.receivers and fields.get("ReceiverID") and fields["ReceiverID"] not in expected.receivers:
         report("ReceiverIDIllegal", "ReceiverID")
-    kinds = expected.payload_types
+    # Whoever serves results takes their acknowledgements, whose type no request has.
+    kinds = () if "ResultsAck" in kind.name else expected.payload_types
     if kinds and fields.get("PayloadType") and not any(re.fullmatch(each, fields["PayloadType"]) for each in kinds):
         report("PayloadTypeNotUnderstood", "PayloadType")
     found += _payload_problems(message)

@@ -15,7 +15,7 @@ from adapters.soap.settings import CoreEndpoint
 from gateway.core.errors import EndpointRefused, EndpointUnavailable
 from gateway.core.ports import Outbound
 from gateway.testing import FixedClock
-from tests.adapters.soap.bench import ANSWER, Bench
+from tests.adapters.soap.bench import ACKNOWLEDGEMENT, ANSWER, RESULTS, Bench
 
 X12 = ANSWER.decode().encode()
 PASSWORD = "open sesame"
@@ -170,3 +170,20 @@ def test_password_digest() -> None:
     assert token.matches(PASSWORD)
     assert not token.matches("other")
     assert PASSWORD not in repr(token)
+
+
+async def test_a_batch_is_fetched_and_acknowledged_under_its_payload_id(server: str, bench: Bench) -> None:
+    client = sender(f"{server}/core/batch")
+    kind = "X12_278_Request_005010X217"
+    assert (await client.acknowledgement("k3", kind), await client.results("k3", kind)) == (b"", b"")
+    await client.send(outbound("k3", "Batch"))
+    assert await client.acknowledgement("k3", kind) == ACKNOWLEDGEMENT
+    assert await client.results("k3", kind) == RESULTS
+    taken = len(bench.accept.accepted)
+    await client.confirm("k3", ACKNOWLEDGEMENT)
+    await client.confirm("k3", ACKNOWLEDGEMENT)
+    assert len(bench.accept.accepted) == taken + 1
+    assert await client.results("k3", kind) == RESULTS
+    assert (await client.send(outbound("k3", "Batch"))).accepted
+    assert len(bench.accept.accepted) == taken + 1
+    await client.close()

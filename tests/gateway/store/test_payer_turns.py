@@ -152,6 +152,9 @@ async def bench(database: Database, tenant: str) -> Bench:
     async def sleep(_: float) -> None:
         return
 
+    async def unexpected(*_: Any) -> None:
+        return
+
     stage = DeliverStage(
         intents=deliveries, senders={"core/plan": plan}, renderers={}, monotonic=lambda: 0.0, sleep=sleep
     )
@@ -159,7 +162,13 @@ async def bench(database: Database, tenant: str) -> Bench:
         cases=store, policy=policy, deliver_stage=stage, ways_back=nobody, lookup_keys=no_keys, clock=FixedClock(NOW)
     )
     hands = PayerActivities(
-        steps=steps, deliveries=deliveries, deliver_stage=stage, render=render, clock=FixedClock(NOW), draw=lambda: 0.0
+        steps=steps,
+        deliveries=deliveries,
+        deliver_stage=stage,
+        render=render,
+        expect=unexpected,
+        clock=FixedClock(NOW),
+        draw=lambda: 0.0,
     )
     return Bench(store, hands, plan, tenant, opened.case_id, definition)
 

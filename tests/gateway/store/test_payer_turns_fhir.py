@@ -127,8 +127,16 @@ async def bench(database: Database, tenant: str) -> FhirBench:
     steps = CaseActivities(
         cases=store, policy=policy, deliver_stage=stage, ways_back=nobody, lookup_keys=no_keys, clock=FixedClock(NOW)
     )
+    async def unexpected(*_: Any) -> None:
+        return
+
     hands = PayerActivities(
-        steps=steps, deliveries=deliveries, deliver_stage=stage, render=rendered, clock=FixedClock(NOW)
+        steps=steps,
+        deliveries=deliveries,
+        deliver_stage=stage,
+        render=rendered,
+        expect=unexpected,
+        clock=FixedClock(NOW),
     )
     inquiries = InquiryActivities(steps=steps, deliveries=deliveries, render=ask_by.inquiry, clock=FixedClock(NOW))
     return FhirBench(

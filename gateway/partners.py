@@ -29,6 +29,9 @@ class CoreLogin(BaseModel):
     sender_id: str = Field(min_length=1, description="SenderID of its envelopes.")
     username: str = Field(min_length=1, description="User name of its UsernameToken.")
     password: str = Field(min_length=1, description="Secret reference of its password.")
+    senders: tuple[str, ...] = Field(
+        (), description="ISA06 it may send under; empty: that of its `x12`, without one its sender_id."
+    )
     later: Literal["pickup", "core", "sftp"] = Field(
         "pickup",
         description="Where later decisions on what was answered go. pickup: fetched by BatchResultsRetrieval under the "
@@ -109,6 +112,14 @@ class Partner(BaseModel):
         if later != "pickup" and getattr(self, later) is None:
             raise ValueError(f"to be told of later decisions by {later} it needs `{later}`")
         return self
+
+    @property
+    def core_senders(self) -> frozenset[str]:
+        """The ISA06 it may send under at our CORE edge."""
+        if self.core_login is None:
+            return frozenset()
+        own = self.x12.sender if self.x12 is not None else self.core_login.sender_id
+        return frozenset(self.core_login.senders or (own,))
 
     @property
     def asked_at(self) -> str:

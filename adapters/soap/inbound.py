@@ -36,13 +36,16 @@ from adapters.soap.wire import (
     split_package,
 )
 from gateway.core.envelope import Intake, Raw, Reception
-from gateway.core.errors import GatewayError, Issue, LimitExceeded
+from gateway.core.errors import GatewayError, Issue, LimitExceeded, UnauthorizedSender
 from gateway.core.ports import Accept, Accepted, Clock, Codec, Reading
 
 MEDIA_TYPES = ("application/soap+xml", "multipart/related", "text/xml", "application/xml")
 """What is read. SOAP 1.1 has text/xml: it is parsed too, to be answered with VersionMismatch in its own version."""
 
 X12 = "application/edi-x12"
+UNAUTHORIZED = "unauthorized"
+"""Code of the codec's issues: an interchange of a sender that may not send here."""
+
 RESULTS, ACKNOWLEDGED = "results", "acknowledged"
 """Behind a PayloadID: what is kept for BatchResultsRetrieval; what was said of an acknowledgement of results."""
 
@@ -72,6 +75,9 @@ Ask = Callable[[Intake, Reception], Awaitable[bytes | None]]
 
 Results = Callable[[Reading, Reception], Awaitable[bytes | None]]
 """What is said of a batch beyond its acknowledgement, once it is accepted: the 277CAs of its claims; None: nothing."""
+
+Refused = Callable[[Raw, Reception, Sequence[Issue]], Awaitable[None]]
+"""Keeps what was refused for operations."""
 
 Later = Callable[[str, str, str], Awaitable[bytes]]
 """(tenant, client, PayloadID) → what was decided after the request was answered, in X12; empty: nothing."""
@@ -132,6 +138,7 @@ class Services:
     ask: Ask | None = None
     results: Results | None = None
     later: Later | None = None
+    refused: Refused | None = None
     answers: Answers = field(default_factory=RecentAnswers)
 
 
@@ -258,7 +265,12 @@ class Edge:
         async with self._turns.of(key):
             known = await self._services.answers.get(key)
             if known is None:
-                known = await self._answer(message, reception, digest, key)
+                try:
+                    known = await self._answer(message, reception, digest, key)
+                except UnauthorizedSender as error:
+                    # Not remembered: under this PayloadID nothing was ever taken.
+                    issue = Issue("UnAuthorized", "SenderID", error.message)
+                    return self._refusal(message, (issue,))
                 await self._services.answers.put(key, known)
         if known.digest != digest:
             conflict = Issue("PayloadIDIllegal", "PayloadID", "the PayloadID was used before with another payload")
@@ -268,7 +280,9 @@ class Edge:
     async def _answer(self, message: CoreMessage, reception: Reception, digest: str, key: tuple[str, ...]) -> Answer:
         """Codec, accept, fast lane, envelope. Raises Unavailable when a message could not be made durable."""
         services = self._services
-        reading = await asyncio.to_thread(services.codec.read, Raw.of(message.payload, X12), reception)
+        raw = Raw.of(message.payload, X12)
+        reading = await asyncio.to_thread(services.codec.read, raw, reception)
+        await self._must_be_bound(raw, reading, reception)
         accepted, told = await self._settled(reading, reception)
         acknowledgement = reading.answer(None)
         if message.kind.mode == "Batch":
@@ -280,6 +294,15 @@ class Edge:
         if services.respond is not None and accepted:
             told.append(await services.respond(accepted, reception) or b"")
         return Answer(digest, self._success(message, b"".join(told) or acknowledgement))
+
+    async def _must_be_bound(self, raw: Raw, reading: Reading, reception: Reception) -> None:
+        """Refuse a payload as a whole in which its client speaks for somebody else. Raises UnauthorizedSender."""
+        found = [issue for issue in reading.issues if issue.code == UNAUTHORIZED]
+        if not found:
+            return
+        if self._services.refused is not None:
+            await self._services.refused(raw, reception, found)
+        raise UnauthorizedSender("the payload names a sender that the client may not speak for")
 
     async def _settled(self, reading: Reading, reception: Reception) -> tuple[list[Accepted], list[bytes]]:
         """Every message accepted, every question answered."""

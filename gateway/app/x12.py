@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -199,6 +199,23 @@ class CoreGate:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class BoundCodec:
+    """The X12 codec of the CORE edge: who signed in speaks for the senders of its registration only."""
+
+    app: App
+    codec: X12Codec
+
+    def read(self, raw: Raw, reception: Reception) -> X12Reading:
+        """As the codec reads it; interchanges of other senders are issues with code `unauthorized`."""
+        if self.app.settings.profile == "demo":
+            return self.codec.read(raw, reception)
+        found = next((one for one in self.app.partners.all if one.name == reception.client), None)
+        # Nobody signs in without a registration; if that ended since, no sender is its own.
+        senders = found.core_senders if found is not None else frozenset()
+        return replace(self.codec, senders=senders or frozenset({""})).read(raw, reception)
+
+
 def soap_services(app: App, lane: Decide) -> SoapServices:
     """What the CORE SOAP edge is given: X12 in, the business answer out when it comes in time."""
 
@@ -237,7 +254,8 @@ def soap_services(app: App, lane: Decide) -> SoapServices:
 
     return SoapServices(
         accept=accept,
-        codec=X12Codec(partners=app.partners.x12, options=desk(app).base()),
+        codec=BoundCodec(app, X12Codec(partners=app.partners.x12, options=desk(app).base())),
+        refused=PostgresRefusals(app.database, app.cipher),
         ask=ask,
         results=results,
         later=core_later.PickUp(app, Deliveries(app.database, app.cipher)),

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from adapters.soap.inbound import Credentials, Services, routes
 from adapters.soap.settings import SoapSettings
 from gateway.core.envelope import Intake, Raw, Reception
+from gateway.core.errors import Issue
 from gateway.core.ports import Reading
 from gateway.testing import FixedClock, MemoryAccept
 
@@ -30,6 +31,7 @@ class OneIntake:
 
     seen: list[Raw] = field(default_factory=list)
     is_refusing: bool = False
+    issues: tuple[Issue, ...] = ()
 
     def read(self, raw: Raw, reception: Reception) -> Reading:
         self.seen.append(raw)
@@ -41,7 +43,9 @@ class OneIntake:
             ordering_key=("1",),
             raw=raw,
         )
-        return Reading(intakes=(intake,), answer=lambda _: ACKNOWLEDGEMENT, refused=self.is_refusing)
+        return Reading(
+            intakes=(intake,), answer=lambda _: ACKNOWLEDGEMENT, refused=self.is_refusing, issues=self.issues
+        )
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Bench:
     told: bytes | None = None
     """The answer to a question: the codec's message is one."""
     results: bytes | None = RESULTS
+    refused: list[tuple[bytes, list[str]]] = field(default_factory=list)
     later: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     """Decided later, by tenant, client and PayloadID."""
 
@@ -80,6 +85,9 @@ class Bench:
         async def later(*key: str) -> bytes:
             return self.later.get(key, b"")  # type: ignore[call-overload,no-any-return]
 
+        async def refused(raw: Raw, _reception: Reception, issues: Any) -> None:
+            self.refused.append((raw.data or b"", [issue.code for issue in issues]))
+
         services = Services(
             accept=self.accept,
             codec=self.codec,
@@ -90,6 +98,7 @@ class Bench:
             ask=ask,
             results=results,
             later=later,
+            refused=refused,
         )
         return Starlette(routes=routes(services, self.settings))
 

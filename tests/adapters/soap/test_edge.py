@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from gateway.core.errors import Unavailable
+from gateway.core.errors import Issue, Unavailable
 from tests.adapters.soap.bench import ACKNOWLEDGEMENT, ANSWER, RESULTS, Bench
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
@@ -190,6 +190,23 @@ async def test_a_question_is_answered_and_not_accepted(bench: Bench) -> None:
     assert field(told.content, "Payload").encode() == ANSWER
     assert base64.b64decode(field(fetched.content, "Payload")) == ANSWER
     assert bench.accept.accepted == []
+
+
+@pytest.mark.parametrize(("path", "content"), [("realtime", GOOD), ("batch", BATCH)])
+async def test_who_speaks_for_somebody_else_is_refused_and_put_on_record(
+    bench: Bench, path: str, content: bytes
+) -> None:
+    bench.codec.issues = (Issue("unauthorized", "byte 0", "this sender may not send here"),)
+    async with bench.http() as http:
+        refused = await http.post(f"/core/{path}", content=content, headers=SOAP)
+        assert bench.accept.accepted == []
+        assert [codes for _, codes in bench.refused] == [["unauthorized"]]
+        assert bench.refused[0][0].startswith(b"ISA")
+        bench.codec.issues = ()
+        again = await http.post(f"/core/{path}", content=content, headers=SOAP)
+    assert field(refused.content, "ErrorCode") == "UnAuthorized"
+    assert field(refused.content, "PayloadType") == "CoreEnvelopeError"
+    assert field(again.content, "ErrorCode") == "Success"
 
 
 async def test_unauthorized(bench: Bench) -> None:

@@ -127,6 +127,7 @@ async def bench(database: Database, tenant: str) -> FhirBench:
     steps = CaseActivities(
         cases=store, policy=policy, deliver_stage=stage, ways_back=nobody, lookup_keys=no_keys, clock=FixedClock(NOW)
     )
+
     async def unexpected(*_: Any) -> None:
         return
 

@@ -127,7 +127,8 @@ def spoil(value: Any, draw: random.Random) -> None:
 
 
 def test_the_answer_of_status() -> None:
-    bundle = status_bundle({"id": "s1", "status": "error"}, now=NOW, base_url=BASE, events_since_start=3)
+    told = [({"id": "s1", "status": "error"}, 3)]
+    bundle = status_bundle(told, now=NOW, base_url=BASE, address="Subscription/s1/$status")
     assert read_status(bundle) == ("error", 3)
     assert read_status(bundle["entry"][0]["resource"]) == ("error", 3)
     assert read_status({"resourceType": "Bundle"}) == ("", 0)

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
-from typing import Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from adapters.soap.inbound.answers import Answer, Answers, RecentAnswers
 from adapters.soap.settings import SoapSettings
 from adapters.soap.wire import (
     ERROR_TEXTS,
@@ -81,47 +80,6 @@ Refused = Callable[[Raw, Reception, Sequence[Issue]], Awaitable[None]]
 
 Later = Callable[[str, str, str], Awaitable[bytes]]
 """(tenant, client, PayloadID) → what was decided after the request was answered, in X12; empty: nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one PayloadID was answered."""
-
-    digest: str
-    """SHA-256 of request kind and payload: tells a resend from a conflict."""
-    envelope: bytes
-    acknowledgement: bytes | None = None
-    """The X12 acknowledgement of a batch, or its results, kept for retrieval."""
-
-
-class Answers(Protocol):
-    """Memory of answers by (tenant, client, PayloadID). Shared by all edges where there are several processes."""
-
-    def get(self, key: tuple[str, ...]) -> Awaitable[Answer | None]:
-        """The answer given before, or None."""
-        ...
-
-    def put(self, key: tuple[str, ...], answer: Answer) -> Awaitable[None]:
-        """Remember; returns once remembered."""
-        ...
-
-
-@dataclass
-class RecentAnswers:
-    """The answers of this process, the oldest forgotten beyond `capacity` (count)."""
-
-    capacity: int = 10_000
-    _answers: OrderedDict[tuple[str, ...], Answer] = field(default_factory=OrderedDict)
-
-    async def get(self, key: tuple[str, ...]) -> Answer | None:
-        """The answer given before, or None."""
-        return self._answers.get(key)
-
-    async def put(self, key: tuple[str, ...], answer: Answer) -> None:
-        """Remember."""
-        self._answers[key] = answer
-        while len(self._answers) > self.capacity:
-            self._answers.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from adapters.x12.wire import Envelope, Loop, Transaction, guide, read, write
 from adapters.x12.wire.acknowledge import AckPolicy, acknowledge
 from adapters.x12.wire.reader import Options
 from adapters.x12.wire.reports import InterchangeReport
+from adapters.x12.wire.tree import Segment
 from gateway.core.ports import Decision, ItemDecision
 from mappings.decision_to_x12_278 import response
 from mappings.x12_codec import DerivedNumbers
@@ -110,28 +111,51 @@ def decided(asked: Submission, *actions: str, number: str = "AUTH77", **more: An
     return write(guide("278_response"), response(freeze(asked.tree), decision), envelope(asked))
 
 
+def wanting(asked: Submission, loinc: str, number: str) -> bytes:
+    """A pended 278 response that asks for a kind of document (HI LOI) under a control number (PWK06)."""
+    (tree,) = [one.tree for one in read([decided(asked, "A4")]) if isinstance(one, Transaction)]
+    event = next(tree.descendants("2000E"))
+    own = [item for item in event.items if isinstance(item, Segment)]
+    told = next((item for item in own if item.id == "HI"), None)
+    parts = [tuple(told.components(at)) for at in range(1, len(told.fields))] if told is not None else []
+    added = [
+        Segment.build("HI", *parts, ("LOI", loinc)),
+        Segment.build("PWK", "OZ", "EL", "", "", "AC", number),
+        *(item for item in own if item.id == "MSG"),
+    ]
+    kept = [item for item in own if item.id not in ("HI", "MSG")]
+    event.items[:] = [*kept, *added, *(item for item in event.items if not isinstance(item, Segment))]
+    return write(guide("278_response"), tree, envelope(asked))
+
+
 def rejected(asked: Submission, code: str, follow_up: str, location: str = "2000A") -> bytes:
     """A 278 response with one AAA."""
     return decided(asked, errors=[{"code": code, "followUp": follow_up, "location": location}])
 
 
-def refused_999(asked: Submission) -> bytes:
+def acknowledged(asked: Submission | bytes) -> bytes:
+    """A 999 that accepts."""
+    return _acknowledged(asked, lambda report: None)
+
+
+def refused_999(asked: Submission | bytes) -> bytes:
     """A 999 that refuses the transaction set."""
     return _acknowledged(asked, lambda report: report.groups[0].transactions[0].codes.append("5"))
 
 
-def refused_ta1(asked: Submission) -> bytes:
+def refused_ta1(asked: Submission | bytes) -> bytes:
     """A TA1 that refuses the interchange."""
     return _acknowledged(asked, lambda report: report.refuse("022", "ISA", 1, 13))
 
 
-def _acknowledged(asked: Submission, spoil: Callable[[InterchangeReport], object]) -> bytes:
-    (report,) = [one for one in read([asked.data], Options(mode="judge")) if isinstance(one, InterchangeReport)]
+def _acknowledged(asked: Submission | bytes, spoil: Callable[[InterchangeReport], object]) -> bytes:
+    data = asked if isinstance(asked, bytes) else asked.data
+    (report,) = [one for one in read([data], Options(mode="judge")) if isinstance(one, InterchangeReport)]
     spoil(report)
     report.settle()
-    data = acknowledge(report, AckPolicy(), DerivedNumbers(_first + next(_numbers)), datetime.now(UTC))
-    assert data is not None
-    return data
+    told = acknowledge(report, AckPolicy(), DerivedNumbers(_first + next(_numbers)), datetime.now(UTC))
+    assert told is not None
+    return told
 
 
 @dataclass

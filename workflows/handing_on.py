@@ -23,7 +23,8 @@ FORWARDING, REFUSED = "forwarding", "refused"
 STEP, AGAIN = "forward", "again"
 DOCUMENTS = frozenset({"authorization.attachment", "attachment.received", "clinical.document", "clinical.observation"})
 """Messages that bring documents (gateway.stages.forward)."""
-ATTEMPT_TIMEOUT = timedelta(minutes=5)
+ATTEMPT_TIMEOUT = timedelta(minutes=2)
+"""One attempt, as of any delivery: its turn within the rate, and the longest a server may take (a minute)."""
 TRIED_FOR = timedelta(days=7)
 """As a request is (decision 0061): then nobody has taken it, and a person has to look."""
 FIRST_PAUSE, LONGEST_PAUSE = 4.0, 600.0

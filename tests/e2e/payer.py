@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -64,6 +66,37 @@ def submission(data: bytes, payload_id: str = "") -> Submission:
         receiver=found[0].header.receiver,
         traces=tuple(segment.get(2) for segment in event.segments("TRN")),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """A 275 as it came over the line."""
+
+    payload_id: str
+    payload_type: str
+    data: bytes
+
+    @property
+    def documents(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """TRN01, TRN02 and the FHIR resource of each document; it must follow its guide."""
+        return documents(self.data)
+
+
+def documents(data: bytes) -> list[tuple[str, str, dict[str, Any]]]:
+    """TRN01, TRN02 and the FHIR resource of each document of a 275."""
+    (one,) = [event for event in read([data]) if isinstance(event, Transaction)]
+    assert one.report.outcome == "accepted", one.report.as_json()
+    found = []
+    for loop in one.tree.loops("2000A"):
+        segment = next(loop.loops("2110B")).segment("BDS")
+        assert segment is not None
+        found.append((loop.get("TRN", 1), loop.get("TRN", 2), json.loads(base64.b64decode(segment.binary()))))
+    return found
+
+
+def control_number_of(data: bytes) -> str:
+    """ISA13."""
+    return next(event.header.control_number for event in read([data]) if isinstance(event, Transaction))
 
 
 _numbers = iter(range(1, 1_000_000))
@@ -164,6 +197,9 @@ class Payer:
 
     script: Answer
     submissions: list[Submission] = field(default_factory=list)
+    on_documents: Callable[[Delivered], bytes | int | Fault | None] = lambda one: acknowledged(one.data)
+    """Answers 275s."""
+    delivered: list[Delivered] = field(default_factory=list)
     calls: list[float] = field(default_factory=list)
     """When each HTTP request arrived, whatever became of it."""
     answered: dict[str, bytes] = field(default_factory=dict)
@@ -200,9 +236,17 @@ class Payer:
         message = read_message(parse_envelope(body).body)
         assert message.payload is not None
         known = self.answered.get(message.payload_id)
-        asked = submission(message.payload, message.payload_id)
-        self.submissions.append(asked)
-        told: bytes | int | Fault | None = known or self.script(asked)
+        told: bytes | int | Fault | None
+        if b"ST*275*" in message.payload:
+            sent = Delivered(
+                payload_id=message.payload_id, payload_type=message.fields["PayloadType"], data=message.payload
+            )
+            self.delivered.append(sent)
+            told = self.on_documents(sent)
+        else:
+            asked = submission(message.payload, message.payload_id)
+            self.submissions.append(asked)
+            told = known or self.script(asked)
         if told is None:
             handler.close_connection = True
             return

@@ -69,6 +69,14 @@ class Asking(BaseModel):
     trace_assigner: str = Field(
         "", pattern=r"^([A-Za-z0-9]{10})?$", description="TRN03 of requests whose trace number names no assigner."
     )
+    documents: Literal["asked", "all"] = Field(
+        "asked",
+        description="What is forwarded of the documents that come while it decides (275, $submit-attachment): those it "
+        "asked for, or all that are sent for the case.",
+    )
+    documents_payload_type: str = Field(
+        "X12_275_Request_005010X210E1", min_length=1, description="CORE PayloadType of 275s."
+    )
 
     results: Fetching = Field(Fetching(), description="When the results of a CORE batch are asked for.")
 
@@ -157,6 +165,10 @@ class Partners:
     def fhir(self) -> tuple[Partner, ...]:
         """Partners with a PAS server."""
         return tuple(partner for partner in self.all if partner.fhir is not None)
+
+    def forwards_all(self, name: str) -> bool:
+        """Whether this partner gets all documents that are sent for a case it decides."""
+        return any(one.name == name and one.ask is not None and one.ask.documents == "all" for one in self.all)
 
     def asked_for(self, tenant: str, payer: str) -> Partner | None:
         """The partner that decides this payer's authorizations; who names the payer comes before who takes all."""

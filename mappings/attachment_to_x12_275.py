@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from adapters.fhir.wire import BundleIndex, entries
 from adapters.fhir.wire.elements import extension_value, rows
-from adapters.fhir.wire.terms import ADMINISTRATION_REFERENCE, AUTHORIZATION_NUMBER
+from adapters.fhir.wire.terms import ADMINISTRATION_REFERENCE, AUTHORIZATION_NUMBER, LOINC
 from adapters.x12.wire.tree import Loop, Segment
 from gateway.core.errors import Unmappable
 from mappings.attachments import SubmittedAttachments
+from mappings.brought_documents import Parcel
 from mappings.fhir_claim import view_claim
 from mappings.x12_dates import x12_moment
 from mappings.x12_parties import fitting, write_demographics, write_party
@@ -61,11 +62,28 @@ def submitted(sent: SubmittedAttachments) -> list[Document]:
     return [
         Document(
             control_number=sent.tracking_id,
-            content=json.dumps(part.content, ensure_ascii=False, separators=(",", ":")).encode(),
+            content=_bytes(part.content),
             code=part.code,
         )
         for part in sent.attachments
     ]
+
+
+def of_parcel(parcel: Parcel, number: str) -> list[Document]:
+    """Documents that are forwarded to a payer; `number`: what it knows them by."""
+    return [
+        Document(
+            control_number=number,
+            content=_bytes(one.content),
+            code=str(one.code.get("code", "")) if one.code.get("system") == LOINC else "",
+            report_type=one.report_type or ATTACHMENT,
+        )
+        for one in parcel.documents
+    ]
+
+
+def _bytes(resource: Element) -> bytes:
+    return json.dumps(resource, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def attachments(
@@ -76,13 +94,19 @@ def attachments(
     reference: str = "",
     solicited: bool = False,
     longest: int = LONGEST,
+    numbers: Mapping[str, str] | None = None,
 ) -> list[Loop]:
     """The 275s that carry documents for the request in `bundle`, each with as many as fit.
 
-    `reference` is BGN02 (default: the request's identifier); `solicited`: the payer asked for them. Raises Unmappable
-    when payer, requester or patient is missing, or when one document alone is too long.
+    `reference` is BGN02 (default: the request's identifier); `solicited`: the payer asked for them; `numbers`:
+    the payer's own numbers by their qualifier (REF01 of 1000D: BB, NT), instead of those the request names. Raises
+    Unmappable when payer, requester or patient is missing, or when one document alone is too long.
     """
-    return [_tree(bundle, own, now, reference, solicited) for own in _portions(documents, longest)]
+    if numbers is None:
+        claim: Element = entries(bundle)[0]["resource"]
+        urls = (("BB", AUTHORIZATION_NUMBER), ("NT", ADMINISTRATION_REFERENCE))
+        numbers = {qualifier: str(extension_value(claim, url) or "") for qualifier, url in urls}
+    return [_tree(bundle, own, now, reference, solicited, numbers) for own in _portions(documents, longest)]
 
 
 def _portions(documents: Iterable[Document], longest: int) -> Iterator[list[tuple[Document, bytes]]]:
@@ -101,24 +125,27 @@ def _portions(documents: Iterable[Document], longest: int) -> Iterator[list[tupl
 
 
 def _tree(
-    bundle: Element, documents: list[tuple[Document, bytes]], now: datetime, reference: str, solicited: bool
+    bundle: Element,
+    documents: list[tuple[Document, bytes]],
+    now: datetime,
+    reference: str,
+    solicited: bool,
+    numbers: Mapping[str, str],
 ) -> Loop:
     view, index = view_claim(bundle), BundleIndex(bundle)
     claim: Element = entries(bundle)[0]["resource"]
     insurer, provider, patient = (_person(index, claim.get(name)) for name in ("insurer", "provider", "patient"))
     root = Loop("275")
     day, clock = x12_moment(now)
-    number = fitting(reference or view.bundle_identifier[1], 50) or "0"
-    root.add("BGN", "11" if solicited else "02", number, day, clock)
+    root.add("BGN", "11" if solicited else "02", fitting(reference or view.bundle_identifier[1], 50) or "0", day, clock)
     root.add_loop("1000A").items.append(_name("PR", insurer))
     root.add_loop("1000B").items.append(_name("41", provider))
     root.add_loop("1000C").items.append(_name("1P", provider))
     person = root.add_loop("1000D")
     member = [{"system": "urn:x12:005010:66:MI", "value": view.member_id}] if view.member_id else []
     person.items.append(_name("QC", {**patient, "identifier": member}))
-    for qualifier, url in (("BB", AUTHORIZATION_NUMBER), ("NT", ADMINISTRATION_REFERENCE)):
-        known = fitting(str(extension_value(claim, url) or ""), 50)
-        if known:
+    for qualifier, number in numbers.items():
+        if known := fitting(number, 50):
             person.add("REF", qualifier, known)
     write_demographics(person, patient)
     for at, (document, data) in enumerate(documents, 1):
@@ -137,13 +164,16 @@ def _person(index: BundleIndex, reference: Any) -> Element:
 
 
 def _name(entity: str, resource: Element) -> Segment:
-    """NM1 alone: who it is, not where."""
+    """NM1 alone: who it is, not where. The guide wants a payer's number: one of any system is its own (NM108 PI)."""
     kept = {"resourceType": resource["resourceType"], "name": resource.get("name")}
+    numbers = rows(resource, "identifier")
     loop = Loop("")
-    write_party(
-        loop, entity, {**kept, "identifier": rows(resource, "identifier")}, lambda text, most, _: fitting(text, most)
-    )
-    return next(loop.segments("NM1"))
+    write_party(loop, entity, {**kept, "identifier": numbers}, lambda text, most, _: fitting(text, most))
+    name = next(loop.segments("NM1"))
+    own = next((str(row["value"]) for row in numbers if row.get("value")), "")
+    if entity == "PR" and own and not name.get(9):
+        return Segment.build("NM1", *(name.get(at) for at in range(1, 8)), "PI", fitting(own, 80))
+    return name
 
 
 def _add_document(loop: Loop, at: int, document: Document, data: bytes, *, solicited: bool) -> None:

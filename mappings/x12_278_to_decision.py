@@ -21,6 +21,8 @@ RETRY_CODES = frozenset({"42", "80"})
 RETRY_FOLLOW_UPS = frozenset({"P", "R", "W", "X"})
 """AAA03 and AAA04 that together mean: ask again later, with a new interchange and the same trace."""
 
+CONTROL_NUMBER = "AC"
+"""PWK05: the number behind it is an attachment control number."""
 ANSWER_FOLLOWS = frozenset({"S", "Y"})
 """AAA04: do not send it again, it was passed on; we will answer."""
 PAUSES = {"W": 30 * 86_400.0, "X": 10 * 86_400.0}
@@ -59,7 +61,7 @@ def decision_of(
         administrative_reference=_reference(event, "NT"),
         valid_from=start,
         valid_to=end,
-        requested_information=tuple(_requested(event)),
+        requested_information=tuple(_requested(event, traces or {}, sequences)),
         errors=tuple(rejections),
     )
 
@@ -149,18 +151,35 @@ def _reference(loop: Loop, qualifier: str) -> str:
     return segment.get(2) if segment else ""
 
 
-def _requested(event: Loop) -> list[dict[str, str]]:
-    """HI LOI codes and PWK report types: what the payer wants to see."""
-    found: list[dict[str, str]] = []
-    for loop in (event, *event.loops("2000F")):
-        for segment in loop.segments("HI"):
-            composites = [segment.components(at) for at in range(1, len(segment.fields))]
-            found += [{"loinc": parts[1]} for parts in composites if parts[:1] == ["LOI"] and len(parts) > 1]
-        found += [{"reportType": segment.get(1)} for segment in loop.segments("PWK") if segment.get(1)]
+def _requested(event: Loop, traces: Mapping[str, int], sequences: Sequence[int]) -> list[dict[str, str]]:
+    """HI LOI codes and PWK report types: what the payer wants to see, and for which line.
+
+    PWK06 (PWK05 = AC) is the payer's attachment control number. It stands for the codes beside it, too: the PWK says
+    under which number, the HI says what.
+    """
+    found = _wanted_at(event, "")
+    for at, line in enumerate(event.loops("2000F"), 1):
+        found += _wanted_at(line, str(_sequence(line, at, traces, sequences)))
     text = event.get("MSG", 1)
     if found and text:
         found[0]["question"] = text
     return found
+
+
+def _wanted_at(loop: Loop, line: str) -> list[dict[str, str]]:
+    reports = [
+        {"reportType": row.get(1), "controlNumber": row.get(6) if row.get(5) == CONTROL_NUMBER else ""}
+        for row in loop.segments("PWK")
+        if row.get(1)
+    ]
+    composites = [row.components(at) for row in loop.segments("HI") for at in range(1, len(row.fields))]
+    codes = [parts[1] for parts in composites if parts[:1] == ["LOI"] and len(parts) > 1]
+    if codes and len(reports) <= 1:
+        alone = reports[0] if reports else {}
+        reports = [alone | {"loinc": code} for code in codes]
+    else:
+        reports = [{"loinc": code} for code in codes] + reports
+    return [{name: value for name, value in (row | {"line": line}).items() if value} for row in reports]
 
 
 def _rejections(root: Loop) -> list[dict[str, str]]:

@@ -194,9 +194,9 @@ def eligibility_response(message: Message) -> Intake:
 
 
 def acknowledgement(message: Message) -> Intake:
-    """A 999 or 277CA on something we sent: journaled; a 999 that refuses a group of ours with 278s tells its case."""
+    """A 999 or 277CA on something we sent: journaled; a 999 that refuses 278s or 275s of ours tells their case."""
     first = message.tree.segment("AK1")
-    if first is not None and first.get(1) == "HI" and _refuses(message):
+    if first is not None and first.get(1) in TELLING and _refuses(message):
         return _rejection(
             message.transmission,
             message.reception,
@@ -218,6 +218,8 @@ def acknowledgement(message: Message) -> Intake:
     )
 
 
+TELLING = frozenset({"HI", "PI"})
+"""AK101: groups of 278s and 275s."""
 NOT_ACCEPTED = frozenset({"M", "P", "R", "W", "X"})
 """IK501 and AK901: refused, for any reason; P refuses a part, and a request of ours is alone in its group."""
 
@@ -358,7 +360,12 @@ def attachment(message: Message) -> Intake:
         resource=bundle,
         facts=facts,
         ledger=ledger,
-        reply=message.reply("", aliases=[["attachment", number]] if number else []),
+        reply=message.reply(
+            "",
+            aliases=[["attachment", number]] if number else [],
+            # Our own attachment control number, where we asked for it: the open case that did hears of it.
+            parents=[["attachment-control", number]] if number else [],
+        ),
     )
 
 

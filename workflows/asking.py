@@ -10,6 +10,10 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from workflows.definitions import duration
+    from workflows.handing_on import FIRST_PAUSE as PARCEL_PAUSE
+    from workflows.handing_on import LONGEST_PAUSE as LONGEST_PARCEL_PAUSE
+    from workflows.handing_on import STEP as FORWARD
+    from workflows.handing_on import Forwarder
     from workflows.inputs import AskInput, CaseInput, Message, StepOutcome
     from workflows.line import Line
     from workflows.state import CaseState
@@ -38,6 +42,8 @@ class AsksPayers(CaseState):
         """Whoever asked has been told so, since the request was last stated."""
         self._inquirer = Inquirer(self._inquire, self._to_send)
         self._pace = Pace(first=0.0, longest=0.0)
+        prefix = f"{case.case_id}:{case.run}"
+        self._forwarder = Forwarder(self._forward, self._parcel, self._happened, self._tasks, prefix)
 
     async def _ask(self, step: Raw) -> str:
         """Take turns with the payer; while it has the next word, it is inquired about where that can be done."""
@@ -93,6 +99,8 @@ class AsksPayers(CaseState):
         given = self._step_input(step["id"], {**step["executor"], "turn": knows}, self._closing(step))
         given = replace(given, command_id=f"{given.command_id}.turn{self._turns}")
         outcome = await self._local("payer", given)
+        if outcome.documents and not outcome.closed:
+            self._forwarder.look()
         if outcome.outcome == "asked":
             self._version, self._pended = outcome.version, self._pended and anew
             self._pace = Pace(first=outcome.inquire_after, longest=outcome.inquire_longest)
@@ -110,6 +118,24 @@ class AsksPayers(CaseState):
             )
             line.send(asked, retry, anew=anew)
         return outcome
+
+    async def _forward(self, number: int, knows: Raw) -> StepOutcome:
+        """One turn of forwarding documents."""
+        given = self._step_input(FORWARD, knows, {})
+        return await self._local("forward", replace(given, command_id=f"{self._case.run}.{FORWARD}.{number}"))
+
+    def _parcel(self, outcome: StepOutcome) -> AskInput:
+        return AskInput(
+            case_id=self._case.case_id,
+            tenant=self._case.tenant,
+            endpoint=outcome.endpoints[0],
+            version=outcome.version,
+            step_id=FORWARD,
+            command_id=f"{self._case.run}.forwarded.{outcome.version}",
+            initial=PARCEL_PAUSE,
+            maximum=LONGEST_PARCEL_PAUSE,
+            documents=True,
+        )
 
     async def _inquire(self, number: int) -> StepOutcome:
         """Render and store an inquiry."""

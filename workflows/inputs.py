@@ -86,6 +86,8 @@ class StepOutcome:
     """Seconds after which a payer that was asked may be inquired about a pended request; 0: it cannot be."""
     inquire_longest: float = 0.0
     """Longest pause between inquiries, doubled from the first."""
+    documents: bool = False
+    """There may be documents to forward to the payer, or some that it refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +193,8 @@ class AskInput:
     """Seconds of the longest one."""
     inquiry: bool = False
     """It asks how an earlier request stands; an answer that says nothing new changes nothing."""
+    documents: bool = False
+    """It carries documents for an earlier request."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from gateway.store.cases import Case
 from gateway.store.deliveries import Deliveries
 from workflows.activities import CaseActivities
 from workflows.inputs import StepInput, StepOutcome
-from workflows.payer import ask_key
+from workflows.keys import ask_key
 
 log = logger("payer")
 

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.asking import AsksPayers
     from workflows.conditions import holds
     from workflows.definitions import CLOSE, END, MAX_VISITS, Retry, duration
+    from workflows.handing_on import AGAIN, DOCUMENTS, is_about_documents
     from workflows.inputs import (
         CLINICAL,
         MESSAGE,
@@ -58,6 +59,7 @@ class Case(AsksPayers):
                 if not again:
                     await self._close(done)
                     again = not self._closed and await self._changed("close", self._visits[CLOSE])
+        await self._forwarder.finish()
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._notices:
             await asyncio.gather(*self._notices, return_exceptions=True)
@@ -76,6 +78,9 @@ class Case(AsksPayers):
         if message.version not in self._heard:
             self._heard.add(message.version)
             self._messages.append(message)
+            # a payer decides: it may want to see what came
+            if self._turns and message.kind in DOCUMENTS and workflow.patched("forward"):
+                self._forwarder.look()
 
     @workflow.signal(name="inquire")
     def inquire(self) -> None:
@@ -93,6 +98,8 @@ class Case(AsksPayers):
     def _review_fits(self, review: Review) -> None:
         if self._tasks.get(review.task_id, review) is not None:
             raise ValueError("this task is not open")
+        if is_about_documents(review.task_id) and review.action != AGAIN:
+            raise ValueError("this task is about documents: nothing is decided by it")
 
     @workflow.update(name="extend")
     async def extend(self, extension: Extension) -> ExtensionOutcome:

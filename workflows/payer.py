@@ -21,7 +21,7 @@ from gateway.core.errors import EndpointRefused, EndpointUnavailable, InvalidMes
 from gateway.core.ports import Decision, Outbound, Receipt
 from gateway.infra.postgres import Connection
 from gateway.infra.telemetry import logger, span
-from gateway.stages import ask
+from gateway.stages import ask, forward
 from gateway.stages.decide import Verdict, as_json, decide
 from gateway.stages.deliver import DeliverStage
 from gateway.stages.revise import refusal
@@ -32,7 +32,9 @@ from mappings import payer_answers
 from mappings.payer_278 import pended
 from mappings.x12_278_to_decision import least_pause, retry_later, will_answer
 from workflows.activities import CaseActivities, outcome_of, told
+from workflows.forwarding import came_back, refused_by
 from workflows.inputs import AskInput, StepInput, StepOutcome
+from workflows.keys import ask_key
 from workflows.payers_answer import (
     asked_by,
     content,
@@ -96,20 +98,26 @@ class PayerActivities:
         Outcomes: `asked` (send it to `endpoints`), `again` (ask anew after `pause`), `noted` (look once more),
         `waiting`, `settled`, `refused`, or that of the decision which was recorded.
         """
-        knows = given.executor["turn"]
         async with self.steps.command(given) as (connection, case, known):
             if known is not None:
                 return _before(case, known)
             stream = await events.stream(connection, self.steps.cases.cipher, case.id)
-            if knows.get("failed"):
-                said = {"outcome": ask.REFUSED, "codes": ["unanswered"], "message": 0}
-                return await self._say(connection, case, said, given)
-            following = ask.turn(stream, sending=knows["sending"], again=knows["again"])
-            if following.kind == "answer":
-                return await self._answer(connection, case, stream, following.version, given)
-            if following.kind == "ask":
-                return await self._ask(connection, case, stream, given)
-            return StepOutcome(outcome=following.kind, version=case.version)
+            outcome = await self._turn(connection, case, stream, given)
+            return replace(outcome, documents=outcome.documents or forward.pending(stream))
+
+    async def _turn(
+        self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], given: StepInput
+    ) -> StepOutcome:
+        knows = given.executor["turn"]
+        if knows.get("failed"):
+            said = {"outcome": ask.REFUSED, "codes": ["unanswered"], "message": 0}
+            return await self._say(connection, case, said, given)
+        following = ask.turn(stream, sending=knows["sending"], again=knows["again"])
+        if following.kind == "answer":
+            return await self._answer(connection, case, stream, following.version, given)
+        if following.kind == "ask":
+            return await self._ask(connection, case, stream, given)
+        return StepOutcome(outcome=following.kind, version=case.version)
 
     async def _ask(
         self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], given: StepInput
@@ -183,6 +191,10 @@ class PayerActivities:
         message: events.StoredEvent,
         given: StepInput,
     ) -> StepOutcome:
+        declined = refused_by(stream, message)
+        if declined is not None:
+            version = await self._record(connection, case, [declined], given)
+            return StepOutcome(outcome=ask.NOTED, version=version, documents=True)
         asked = asked_by(stream, message)
         said: dict[str, Any] = {"outcome": ask.NOTED, "message": message.version}
         if asked is None or asked.sealed is None or message.sealed is None:
@@ -305,6 +317,8 @@ class PayerActivities:
             if known is not None:
                 return _sending(known)
             await self.deliveries.settle_on(connection, key, receipt)
+            if given.documents:
+                return await self._forwarded(connection, case, given, receipt, answer, codes)
             if given.inquiry:
                 stream = await events.stream(connection, self.steps.cases.cipher, case.id)
                 event = learned(case, stream, given.version, answer) or _took_note(given)
@@ -321,10 +335,22 @@ class PayerActivities:
             )
             return StepOutcome(outcome=_sent_outcome(event.type), version=case.version + 1)
 
-
-def ask_key(case_id: str, version: int, endpoint: str) -> str:
-    """Idempotency key of the request that the event at `version` tells of."""
-    return f"{case_id}:{version}:{endpoint}"
+    async def _forwarded(
+        self,
+        connection: Connection,
+        case: Case,
+        given: AskInput,
+        receipt: Receipt,
+        answer: Intake | None,
+        codes: Sequence[str],
+    ) -> StepOutcome:
+        """The same for documents, beside whatever the case has come to meanwhile."""
+        stream = await events.stream(connection, self.steps.cases.cipher, case.id)
+        new = came_back(stream, given.version, answer, accepted=receipt.accepted, codes=codes)
+        await self.steps.cases.record(
+            connection, case, new, command_id=given.command_id, status=case.status, step=given.step_id
+        )
+        return StepOutcome(outcome=_sent_outcome(new[0].type), version=case.version + 1)
 
 
 def _took_note(given: AskInput) -> events.NewEvent:
@@ -332,7 +358,7 @@ def _took_note(given: AskInput) -> events.NewEvent:
 
 
 def _sent_outcome(kind: str) -> str:
-    return {"MessageReceived": "answered", "PayerTookNote": SENT}.get(kind, ask.REFUSED)
+    return {"MessageReceived": "answered", "PayerTookNote": SENT, forward.TAKEN: SENT}.get(kind, ask.REFUSED)
 
 
 def _sending(known: events.StoredEvent | None) -> StepOutcome:
@@ -356,6 +382,8 @@ def _before(case: Case, known: events.StoredEvent) -> StepOutcome:
     """What an earlier execution of the same turn led to."""
     if known.type == ask.ASKED:
         return _asked_outcome(known.version, known.data)
+    if known.type == ask.DECLINED:
+        return StepOutcome(outcome=ask.NOTED, version=known.version, documents=True)
     if known.type == ask.ANSWERED:
         return StepOutcome(
             outcome=known.data["outcome"], version=known.version, pause=float(known.data.get("pause", 0.0))

@@ -11,7 +11,7 @@ from gateway.core.envelope import Intake
 from gateway.core.exact_json import dumps
 from gateway.core.ports import Decision
 from gateway.stages import ask
-from gateway.stages.decide import PENDED, as_json, from_json
+from gateway.stages.decide import PENDED, administrative_reference, as_json, from_json
 from gateway.store import events
 from gateway.store.cases import Case
 from mappings import payer_answers
@@ -44,6 +44,19 @@ def standing(stream: Sequence[events.StoredEvent], *, after: int, kept: bool = F
             if decision.items and not (kept and _undecided(decision)):
                 return decision
     return None
+
+
+def numbers_known(case: Case, stream: Sequence[events.StoredEvent], after: int) -> dict[str, str]:
+    """The payer's own numbers in its newest decision on the request at `after`, by X12 128: BB, NT. Not ours."""
+    found = standing([event for event in stream if (event.sealed or {}).get("message")], after=after)
+    if found is None:
+        return {}
+    reference = found.administrative_reference
+    known = {
+        "BB": found.authorization_number,
+        "NT": "" if reference == administrative_reference(case.id) else reference,
+    }
+    return {qualifier: number for qualifier, number in known.items() if number}
 
 
 def _undecided(decision: Decision) -> bool:

@@ -86,7 +86,7 @@ class AskByX12:
             guide("278_request"), asked.tree, partner.x12, numbers, tenant=case.tenant, now=moment
         )
         interchange, group = str(numbers.last["interchange"]), str(numbers.last["group"])
-        attributes = outbound.attributes | _transport(partner.ask, moment)
+        attributes = outbound.attributes | transport(partner.ask, moment, PAYLOAD_TYPE)
         outbound = replace(outbound, endpoint=partner.asked_at, attributes=attributes)
         return Question(
             partner=partner.name,
@@ -115,11 +115,12 @@ class Expecting:
         )
 
 
-def _transport(asking: Asking, moment: datetime) -> dict[str, str]:
+def transport(asking: Asking, moment: datetime, payload_type: str) -> dict[str, str]:
+    """What a CORE envelope needs to say; nothing for a file."""
     if asking.by not in MODES:
         return {}
     return {
-        "payloadType": PAYLOAD_TYPE,
+        "payloadType": payload_type,
         "processingMode": MODES[asking.by],
         "timeStamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

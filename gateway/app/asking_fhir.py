@@ -25,12 +25,14 @@ from gateway.store.cases import Case
 from gateway.store.deliveries import Deliveries
 from gateway.store.payer_watches import find_on
 from mappings import attachment_to_cdex
-from mappings.attachment_to_cdex import submissions
+from mappings.attachment_to_cdex import submission
+from mappings.brought_documents import Parcel
 from mappings.claim_to_pas import request
 from mappings.payer_pas import RAIL, inquiry, numbers_of, question
+from workflows.forwarding import Shipment
 from workflows.inquiring import Inquiry
-from workflows.payer import Question, ask_key
-from workflows.payers_answer import standing
+from workflows.keys import ask_key
+from workflows.payer import Question
 
 Element = dict[str, Any]
 
@@ -106,23 +108,20 @@ class AskByFhir:
         return Inquiry(outbound=_outbound(partner, data, "Claim/$inquire"), by_number=bool(numbers))
 
     async def documents(
-        self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], resource: Element
-    ) -> tuple[Outbound, ...]:
-        """The `$submit-attachment` calls that hand a message's documents to the payer that was asked last.
-
-        `resource`: of the message that brought them. () where it brought none. Raises Unmappable, InvalidMessage.
-        """
-        about = ask.newest_ask(stream)
+        self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], about: int, parcel: Parcel
+    ) -> Shipment:
+        """The `$submit-attachment` call that hands a parcel to who was asked at `about`. Raises Unmappable,
+        InvalidMessage."""
         partner, _, bundle = await self._asked(connection, case, stream, about)
         record = next(one.sealed or {} for one in stream if one.version == about)
-        made = submissions(
+        made = submission(
             bundle,
-            attachment_to_cdex.documents(resource),
-            standing=standing(stream, after=about),
+            parcel,
             sequences={int(ours): int(theirs) for theirs, ours in record["sequences"].items()},
             reference=_numbers(stream, about).get("administrative-reference", ""),
         )
-        return tuple(_outbound(partner, serialize(one), attachment_to_cdex.PATH) for one in made)
+        outbound = _outbound(partner, serialize(made), attachment_to_cdex.PATH)
+        return Shipment(outbound=outbound, record={}, carried=len(parcel.documents))
 
     async def _asked(
         self, connection: Connection, case: Case, stream: Sequence[events.StoredEvent], about: int

@@ -29,8 +29,8 @@ app = typer.Typer(no_args_is_help=True, help="Cases that wait for a person: list
 State = Annotated[Path, typer.Option("--state", envvar="GATEWAY_STATE", help="Folder of the gateway's state.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 STATE = Path(".gateway")
-PAYER_STEPS = ("repair", "remind")
-"""Steps of the definition of cases that a payer decides where a person may have it asked again."""
+PAYER_STEPS = ("repair", "remind", "forward")
+"""Steps of cases that a payer decides where a person may have it asked, or its documents forwarded, again."""
 
 
 @app.command("list")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from gateway.app import App, asking, asking_fhir, deliveries, now
+from gateway.app import App, asking, asking_fhir, deliveries, forwarding, now
 from gateway.core.ports import Decision
 from gateway.infra import temporal
 from gateway.infra.telemetry import DELIVERIES, logger
@@ -20,6 +20,7 @@ from mappings.information_request import information_keys
 from workflows.acknowledge import Acknowledge, AcknowledgeActivities
 from workflows.activities import CaseActivities
 from workflows.extending import ClockActivities
+from workflows.forwarding import ForwardActivities
 from workflows.handshake import Handshake, HandshakeActivities, Heartbeat
 from workflows.inquiring import InquiryActivities
 from workflows.interpreter import Case as CaseWorkflow
@@ -45,10 +46,10 @@ def deliver_stage(
 
 def payer_activities(
     app: App, cases: CaseActivities, intents: Deliveries, deliver: DeliverStage
-) -> tuple[PayerActivities, InquiryActivities]:
-    """Asking payers, and inquiring about what they have pended."""
-    by_fhir = asking_fhir.AskByFhir(app, intents)
-    render = asking.Ask(app, asking.AskByX12(deliveries.sealing(app.partners.all)), by_fhir)
+) -> tuple[PayerActivities, InquiryActivities, ForwardActivities]:
+    """Asking payers, inquiring about what they have pended, forwarding documents to them."""
+    by_fhir, seal = asking_fhir.AskByFhir(app, intents), deliveries.sealing(app.partners.all)
+    render = asking.Ask(app, asking.AskByX12(seal), by_fhir)
     return (
         PayerActivities(
             steps=cases,
@@ -59,6 +60,13 @@ def payer_activities(
             clock=now,
         ),
         InquiryActivities(steps=cases, deliveries=intents, render=by_fhir.inquiry, clock=now),
+        ForwardActivities(
+            steps=cases,
+            deliveries=intents,
+            render=forwarding.Forward(app, seal, by_fhir),
+            everything=app.partners.forwards_all,
+            clock=now,
+        ),
     )
 
 
@@ -80,7 +88,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             clock=now,
         )
         clocks = ClockActivities(cases=app.cases, ways_back=deliveries.ways_back, clock=now)
-        payers, inquiries = payer_activities(app, cases, intents, deliver)
+        payers, inquiries, documents = payer_activities(app, cases, intents, deliver)
         shaking = HandshakeActivities(
             render=notifications.handshake,
             render_heartbeat=notifications.heartbeat,
@@ -97,6 +105,7 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             clocks.extend_clock,
             payers.payer,
             inquiries.inquire,
+            documents.forward,
             shaking.mark_subscription,
         ]
         workers = [

@@ -20,6 +20,8 @@ ANSWERS = frozenset({RESPONSE, REJECTION})
 """Messages of a payer on what we asked: its 278 response; its TA1 or 999 that refuses our interchange."""
 ASKED, ANSWERED = "PayerAsked", "PayerAnswered"
 """Events: a request was rendered and stored; the payer said something that is no decision (`outcome`)."""
+DECLINED = "DocumentsRefused"
+"""Event: documents for the payer were refused (gateway.stages.forward), it may be by a `message` of its."""
 AGAIN, REFUSED = "again", "refused"
 """Outcomes after which the same is asked anew: the payer cannot answer now; it, or we, could not read or reach."""
 NOTED = "noted"
@@ -119,7 +121,7 @@ def _message(event: Recorded) -> str:
 
 def _read(stream: Sequence[Recorded]) -> set[int]:
     """Versions of the payer's messages that have been read."""
-    said = {int(event.data.get("message", 0)) for event in stream if event.type == ANSWERED}
+    said = {int(event.data.get("message", 0)) for event in stream if event.type in (ANSWERED, DECLINED)}
     return said | {int((event.sealed or {}).get("message", 0)) for event in stream if event.type == "DecisionMade"}
 
 

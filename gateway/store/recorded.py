@@ -64,6 +64,10 @@ async def since(
     return sorted(found[:limit], key=lambda each: str(each.record["decidedAt"])), unread
 
 
+TELLING = ("clinical.", "attachment.")
+"""Messages that tell open cases (gateway.stages.tell)."""
+
+
 async def _of_case(connection: Connection, cipher: Cipher, case_id: str) -> list[RecordedDecision]:
     stream = await events.stream(connection, cipher, str(uuid.UUID(case_id)))
     if not stream:
@@ -101,7 +105,7 @@ def _standing(before: Sequence[events.StoredEvent]) -> dict[str, Any] | None:
         if event.type == "CaseOpened" and event.sealed:
             context = dict.fromkeys(STANDING) | {"type": event.data["type"], "facts": event.sealed["facts"]}
         elif event.type == "MessageReceived" and event.sealed and context:
-            if event.data["type"].startswith("clinical."):
+            if event.data["type"].startswith(TELLING):
                 context["facts"] = told_facts(context["facts"], event.sealed["facts"])
             else:
                 context = joined_context(context, event.sealed, action)

@@ -61,6 +61,12 @@ class Asking:
         )
         return [dict(row) for row in rows(self.gateway, statement, token) if kind in ("", row["type"])]
 
+    def case_id(self, trace: str) -> str:
+        """The case of this trace number."""
+        token = Tokens.load(f"file:{self.gateway.state / 'secrets' / 'token.key'}")("demo", "trace", (trace,))
+        found = rows(self.gateway, "SELECT case_id FROM workflow.case_keys WHERE kind = 'trace' AND token = $1", token)
+        return str(found[0]["case_id"])
+
     def decided(self, trace: str) -> list[str]:
         """Actions of the decisions on a case, in their order."""
         return [row["data"]["action"] for row in self.events(trace, "DecisionMade")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from adapters.x12.wire import Envelope, Loop, Transaction, guide, read, write
 from adapters.x12.wire.acknowledge import AckPolicy, acknowledge
 from adapters.x12.wire.reader import Options
 from adapters.x12.wire.reports import InterchangeReport
+from adapters.x12.wire.tree import Segment
 from gateway.core.ports import Decision, ItemDecision
 from mappings.decision_to_x12_278 import response
 from mappings.x12_codec import DerivedNumbers
@@ -65,6 +68,37 @@ def submission(data: bytes, payload_id: str = "") -> Submission:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """A 275 as it came over the line."""
+
+    payload_id: str
+    payload_type: str
+    data: bytes
+
+    @property
+    def documents(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """TRN01, TRN02 and the FHIR resource of each document; it must follow its guide."""
+        return documents(self.data)
+
+
+def documents(data: bytes) -> list[tuple[str, str, dict[str, Any]]]:
+    """TRN01, TRN02 and the FHIR resource of each document of a 275."""
+    (one,) = [event for event in read([data]) if isinstance(event, Transaction)]
+    assert one.report.outcome == "accepted", one.report.as_json()
+    found = []
+    for loop in one.tree.loops("2000A"):
+        segment = next(loop.loops("2110B")).segment("BDS")
+        assert segment is not None
+        found.append((loop.get("TRN", 1), loop.get("TRN", 2), json.loads(base64.b64decode(segment.binary()))))
+    return found
+
+
+def control_number_of(data: bytes) -> str:
+    """ISA13."""
+    return next(event.header.control_number for event in read([data]) if isinstance(event, Transaction))
+
+
 _numbers = iter(range(1, 1_000_000))
 _first = int(time.time()) % 900_000_000
 """Control numbers of this payer: never twice, in whatever run of the tests."""
@@ -110,28 +144,51 @@ def decided(asked: Submission, *actions: str, number: str = "AUTH77", **more: An
     return write(guide("278_response"), response(freeze(asked.tree), decision), envelope(asked))
 
 
+def wanting(asked: Submission, loinc: str, number: str) -> bytes:
+    """A pended 278 response that asks for a kind of document (HI LOI) under a control number (PWK06)."""
+    (tree,) = [one.tree for one in read([decided(asked, "A4")]) if isinstance(one, Transaction)]
+    event = next(tree.descendants("2000E"))
+    own = [item for item in event.items if isinstance(item, Segment)]
+    told = next((item for item in own if item.id == "HI"), None)
+    parts = [tuple(told.components(at)) for at in range(1, len(told.fields))] if told is not None else []
+    added = [
+        Segment.build("HI", *parts, ("LOI", loinc)),
+        Segment.build("PWK", "OZ", "EL", "", "", "AC", number),
+        *(item for item in own if item.id == "MSG"),
+    ]
+    kept = [item for item in own if item.id not in ("HI", "MSG")]
+    event.items[:] = [*kept, *added, *(item for item in event.items if not isinstance(item, Segment))]
+    return write(guide("278_response"), tree, envelope(asked))
+
+
 def rejected(asked: Submission, code: str, follow_up: str, location: str = "2000A") -> bytes:
     """A 278 response with one AAA."""
     return decided(asked, errors=[{"code": code, "followUp": follow_up, "location": location}])
 
 
-def refused_999(asked: Submission) -> bytes:
+def acknowledged(asked: Submission | bytes) -> bytes:
+    """A 999 that accepts."""
+    return _acknowledged(asked, lambda report: None)
+
+
+def refused_999(asked: Submission | bytes) -> bytes:
     """A 999 that refuses the transaction set."""
     return _acknowledged(asked, lambda report: report.groups[0].transactions[0].codes.append("5"))
 
 
-def refused_ta1(asked: Submission) -> bytes:
+def refused_ta1(asked: Submission | bytes) -> bytes:
     """A TA1 that refuses the interchange."""
     return _acknowledged(asked, lambda report: report.refuse("022", "ISA", 1, 13))
 
 
-def _acknowledged(asked: Submission, spoil: Callable[[InterchangeReport], object]) -> bytes:
-    (report,) = [one for one in read([asked.data], Options(mode="judge")) if isinstance(one, InterchangeReport)]
+def _acknowledged(asked: Submission | bytes, spoil: Callable[[InterchangeReport], object]) -> bytes:
+    data = asked if isinstance(asked, bytes) else asked.data
+    (report,) = [one for one in read([data], Options(mode="judge")) if isinstance(one, InterchangeReport)]
     spoil(report)
     report.settle()
-    data = acknowledge(report, AckPolicy(), DerivedNumbers(_first + next(_numbers)), datetime.now(UTC))
-    assert data is not None
-    return data
+    told = acknowledge(report, AckPolicy(), DerivedNumbers(_first + next(_numbers)), datetime.now(UTC))
+    assert told is not None
+    return told
 
 
 @dataclass
@@ -140,6 +197,9 @@ class Payer:
 
     script: Answer
     submissions: list[Submission] = field(default_factory=list)
+    on_documents: Callable[[Delivered], bytes | int | Fault | None] = lambda one: acknowledged(one.data)
+    """Answers 275s."""
+    delivered: list[Delivered] = field(default_factory=list)
     calls: list[float] = field(default_factory=list)
     """When each HTTP request arrived, whatever became of it."""
     answered: dict[str, bytes] = field(default_factory=dict)
@@ -176,9 +236,17 @@ class Payer:
         message = read_message(parse_envelope(body).body)
         assert message.payload is not None
         known = self.answered.get(message.payload_id)
-        asked = submission(message.payload, message.payload_id)
-        self.submissions.append(asked)
-        told: bytes | int | Fault | None = known or self.script(asked)
+        told: bytes | int | Fault | None
+        if b"ST*275*" in message.payload:
+            sent = Delivered(
+                payload_id=message.payload_id, payload_type=message.fields["PayloadType"], data=message.payload
+            )
+            self.delivered.append(sent)
+            told = self.on_documents(sent)
+        else:
+            asked = submission(message.payload, message.payload_id)
+            self.submissions.append(asked)
+            told = known or self.script(asked)
         if told is None:
             handler.close_connection = True
             return

@@ -78,6 +78,10 @@ class Hands:
     """What sending leads to: answered, sent, refused, unavailable, or slow (answered once `release` is set)."""
     learnings: list[str] = field(default_factory=lambda: ["sent"])
     """What inquiries lead to: sent (nothing new), answered (something new), unavailable; the last one repeats."""
+    forwards: list[str] = field(default_factory=list)
+    """What turns of forwarding lead to: forwarding or refused; `waiting` when there is none left."""
+    shipments: list[str] = field(default_factory=lambda: ["sent"])
+    """What sending documents leads to: sent, refused, in vain (no attempt was taken), slow; the last one repeats."""
     settled: bool = False
     """There is nothing to inquire about any more."""
     release: asyncio.Event = field(default_factory=asyncio.Event)
@@ -173,13 +177,16 @@ class Hands:
         if following.outcome == "asked":
             return replace(following, version=self.version, endpoints=(ENDPOINT,))
         if following.decision is not None:
-            return replace(self.outcome(following.outcome, given.closing), more=following.more)
+            outcome = self.outcome(following.outcome, given.closing)
+            return replace(outcome, more=following.more, documents=following.documents)
         return replace(following, version=self.version)
 
     @activity.defn(name="ask")
     async def ask(self, given: AskInput) -> StepOutcome:
         if given.inquiry:
             return await self.inquired(given)
+        if given.documents:
+            return await self.shipped(given)
         result = self.sendings.pop(0) if len(self.sendings) > 1 else self.sendings[0]
         await self.note("ask", f"{given.endpoint}@{given.version}", result)
         if result == "unavailable":
@@ -202,6 +209,28 @@ class Hands:
             raise ApplicationError("the payer is unavailable", type="endpoint-unavailable")
         self.version += 1
         return StepOutcome(outcome=result, version=self.version)
+
+    @activity.defn(name="forward")
+    async def forward(self, given: StepInput) -> StepOutcome:
+        knows = given.executor
+        said = [name for name in ("again", "failed", "close") if knows[name]] + [knows["reviewer"]] * knows["close"]
+        following = "waiting"
+        if not knows["close"] and not knows["failed"] and self.forwards:
+            following = self.forwards.pop(0)
+        await self.note("forward", given.command_id, " ".join([following, *filter(None, said)]))
+        self.version += 1
+        if following == "refused":
+            self.task = knows["task"]
+        return StepOutcome(outcome=following, version=self.version, endpoints=(ENDPOINT,))
+
+    async def shipped(self, given: AskInput) -> StepOutcome:
+        result = self.shipments.pop(0) if len(self.shipments) > 1 else self.shipments[0]
+        await self.note("shipped", given.command_id, result)
+        if result == "in vain":
+            raise ApplicationError("the payer is unavailable", type="endpoint-unavailable", non_retryable=True)
+        if result == "slow":
+            await self.release.wait()
+        return StepOutcome(outcome=result.replace("slow", "sent"))
 
     @activity.defn(name="handshake")
     async def handshake(self, given: dict[str, Any]) -> None:
@@ -227,7 +256,7 @@ async def working(hands: Hands, kind: type = Case) -> AsyncIterator[Hands]:
     """Workers of the cases' queue and of the endpoints' queues, as the worker role builds them."""
     local: list[Callable[..., Any]] = [
         hands.decide, hands.look, hands.conclude, hands.open_task, hands.close_task, hands.close_case,
-        hands.extend_clock, hands.mark_subscription, hands.payer, hands.inquire,
+        hands.extend_clock, hands.mark_subscription, hands.payer, hands.inquire, hands.forward,
     ]  # fmt: skip
     client = hands.environment.client
     async with (

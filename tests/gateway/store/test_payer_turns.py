@@ -56,7 +56,8 @@ class Plan:
         answer = self.answers.pop(0)
         if isinstance(answer, GatewayError):
             raise answer
-        data = answer(submission(outbound.data)) if callable(answer) else answer
+        is_request = b"~ST*278*" in outbound.data
+        data = answer(submission(outbound.data) if is_request else outbound.data) if callable(answer) else answer
         return Receipt(accepted=True, data=data)
 
 

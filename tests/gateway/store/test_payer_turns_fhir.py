@@ -18,6 +18,8 @@ from gateway.core.ports import Decision, ItemDecision, Outbound, Receipt
 from gateway.infra.postgres import Connection, Database
 from gateway.partners import Asking, Partner, Partners
 from gateway.security.tokens import Tokens
+from gateway.stages.ask import newest_ask
+from gateway.stages.decide import from_json
 from gateway.stages.deliver import DeliverStage
 from gateway.store import events
 from gateway.store.cases import Case, CaseStore
@@ -25,6 +27,7 @@ from gateway.store.deliveries import Deliveries
 from gateway.store.payer_watches import PayerWatches
 from gateway.testing import FixedClock
 from mappings.attachments import read_attachment
+from mappings.brought_documents import documents_of, parcels
 from mappings.decision_to_claimresponse import render
 from mappings.information_request import control_number
 from tests.gateway.stages.fakes import NOW
@@ -286,8 +289,11 @@ async def test_documents_go_to_the_payer_under_its_own_numbers(bench: FhirBench)
             "name": "TrackingId",
             "valueIdentifier": {"value": control_number(bench.case_id, row)},
         }
-        (made,) = await bench.ask_by.documents(connection, case, stream, brought)
-        assert await bench.ask_by.documents(connection, case, stream, {"resourceType": "Bundle"}) == ()
+        rows = list(documents_of([(9, "authorization.attachment", brought)]))
+        (parcel,) = parcels(rows, [from_json(decision["decision"])], everything=False)
+        shipment = await bench.ask_by.documents(connection, case, stream, newest_ask(stream), parcel)
+    made = shipment.outbound
+    assert shipment.carried == 1
     assert (made.endpoint, made.attributes) == ("fhir/plan", {"path": "$submit-attachment"})
     sent = read_attachment(wire.parse(made.data, wire.FHIR_JSON))
     assert (sent.tracking_id, sent.admin_reference) == (row["controlNumber"], "R7")

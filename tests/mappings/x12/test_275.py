@@ -19,6 +19,7 @@ from mappings.attachment_to_x12_275 import Document, attachments, submitted, who
 from mappings.attachments import read_attachment
 from mappings.x12_275_to_fhir import attachment_bundle
 from mappings.x12_bundle import Transmission
+from tests.mappings.fhir import samples
 from tests.mappings.x12.bench import CASES, NOW, read_case
 
 PAS = Path(os.environ.get("GATEWAY_OUTSIDE_DATA", "")) / "pas"
@@ -114,6 +115,13 @@ def test_a_request_without_its_people_has_no_275() -> None:
         attachments(
             {**BUNDLE, "entry": [{"resource": claim}, *BUNDLE["entry"][1:]]}, [whole_request(b"{}", "1")], now=NOW
         )
+
+
+def test_a_payer_known_by_a_number_of_its_own_is_named_by_it() -> None:
+    bundle = samples.request("urn", (samples.item(1, "urn", "97110"),))
+    (one,) = sent(attachments(bundle, [whole_request(b"{}", "ACN-1")], now=NOW))
+    name = one.tree.loop("1000A").segment("NM1")
+    assert (name.get(8), name.get(9)) == ("PI", "PAYER1")
 
 
 MARKS = st.lists(st.sampled_from("*:^~|>+/=!\x1d\x1e\x1f\x1c"), min_size=4, max_size=4, unique=True)

@@ -30,6 +30,24 @@ REQUESTERS = ("member", "provider", "plan")
 """Who may want more time; the plan only for information it needs, in the member's interest."""
 
 
+class Coverages(BaseModel):
+    """Coverages of one payer, by what any rail carries of them: Coverage.class, IN1-2 and IN1-8, REF of 2010C."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    payer: str = Field(min_length=1, description="As the fact coverage.payer names it; `*`: every payer.")
+    plans: frozenset[str] = Field(frozenset(), description="Plan identifiers.")
+    groups: frozenset[str] = Field(frozenset(), description="Group numbers; with neither: every coverage of the payer.")
+
+    def cover(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a message's coverage is one of these. What a message does not say fits no list."""
+        if self.payer not in ("*", facts.get("coverage.payer")):
+            return False
+        if not self.plans and not self.groups:
+            return True
+        return facts.get("coverage.plan") in self.plans or facts.get("coverage.group") in self.groups
+
+
 class Line(BaseModel):
     """A line of business: which messages belong to it, and what its clock is."""
 
@@ -39,6 +57,7 @@ class Line(BaseModel):
     tenant: str = Field("", description="Only messages of this tenant; empty: of every tenant.")
     sources: tuple[str, ...] = Field((), description="Only messages of these sources, e.g. `fhir/ehr-a`; empty: all.")
     when: tuple[str, ...] = Field((), description="Conditions in the rule language over the facts; all must hold.")
+    coverages: tuple[Coverages, ...] = Field((), description="Only messages with one of these coverages; empty: any.")
     legal_clock: bool = Field(True, description="False: no decision time is prescribed by law for this line.")
     hours: dict[str, float] = Field(
         default_factory=dict, description="Hours by priority, `standard` and `expedited`, instead of the definition's."
@@ -86,6 +105,8 @@ class Lines:
             if line.tenant not in ("", envelope.tenant):
                 continue
             if line.sources and not any(_below(envelope.source, source) for source in line.sources):
+                continue
+            if line.coverages and not any(one.cover(facts) for one in line.coverages):
                 continue
             if all(condition(facts) is True for condition in conditions):
                 return line

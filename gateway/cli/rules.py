@@ -17,7 +17,7 @@ from rich.table import Table
 
 from gateway.cli.rules_codes import app as codes_app
 from gateway.cli.rules_dmn import app as dmn_app
-from gateway.cli.rules_files import catalogue, folder_files, load, read_json, scenarios_of
+from gateway.cli.rules_files import catalogue, folder_files, load, read_json, scenarios_of, warn_of_unknown
 from gateway.cli.rules_publish import register as register_publish
 from gateway.cli.rules_recorded import register as register_recorded
 from gateway.cli.rules_release import register
@@ -145,6 +145,7 @@ def explain(
     """
     release = load(ruleset)
     found = read_json(facts)
+    warn_of_unknown(found)
     day: date | None = as_of.date() if as_of else None
     person = Reviewer(reviewer, rationale) if reviewer else None
     outcome = evaluate(release, found, as_of=day, now=datetime.now(UTC), reviewer=person)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ ModelArgument = Annotated[Path, typer.Argument(help="A DMN file.", exists=True, 
 def evaluate(
     model: ModelArgument,
     decision: Annotated[str, typer.Option("--decision", help="Name of the decision or decision service.")],
-    given: Annotated[str, typer.Option("--input", help="The inputs by name: a JSON file, or JSON itself.")] = "{}",
+    given: Annotated[str, typer.Option("--input", help="The inputs by name: a JSON file, `-`, or JSON itself.")] = "{}",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (always the case; kept for scripts).")] = True,  # noqa: ARG001
 ) -> None:
     """Evaluate one decision and print its value as JSON. Models it imports are looked for beside it.
@@ -65,7 +66,8 @@ def _imported(data: bytes, others: dict[str, bytes]) -> dict[str, bytes]:
 
 def _inputs(given: str) -> dict[str, Any]:
     written = given.lstrip().startswith("{")
-    data = given.encode() if written else read_bytes(Path(given))
+    standard = given == "-"
+    data = given.encode() if written else sys.stdin.buffer.read() if standard else read_bytes(Path(given))
     try:
         found = exact_json.loads(data.decode("utf-8-sig"))
     except ValueError as error:

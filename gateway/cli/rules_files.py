@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from gateway.core import exact_json
 from gateway.core.errors import ConfigurationError
@@ -67,3 +71,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigurationError("a JSON object is needed", location=str(path))
     return found
+
+
+def warn_of_unknown(facts: Mapping[str, Any]) -> None:
+    """Say on standard error which facts the catalogue has not, and what may be meant: no rule looks at them."""
+    known = catalogue()
+    names = [*known.facts, *known.lists]
+    for name in facts:
+        if name not in names:
+            near = ", ".join(difflib.get_close_matches(name, names))
+            typer.echo(f"unknown fact {name}" + (f"; near: {near}" if near else ""), err=True)

@@ -156,3 +156,21 @@ def test_what_is_no_json_object_is_said(tmp_path, given):
             CliRunner().invoke(app, list(words), catch_exceptions=False)
     with pytest.raises(ConfigurationError, match=r"not XML \(at .*in.json\)"):
         CliRunner().invoke(app, ["dmn", "list", str(file)], catch_exceptions=False)
+
+
+def test_dmn_inputs_come_from_standard_input(tmp_path):
+    (tmp_path / "m.dmn").write_text(MODEL, "utf-8")
+    words = ["dmn", str(tmp_path / "m.dmn"), "--decision", "Genau", "--input", "-"]
+    given = '{"Größe in cm": 1, "Tag": "2026-03-02"}'
+    piped = CliRunner().invoke(app, words, input=given.encode(), catch_exceptions=False)
+    assert piped.exit_code == 0
+    assert piped.stdout == run(*words[:-1], given)
+
+
+def test_facts_that_nobody_knows_are_said(tmp_path):
+    (tmp_path / "facts.json").write_text('{"coverage.paier": "P", "coverage.payer": "P", "services": []}')
+    told = CliRunner().invoke(app, ["explain", "home-oxygen", "--facts", str(tmp_path / "facts.json")])
+    assert told.exit_code == 0
+    assert told.stderr.startswith("unknown fact coverage.paier; near: coverage.payer")
+    assert "unknown fact" not in told.stdout
+    assert "services" not in told.stderr

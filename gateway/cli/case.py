@@ -15,10 +15,8 @@ from rich.console import Console
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from gateway.app import App
-from gateway.cli.tasks import STATE, AsJson, State, running_settings
+from gateway.cli.tasks import STATE, AsJson, State, running_case
 from gateway.core.errors import ConfigurationError, InvalidMessage, Unavailable
-from gateway.core.ids import workflow_id
 from gateway.stages.clock import LONGEST_EXTENSION
 from gateway.store.tasks import of_case
 
@@ -82,13 +80,7 @@ def case_of(text: str) -> str:
 
 
 async def _extend(state: Path, case_id: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    gateway = App(running_settings(state))
-    async with gateway.serving(produces=False):
-        found = await of_case(gateway.database, case_id)
-        if found is None:
-            raise ConfigurationError("no such case: see `gateway tasks list --json`")
-        client = await gateway.temporal()
-        handle = client.get_workflow_handle(workflow_id(found.subject, found.run))
+    async with running_case(state, lambda database: of_case(database, case_id), "no such case") as handle:
         try:
             outcome: dict[str, Any] = await handle.execute_update("extend", wanted, result_type=dict)
         except WorkflowUpdateFailedError as error:

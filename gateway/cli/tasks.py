@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
 from gateway.app import App
 from gateway.cli.trace import running_postgres
@@ -109,19 +111,27 @@ def again(
 
 
 async def _decide(state: Path, task: str, review: dict[str, Any]) -> None:
-    gateway = App(running_settings(state))
-    async with gateway.serving(produces=False):
-        found = await owner(gateway.database, task)
-        if found is None:
-            raise ConfigurationError("no such open task: see `gateway tasks list`")
-        client = await gateway.temporal()
-        handle = client.get_workflow_handle(workflow_id(found.subject, found.run))
+    async with running_case(state, lambda database: owner(database, task), "no such open task") as handle:
         try:
             taken = await handle.execute_update("review", review, result_type=bool)
         except WorkflowUpdateFailedError as error:
             raise InvalidMessage("the task is not open any more") from error
     if not taken:
         raise InvalidMessage("not decided: a message joined the case meanwhile; see `gateway tasks list`")
+
+
+@asynccontextmanager
+async def running_case(
+    state: Path, find: Callable[[Database], Awaitable[Any]], missing: str
+) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """The workflow of the case that is found. Raises ConfigurationError with `missing` where none is."""
+    gateway = App(running_settings(state))
+    async with gateway.serving(produces=False):
+        found = await find(gateway.database)
+        if found is None:
+            raise ConfigurationError(f"{missing}: see `gateway tasks list --json`")
+        client = await gateway.temporal()
+        yield client.get_workflow_handle(workflow_id(found.subject, found.run))
 
 
 def running_settings(state: Path) -> Settings:

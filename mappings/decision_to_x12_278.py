@@ -2,7 +2,7 @@
 
 The response echoes the request's event (kept verbatim in `reply.event`): the same hierarchy, traces turned to TRN*2,
 and beside them what was decided: HCR with all codes of element 306, authorization dates, changed quantities, what is
-missing (HI LOI, MSG), or the AAA of a business rejection at the loop it belongs to. Order and HL numbers are the
+missing (HI LOI, PWK, MSG), or the AAA of a business rejection at the loop it belongs to. Order and HL numbers are the
 writer's. Pure: the same decision gives the same tree.
 """
 
@@ -15,11 +15,17 @@ from typing import Any
 from adapters.x12.wire.tree import Loop, Segment
 from gateway.core.errors import Unmappable
 from gateway.core.ports import Decision, ItemDecision
+from mappings.information_request import SUPPORT_DATA, control_number
 from mappings.review_actions import ACTIONS, roll_up
+from mappings.x12_278_to_decision import CONTROL_NUMBER
 from mappings.x12_dates import x12_day, x12_moment
 from mappings.x12_tables import procedure_qualifier, table
 from mappings.x12_trace import thaw
 
+MOST_REPORTS = 10
+"""PWK in one loop."""
+BY_MESSAGE = "EL"
+"""PWK02: electronically, a 275 among it."""
 EVENT_ECHO = ("UM", "REF", "DTP", "HI", "HSD", "CL1", "CR1", "CR2", "CR5", "CR6")
 LINE_ECHO = ("UM", "REF", "DTP", "HI", "SV1", "SV2", "SV3", "TOO", "HSD")
 NAME_ECHO = {
@@ -268,16 +274,21 @@ def _values(segment: Segment, at: int) -> Any:
 
 
 def _wanted(target: Loop, decision: Decision, *, has_lines: bool, only: bool = True) -> None:
-    """HI with LOINC codes of what is missing: at the first line, or at the event when there are no lines."""
-    codes = list(dict.fromkeys(row["loinc"] for row in decision.requested_information if row.get("loinc")))
-    if has_lines or not only or not codes:
+    """What is missing, at the first line, or at the event when there are no lines: HI with its LOINC codes, PWK with
+    the control number under which each is to come (PWK06; TRN02 of a 275)."""
+    if has_lines or not only:
         return
-    wanted = [("LOI", code) for code in codes]
-    present = next((item for item in target.items if isinstance(item, Segment) and item.id == "HI"), None)
-    if present is not None:
-        target.items.remove(present)
-        wanted = [tuple(present.components(at)) for at in range(1, len(present.fields))] + wanted  # type: ignore[assignment]
-    target.add("HI", *wanted[:12])
+    codes = list(dict.fromkeys(row["loinc"] for row in decision.requested_information if row.get("loinc")))
+    if codes:
+        wanted = [("LOI", code) for code in codes]
+        present = next((item for item in target.items if isinstance(item, Segment) and item.id == "HI"), None)
+        if present is not None:
+            target.items.remove(present)
+            wanted = [tuple(present.components(at)) for at in range(1, len(present.fields))] + wanted  # type: ignore[assignment]
+        target.add("HI", *wanted[:12])
+    for row in decision.requested_information[:MOST_REPORTS]:
+        kind = row.get("reportType") or SUPPORT_DATA
+        target.add("PWK", kind, BY_MESSAGE, "", "", CONTROL_NUMBER, control_number(decision.case_id, row))
 
 
 def _note(target: Loop, texts: list[str]) -> None:

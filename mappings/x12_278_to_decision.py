@@ -155,7 +155,7 @@ def _requested(event: Loop, traces: Mapping[str, int], sequences: Sequence[int])
     """HI LOI codes and PWK report types: what the payer wants to see, and for which line.
 
     PWK06 (PWK05 = AC) is the payer's attachment control number. It stands for the codes beside it, too: the PWK says
-    under which number, the HI says what.
+    under which number, the HI says what; where there are as many of both, they follow each other.
     """
     found = _wanted_at(event, "")
     for at, line in enumerate(event.loops("2000F"), 1):
@@ -174,7 +174,9 @@ def _wanted_at(loop: Loop, line: str) -> list[dict[str, str]]:
     ]
     composites = [row.components(at) for row in loop.segments("HI") for at in range(1, len(row.fields))]
     codes = [parts[1] for parts in composites if parts[:1] == ["LOI"] and len(parts) > 1]
-    if codes and len(reports) <= 1:
+    if codes and len(reports) == len(codes):
+        reports = [row | {"loinc": code} for row, code in zip(reports, codes, strict=True)]
+    elif codes and len(reports) <= 1:
         alone = reports[0] if reports else {}
         reports = [alone | {"loinc": code} for code in codes]
     else:

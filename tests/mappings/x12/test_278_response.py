@@ -13,6 +13,7 @@ from gateway.core.errors import Unmappable
 from gateway.core.ports import Decision, ItemDecision
 from mappings.decision_to_claimresponse import render
 from mappings.decision_to_x12_278 import response
+from mappings.information_request import control_number
 from mappings.review_actions import ACTIONS
 from mappings.x12_278_to_decision import decision_of, retry_later
 from tests.mappings.x12.bench import CASES, NOW, plain, read_bytes, read_case, transaction, written
@@ -152,7 +153,18 @@ def test_requested_information_goes_as_loinc_and_words() -> None:
     items = (ItemDecision(sequence=1, action="A4"), ItemDecision(sequence=2, action="A4"))
     found = read_back(answered(decided(*items, action="A4", requested_information=wanted)))
     assert found.requested_information[0]["loinc"] == "11506-3"
+    assert found.requested_information[0]["controlNumber"] == control_number(found.case_id, wanted[0])
     assert "Progress notes" in found.requested_information[0]["question"]
+
+
+def test_every_wish_is_read_back_with_its_own_control_number() -> None:
+    wanted = ({"loinc": "11506-3", "reportType": "OZ"}, {"loinc": "34117-2"}, {"reportType": "77", "line": "2"})
+    items = (ItemDecision(sequence=1, action="A4"), ItemDecision(sequence=2, action="A4"))
+    for some in (wanted[:2], wanted[2:]):
+        found = read_back(answered(decided(*items, action="A4", requested_information=some)))
+        numbers = [row["controlNumber"] for row in found.requested_information]
+        assert numbers == [control_number(found.case_id, row) for row in some]
+        assert [row.get("loinc") for row in found.requested_information] == [row.get("loinc") for row in some]
 
 
 LOOPS = ("2000A", "2010A", "2010B", "2010C", "2010D", "2000E", "2010EA", "2000F", "2000F[2]", "2010FA")

@@ -65,9 +65,9 @@ def done(stream: Sequence[Recorded], *, again: int = 0) -> set[Place]:
 
 
 def pending(stream: Sequence[Recorded]) -> bool:
-    """Whether a forwarding turn may have something to do: messages nobody has looked into, or a refusal."""
-    looked = {version for event in stream if event.type in (FORWARDED, DECLINED) for version, _ in placed(event)}
-    return bool(refused(stream)) or any(event.version not in looked for event in bringing(stream))
+    """Whether a forwarding turn may have something to do: what a payer wants of what it was brought before may change
+    with each of its answers, so whoever brought anything is looked at."""
+    return bool(bringing(stream))
 
 
 def settled(stream: Sequence[Recorded], version: int) -> bool:

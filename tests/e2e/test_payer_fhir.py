@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from gateway import samples as shipped
@@ -15,7 +16,7 @@ from tests.e2e.pas import response, update
 from tests.e2e.running import wait_for
 from tests.e2e.test_cross_rail import naming, rqa
 from tests.e2e.test_payer import told
-from tests.e2e.test_pended import Receiver, receiver, subscribed
+from tests.e2e.test_pended import Receiver, attachment, receiver, subscribed
 from tests.e2e.test_protocols import rows
 from tests.mappings.fhir.test_response import actions_of
 
@@ -68,6 +69,27 @@ def test_updates_and_cancels_continue_the_payers_case(plans: FhirAsking, plan: s
     assert set(actions_of(third["item"])) == {"C"}
     kinds = [row["data"]["type"] for row in plans.of_payer(trace) if row["type"] in ("CaseOpened", "MessageReceived")]
     assert kinds == ["authorization.request", "authorization.update", "authorization.cancel"]
+
+
+def test_documents_the_payer_asked_for_reach_it_and_bring_its_decision(plans: FhirAsking, receiver: Receiver) -> None:
+    plans.watched(PLAN)
+    bundle, trace = asked_of(PLAN, "X1009")
+    with subscribed(plans.gateway, receiver):
+        answer, _ = plans.post(bundle)
+        assert actions_of(response(answer)["item"]) == ["A4"]
+        found = [row["resource"] for row in answer["entry"]]
+        (wanted,) = [row for row in found if row["resourceType"] == "CommunicationRequest"]
+        path = f"{plans.gateway.http}/fhir/pas/2.2.1/$submit-attachment"
+        given = attachment(wanted["identifier"][0]["value"], "MEMBER77", final=True)
+        sent = httpx.post(path, json=given, headers=plans.gateway.headers, timeout=30)
+        assert sent.status_code == 200, sent.text
+        wait_for("the notification", 60, lambda: receiver.kinds().count("event-notification") == 1)
+        (late,) = told(receiver)
+        assert actions_of(late["item"]) == ["A1"]
+    assert len(plans.events(trace, "DocumentsForwarded")) == len(plans.events(trace, "DocumentsTaken")) == 1
+    theirs = [row["data"]["type"] for row in plans.of_payer(trace, "MessageReceived")]
+    assert theirs == ["authorization.attachment"]
+    assert plans.decided(trace) == ["A4", "A1"]
 
 
 def answered_278(plans: FhirAsking, name: str, data: bytes, trace: str) -> str:

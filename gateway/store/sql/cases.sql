@@ -99,9 +99,9 @@ SELECT k.case_id, i.status, i.action, i.created_at FROM workflow.case_keys k JOI
  WHERE k.tenant = $1 AND k.kind = $2 AND k.token = $3 ORDER BY i.created_at DESC LIMIT $4;
 
 -- name: open_under
--- Open cases that carry one of these tokens of a person, locked in one order for all who lock several.
+-- Open cases that carry one of these tokens of a person, or of what they asked for, locked in one order for all who lock several.
 SELECT id, workflow_key, run, version, context FROM workflow.workflow_instances
- WHERE id IN (SELECT case_id FROM workflow.case_keys WHERE tenant = $1 AND kind = 'person' AND token = ANY($2::text[]))
+ WHERE id IN (SELECT case_id FROM workflow.case_keys WHERE tenant = $1 AND kind IN ('person', 'attachment-control') AND token = ANY($2::text[]))
    AND status NOT IN ('completed', 'cancelled', 'failed') ORDER BY id LIMIT $3 FOR UPDATE;
 
 -- name: merging

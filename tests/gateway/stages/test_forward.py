@@ -52,14 +52,22 @@ def test_each_is_forwarded_once_and_again_only_what_was_refused_before() -> None
     events = asked(NOTE, Event(4, "MessageReceived", {"type": "authorization.attachment"}))
     assert (pending(events), [one.version for one in bringing(events)]) == (True, [4])
     events.append(forwarded(5, (4, 0), (4, 1)))
-    assert (pending(events), done(events)) == (False, {(4, 0), (4, 1)})
+    assert done(events) == {(4, 0), (4, 1)}
     events.append(forwarded(6, (4, 0), (4, 1), kind="DocumentsRefused", forward=5))
-    assert (pending(events), refused(events), done(events)) == (True, {(4, 0), (4, 1)}, {(4, 0), (4, 1)})
+    assert (refused(events), done(events)) == ({(4, 0), (4, 1)}, {(4, 0), (4, 1)})
     assert done(events, again=7) == set()
     events.append(forwarded(8, (4, 0)))
     assert (refused(events), done(events, again=7)) == ({(4, 1)}, {(4, 0)})
     events.append(forwarded(9, (4, 0), kind="DocumentsRefused", forward=8))
     assert done(events, again=7) == {(4, 0)}  # refused once more: a person has to say so once more
+
+
+def test_what_was_left_of_a_message_is_looked_at_again_with_the_next_answer() -> None:
+    """The payer asked for one of two documents, and asks for the other later."""
+    brought = Event(4, "MessageReceived", {"type": "authorization.attachment"})
+    events = asked(NOTE, brought, forwarded(5, (4, 0)), told(6))
+    assert (pending(events), done(events)) == (True, {(4, 0)})
+    assert not pending(asked(NOTE))
 
 
 def test_a_refusal_that_was_about_documents_is_read_and_leaves_the_request_as_it_is() -> None:

@@ -15,20 +15,28 @@ from temporalio.testing import ActivityEnvironment
 
 from adapters.soap.settings import CoreEndpoint
 from adapters.x12.settings import PartnerProfile
-from adapters.x12.wire import Transaction, read
+from adapters.x12.wire import Envelope as Interchange
+from adapters.x12.wire import Transaction, guide, read, write
 from gateway.app.forwarding import Forward
+from gateway.core.envelope import Raw
 from gateway.core.errors import EndpointRefused, EndpointUnavailable
 from gateway.core.ports import Outbound
 from gateway.partners import Asking, Partner, Partners
 from gateway.stages import forward
+from gateway.stages.start import keys_of
 from gateway.store import events
+from gateway.store.patients import PatientCaseStore
 from gateway.testing import FixedClock
 from mappings import attachment_to_x12_275
+from mappings.attachment_to_x12_275 import attachments
 from mappings.information_request import control_number
+from mappings.x12_codec import X12Codec
 from tests.e2e.payer import acknowledged, decided, refused_999, submission, wanting
 from tests.gateway.stages.fakes import MARKER, NOW
 from tests.gateway.store.test_cases import CIPHER, message, types
 from tests.gateway.store.test_payer_turns import Bench, bench
+from tests.mappings.fhir import samples
+from tests.mappings.x12.bench import RECEPTION
 from workflows.forwarding import ForwardActivities
 from workflows.inputs import AskInput, StepInput, StepOutcome
 
@@ -182,7 +190,8 @@ async def test_documents_wait_for_the_request_and_then_go_once(documents: Docume
     assert len(documents.bench.plan.got) == 2
     assert carried(documents.bench.plan.got[1]) == [("1", "OWN-1", "", "first")]
     assert (await documents.turn()).outcome == "waiting"
-    assert not (await documents.bench.turn()).documents
+    assert (await documents.bench.turn()).documents, "the payer may ask for more of what came"
+    assert (await documents.turn()).outcome == "waiting"
     kinds = await types(documents.bench.store, documents.bench.tenant, documents.bench.case_id)
     assert kinds[-2:] == ["DocumentsForwarded", "DocumentsTaken"]
 
@@ -330,3 +339,44 @@ async def test_nothing_of_a_person_is_in_what_is_open(documents: Documents) -> N
     assert MARKER not in opened
     assert all(b"OWN-TRACKING" not in bytes(row["body"]) for row in bodies)
     assert [event.type for event in stream][-1] == forward.FORWARDED
+
+
+async def test_a_275_under_our_number_joins_the_open_case_and_is_handed_on(documents: Documents) -> None:
+    bench = documents.bench
+    ours = await documents.pended()
+    data = written(ours, b"%PDF-1.7 report")
+    (intake,) = X12Codec().read(Raw.of(data, "application/edi-x12"), RECEPTION).intakes
+    given = replace(
+        message(bench.tenant, number=8), type=intake.type, resource=intake.resource, reply=intake.reply,
+        facts=intake.facts,
+    )  # fmt: skip
+    async with bench.store.database.transaction(bench.tenant) as connection:  # as each decision that asks does
+        await bench.store.add_keys(connection, bench.tenant, bench.case_id, (("attachment-control", (ours,)),))
+    before = (await bench.store.load(bench.tenant, bench.case_id)).context
+    (told,) = await PatientCaseStore(bench.store).tell(given, keys_of({}, intake.reply["parents"]))
+    assert (told.outcome, told.case_id) == ("joined", bench.case_id)
+    after = (await bench.store.load(bench.tenant, bench.case_id)).context
+    assert (after["resource"], after["reply"]) == (before["resource"], before["reply"])
+    assert [row["controlNumber"] for row in after["facts"]["documents"]] == [ours]
+    bench.plan.answers = [b""]
+    await documents.send(await documents.turn())
+    ((kind, number, loinc, text),) = carried(bench.plan.got[1])
+    assert (kind, number, loinc, text) == ("2", ACN, LOINC, "%PDF-1.7 report")
+
+
+async def test_a_275_of_somebody_else_joins_nothing(documents: Documents) -> None:
+    await documents.pended()
+    (intake,) = X12Codec().read(Raw.of(written("NOBODY", b"x"), "application/edi-x12"), RECEPTION).intakes
+    given = replace(message(documents.bench.tenant, number=8), type=intake.type)
+    store = PatientCaseStore(documents.bench.store)
+    assert await store.tell(given, keys_of({}, intake.reply["parents"])) == ()
+
+
+def written(number: str, content: bytes) -> bytes:
+    """A 275 of our client's."""
+    bundle = samples.request("urn", (samples.item(1, "urn", "97110"),))
+    tree = attachments(bundle, [attachment_to_x12_275.Document(control_number=number, content=content)], now=NOW)
+    envelope = Interchange(
+        sender="CLINIC7", receiver="GATEWAY", time=NOW, interchange_number=5, group_number=5, usage="T"
+    )
+    return write(guide("275"), tree, envelope)

@@ -131,9 +131,11 @@ def authorization_inquiry(message: Message) -> Intake:
 
 
 def authorization_response(message: Message) -> Intake:
-    """A 278 response of a payer we asked: joins the case of the trace it echoes."""
+    """A 278 response of a payer we asked: joins the case of the trace it echoes, else that of its BHT03."""
     trace = message.unit.segment("TRN", "2") or message.unit.segment("TRN")
-    number, assigner = (trace.get(2), trace.get(3)) if trace else (message.tree.get("BHT", 3), "")
+    reference = message.tree.get("BHT", 3)
+    number, assigner = (trace.get(2), trace.get(3)) if trace else (reference, "")
+    echoed = dict.fromkeys(((assigner, number), ("", reference)))
     return Intake(
         type="authorization.response",
         format="x12",
@@ -143,7 +145,7 @@ def authorization_response(message: Message) -> Intake:
         raw=message.raw,
         facts={"request.traceNumber": number, "request.receivedAt": message.reception.received_at.isoformat()},
         ledger=_all_carried(message, "x12_278_to_decision@1"),
-        reply=message.reply("", parents=[asked_key(message.transmission.sender, assigner, number)]),
+        reply=message.reply("", parents=[asked_key(message.transmission.sender, *one) for one in echoed if one[1]]),
     )
 
 

@@ -22,6 +22,10 @@ from gateway.store.context import context_of, joined_context
 
 SQL = Queries(Path(__file__).parent / "sql" / "cases.sql")
 ENDED = frozenset({"completed", "cancelled", "failed"})
+ASKED = "asked"
+"""Kind of the keys that a payer's answers are found by (mappings: `asked_key`, `payer_pas.Asked.keys`)."""
+LOOKED_AT = 20
+"""Cases under one key that are looked at, newest first; few keys have more than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +152,19 @@ class CaseStore:
         return [kind for kind, _ in keys], [self.token(tenant, kind, parts) for kind, parts in keys]
 
     async def _parent(self, connection: Connection, opening: Opening) -> str | None:
-        """The newest case that carries one of the message's parent keys, the strongest key first."""
+        """The newest case that carries one of the message's parent keys, the strongest key first.
+
+        A payer's answer that is about several open cases by one key is nobody's by that key: a wrong guess would give
+        one person's decision to another.
+        """
         tenant = opening.envelope.tenant
         for kind, parts in opening.parents:
-            row = await connection.fetchrow(SQL.find, tenant, kind, self.token(tenant, kind, parts), 1)
-            if row is not None:
-                return str(row["case_id"])
+            rows = await connection.fetch(SQL.find, tenant, kind, self.token(tenant, kind, parts), LOOKED_AT)
+            if kind == ASKED:
+                waiting = [row for row in rows if row["status"] not in ENDED]
+                rows = [] if len(waiting) > 1 else waiting or rows
+            if rows:
+                return str(rows[0]["case_id"])
         return None
 
     async def _join(self, connection: Connection, opening: Opening, identity: str) -> Opened:

@@ -15,7 +15,7 @@ from gateway.core.errors import ConcurrencyError, OwnError
 from gateway.infra.postgres import SYSTEM, Database
 from gateway.security.cipher import DerivedKeys, EnvelopeCipher
 from gateway.security.tokens import Tokens
-from gateway.stages.start import Definition, Opening, keys_of
+from gateway.stages.start import Definition, Opened, Opening, keys_of
 from gateway.store import events
 from gateway.store.cases import CaseStore
 from gateway.store.relay import VIEW, LogReader, case_view
@@ -188,6 +188,26 @@ async def test_a_message_finds_its_case_by_the_strongest_key(
     newest = message(tenant, "another-subject", 4, kind="authorization.update")
     joined = await store.open(opening(newest, definition, opens=False, parents=parents[1:]))
     assert joined.case_id in (one.case_id, two.case_id)
+
+
+async def test_an_answer_that_several_open_cases_wait_for_is_nobodys_unless_it_says_more(
+    store: CaseStore, tenant: str, definition: Definition
+) -> None:
+    """Two requests with one trace number at one payer."""
+    shared, own = ("asked", ("plan", "9", "T-1")), ("asked", ("plan", "", "B-2"))
+    one = await store.open(opening(message(tenant, "s1", 1), definition, keys=(shared,)))
+    two = await store.open(opening(message(tenant, "s2", 2), definition, keys=(shared, own)))
+
+    async def answered(number: int, *parents: Any) -> Opened:
+        given = message(tenant, "answer", number, kind="authorization.response")
+        return await store.open(opening(given, definition, opens=False, parents=parents))
+
+    assert (await answered(3, shared)).outcome == "orphan"
+    assert (await answered(4, shared, own)).case_id == two.case_id
+    await close(store, tenant, two.case_id)
+    assert (await answered(5, shared)).case_id == one.case_id
+    await close(store, tenant, one.case_id)
+    assert (await answered(6, shared)).outcome == "reopened"
 
 
 async def test_tenants_have_cases_of_their_own(store: CaseStore, tenant: str, definition: Definition) -> None:

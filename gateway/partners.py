@@ -75,7 +75,7 @@ class Asking(BaseModel):
         "asked for, or all that are sent for the case.",
     )
     documents_payload_type: str = Field(
-        "X12_275_Request_005010X210E1", min_length=1, description="CORE PayloadType of 275s."
+        "X12_275_Request_005010X210", min_length=1, description="CORE PayloadType of 275s: named after GS08."
     )
 
     results: Fetching = Field(Fetching(), description="When the results of a CORE batch are asked for.")

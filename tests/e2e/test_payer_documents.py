@@ -69,7 +69,7 @@ def test_what_the_payer_asked_for_reaches_it_and_the_decision_comes_as_before(as
     submit(asked, attachment(ours, "MEMBER77", final=True))
     wait_for("the 275", 30, lambda: asked.events(trace, "DocumentsTaken"))
     (only,) = of_number(asked, PATIENT, "ACNDOC1")
-    assert only.payload_type == "X12_275_Request_005010X210E1"
+    assert only.payload_type == "X12_275_Request_005010X210"
     ((kind, _, resource),) = only.documents
     assert (kind, resource["content"][0]["attachment"]["data"]) == ("2", "cmVwb3J0")
     (told,) = asked.events(trace, "DocumentsForwarded")

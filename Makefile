@@ -22,7 +22,7 @@ demo: setup
 
 # Two processes: the tests with real servers one after the other, all others beside them (tests/conftest.py).
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -12,11 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.inputs import AskInput, Review, StepOutcome
+    from workflows.sending import send
 
 FORWARDING, REFUSED = "forwarding", "refused"
 """Outcomes of a forwarding turn that this code knows by name (workflows/forwarding.py)."""
@@ -115,7 +114,7 @@ class Forwarder:
 
     async def _send(self, outcome: StepOutcome) -> int:
         """Send what was stored; the version of it, where nobody took it."""
-        sending = asyncio.create_task(self._attempt(self._make(outcome)))
+        sending = asyncio.create_task(send(self._make(outcome), attempt=ATTEMPT_TIMEOUT, until=TRIED_FOR))
         await workflow.wait_condition(lambda: sending.done() or self._stopping)
         if not sending.done():
             sending.cancel()
@@ -126,20 +125,3 @@ class Forwarder:
         if answered.outcome == "answered":
             self._tell(answered.version)
         return 0
-
-    async def _attempt(self, given: AskInput) -> StepOutcome | None:
-        try:
-            answered: StepOutcome = await workflow.execute_activity(
-                "ask",
-                given,
-                task_queue=f"deliver.{given.endpoint}",
-                result_type=StepOutcome,
-                start_to_close_timeout=ATTEMPT_TIMEOUT,
-                schedule_to_close_timeout=TRIED_FOR,
-                retry_policy=RetryPolicy(
-                    initial_interval=timedelta(seconds=FIRST_PAUSE), maximum_interval=timedelta(seconds=LONGEST_PAUSE)
-                ),
-            )
-        except ActivityError:
-            return None
-        return answered

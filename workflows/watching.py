@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.inputs import AskInput, StepOutcome
+    from workflows.sending import send
 
 ATTEMPT_TIMEOUT = timedelta(minutes=5)
 TRIED_FOR = timedelta(minutes=30)
@@ -80,18 +79,5 @@ class Inquirer:
 
     async def _send(self, given: AskInput) -> int:
         """The version of the message an answer made; 0: none, or one that says nothing new."""
-        try:
-            answered: StepOutcome = await workflow.execute_activity(
-                "ask",
-                given,
-                task_queue=f"deliver.{given.endpoint}",
-                result_type=StepOutcome,
-                start_to_close_timeout=ATTEMPT_TIMEOUT,
-                schedule_to_close_timeout=TRIED_FOR,
-                retry_policy=RetryPolicy(
-                    initial_interval=timedelta(seconds=FIRST_PAUSE), maximum_interval=timedelta(seconds=LONGEST_PAUSE)
-                ),
-            )
-        except ActivityError:
-            return 0
-        return answered.version if answered.outcome == "answered" else 0
+        answered = await send(given, attempt=ATTEMPT_TIMEOUT, until=TRIED_FOR)
+        return answered.version if answered is not None and answered.outcome == "answered" else 0

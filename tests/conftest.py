@@ -49,3 +49,8 @@ class Scheduling(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     """How tests are distributed (`pytest -n 2`)."""
     return Scheduling(config, log)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Tests are not named after bytes: packed ones change with the clock, and both processes must name a test alike."""
+    return argname if isinstance(val, bytes) else None

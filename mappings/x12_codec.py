@@ -27,6 +27,7 @@ from adapters.x12.wire.tree import Loop
 from gateway.core.envelope import Intake, Raw, Reception
 from gateway.core.errors import ConfigurationError, GatewayError, Issue, MessageConflict
 from gateway.core.ports import Reading
+from gateway.core.record import record
 from mappings.x12_bundle import Transmission
 from mappings.x12_intakes import READERS, Message, parked
 from mappings.x12_trace import KEPT, path_to
@@ -75,7 +76,7 @@ class ClaimsOfInterchange:
     policy: AckPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class X12Reading(Reading):
     """A reading that can also tell of each claim."""
 

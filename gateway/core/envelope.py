@@ -14,20 +14,21 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
 from gateway.core.errors import MalformedMessage
 from gateway.core.exact_json import dumps, loads
 from gateway.core.ledger import FieldLedger
+from gateway.core.record import record
 
 SPEC_VERSION = "1.0"
 SCHEMA_VERSION = "1"
 """Version of the body's JSON Schema, `schemas/envelope.v1.json`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Raw:
     """Bytes as received, with their media type. `uri` replaces `data` once claim-checked to the blob store."""
 
@@ -58,7 +59,7 @@ class Raw:
         return cls(data, body["mediaType"], body["sha256"], body["size"], body.get("uri"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Reception:
     """The circumstances under which bytes reached us. Never taken from the message itself."""
 
@@ -75,7 +76,7 @@ class Reception:
     """What the transport said and a codec may need: file name, request id, prefer header."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Intake:
     """One business message, read and mapped. Everything here may be PHI; only `Envelope` has opaque keys."""
 
@@ -104,7 +105,7 @@ class Intake:
     """Reason code when the message is good but we cannot map it (D2); it goes to intake.parked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Envelope:
     """One message on Kafka. `key`, `subject` and `dedupe_key` are HMAC tokens (D4)."""
 

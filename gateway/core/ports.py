@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 from gateway.core.envelope import Envelope, Intake, Raw, Reception
 from gateway.core.errors import GatewayError, Issue
+from gateway.core.record import record
 
 Clock = Callable[[], datetime]
 """Now, UTC."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Reading:
     """What a codec made of received bytes: business messages to accept, and how to answer once that is settled.
 
@@ -41,7 +42,7 @@ class Codec(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Accepted:
     """The receipt of a durable produce."""
 

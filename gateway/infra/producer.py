@@ -115,7 +115,9 @@ class Producer:
         """Store one record. Raises KafkaError. A caller that is cancelled before its record left takes it back."""
         if self._closing:
             raise ProducerClosed
-        size = len(value) + len(key or b"") + sum(len(name) + len(content) + 10 for name, content in headers)
+        size = len(value) + len(key or b"")
+        for name, content in headers:
+            size += len(name) + len(content) + 10
         if size > self._record_bytes:
             raise MessageSizeTooLargeError
         lines = self._topics.get(topic) or await self._discover(topic)

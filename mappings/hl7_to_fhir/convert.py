@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from adapters.hl7.wire import STANDARD, Message
 from gateway.core.errors import Unmappable
+from gateway.core.record import record
 
 from . import authorization, business, control, orders, people, results, visits  # noqa: F401 - register handlers
 from .authorization import finish_authorization
@@ -22,7 +23,7 @@ from .structure import group
 from .visits import finish_conditions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conversion:
     """What one message became."""
 

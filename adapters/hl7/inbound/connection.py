@@ -30,7 +30,7 @@ from adapters.hl7.wire.mllp import (
 )
 from gateway.core.errors import GatewayError, LimitExceeded, MalformedMessage
 
-from .duplicates import Outcome
+from .duplicates import LOST, Outcome
 from .exchange import Peer
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
                 self._take(event)
         while self._waiting:
             turn = self._waiting.popleft()
-            turn.outcome = Outcome(None, good=False)
+            turn.outcome = LOST
             self._listener.release(len(turn.payload), places=0)
         self._listener.release(0, places=self._places - self._working)
         self._places = self._working
@@ -152,25 +152,34 @@ class Connection(asyncio.Protocol):
     # Frames in.
 
     def _receive(self, events: list[Event]) -> None:
-        """Keep the clock of an unfinished frame and the count of its bytes; take what was completed."""
-        if not self._framer.in_frame:
-            self.frame_since = None
-        elif self.frame_since is None:
-            self.frame_since = self.heard
-        growth = self._framer.buffered - self._held
-        self._held += growth
-        room = self._listener.hold(growth)
+        """Take what was completed, and keep account of what was not."""
+        unfinished = self._framer.in_frame
+        room = self._hold(unfinished=unfinished) if unfinished or self.frame_since is not None else True
         for event in events:
             self._take(event)
+        if self._waiting and not self._pumping:
+            self._pumping = True
+            self._pump()
         if not room:
             self._answer_now(b"", LimitExceeded("busy, send again later"))
             self._ending = True
             self._close_when_done()
 
+    def _hold(self, *, unfinished: bool) -> bool:
+        """Keep the clock of an unfinished frame and the count of its bytes; whether there is room for them."""
+        if not unfinished:
+            self.frame_since = None
+        elif self.frame_since is None:
+            self.frame_since = self.heard
+        growth = self._framer.buffered - self._held
+        self._held += growth
+        return self._listener.hold(growth)
+
     def _take(self, event: Event) -> None:
         match event:
             case Frame(payload=payload):
                 self._queue(payload)
+                return
             case Refused(reason=reason, payload=payload):
                 error: GatewayError = MalformedMessage(_REASONS[reason], location="segment 1")
                 if reason == "too-large":
@@ -187,37 +196,33 @@ class Connection(asyncio.Protocol):
             self._close_when_done()
 
     def _queue(self, payload: bytes) -> None:
-        place = self._places < self._listener.settings.pipeline
-        if not self._listener.admit(len(payload), place=place):
+        listener = self._listener
+        place = self._places < listener.settings.pipeline
+        if not listener.admit(len(payload), place=place):
             self._answer_now(payload, LimitExceeded("busy, send again later"))
             return
         self._places += place
         turn = _Turn(payload)
         self._turns.append(turn)
         self._waiting.append(turn)
-        if not self._pumping:
-            self._pumping = True
-            self._pump()
 
     def _pump(self) -> None:
         """Start one message; come back in the next turn of the loop for another."""
-        if not self._waiting or self._working == self._places:
-            self._pumping = False
-            return
-        self._working += 1
-        turn = self._waiting.popleft()
-        turn.task = self._loop.create_task(self._work(turn))
-        self._listener.tasks.add(turn.task)
-        if self._waiting:
+        waiting = self._waiting
+        if waiting and self._working < self._places:
+            self._working += 1
+            turn = waiting.popleft()
+            turn.task = self._loop.create_task(self._work(turn))
+            self._listener.tasks.add(turn.task)
+        self._pumping = bool(waiting) and self._working < self._places
+        if self._pumping:
             self._loop.call_soon(self._pump)
-        else:
-            self._pumping = False
 
     # Answers out.
 
     async def _work(self, turn: _Turn) -> None:
         """One message, to its answer: written in the turn of the loop in which it is known."""
-        outcome = Outcome(None, good=False)
+        outcome = LOST
         try:
             outcome = await self._exchange.handle(turn.payload, self.peer)
         except Exception as fault:  # noqa: BLE001 - a defect of ours: the sender hears AE, the others go on
@@ -246,43 +251,41 @@ class Connection(asyncio.Protocol):
     def _write_ready(self) -> None:
         """Send the answers of the oldest messages, up to the first that is not settled."""
         chunks: list[bytes] = []
-        while self._turns and self._turns[0].outcome is not None:
-            outcome = self._turns.popleft().outcome
-            if outcome is not None:
-                chunks += self._frames(outcome)
-        if self._transport is None:
+        turns, transport = self._turns, self._transport
+        while turns and (outcome := turns[0].outcome) is not None:
+            turns.popleft()
+            chunks += self._frames(outcome)
+        if transport is None:
             return
-        if chunks and not self._transport.is_closing():
-            self._transport.write(b"".join(chunks))
+        if chunks and not transport.is_closing():
+            transport.write(b"".join(chunks))
         self._flow()
         self._close_when_done()
 
     def _frames(self, outcome: Outcome) -> list[bytes]:
         """An answer as frames: the commit acknowledgement of release 2 first, then each message in its own."""
-        frames = []
-        if self._listener.settings.release == 2:
-            frames.append(frame(POSITIVE if outcome.committed else NEGATIVE))
         answer = outcome.answer
         if answer is None:
-            return frames
-        if answer.find(b"\rMSH") > 0 and answer.startswith(b"MSH"):
-            frames += [frame(message) for message in split(answer).messages]
+            frames = []
+        elif answer.find(b"\rMSH") > 0 and answer.startswith(b"MSH"):
+            frames = [frame(message) for message in split(answer).messages]
         else:
-            frames.append(frame(answer))
+            frames = [frame(answer)]
+        if self._listener.settings.release == 2:
+            frames.insert(0, frame(POSITIVE if outcome.committed else NEGATIVE))
         return frames
 
     def _flow(self) -> None:
         """Read only while answers find room: in our pipeline and in the peer's buffer."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
         wanted = not self._ending and self.unread_since is None and len(self._turns) < self._listener.settings.pipeline
-        if wanted != self._reading:
-            self._reading = wanted
-            if wanted:
-                transport.resume_reading()
-            else:
-                transport.pause_reading()
+        transport = self._transport
+        if wanted == self._reading or transport is None or transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
 
     def _close_when_done(self) -> None:
         if self._ending and not self._turns and self._transport is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from types import TracebackType
-from typing import cast
+from typing import Any
 
 
 class Wait:
@@ -17,7 +17,7 @@ class Wait:
 
     __slots__ = ("_cancelling", "_task", "at", "done", "over")
 
-    def __init__(self, task: asyncio.Task[object], at: float) -> None:
+    def __init__(self, task: asyncio.Task[Any], at: float) -> None:
         self._task, self.at = task, at
         self._cancelling = task.cancelling()
         self.done = self.over = False
@@ -49,7 +49,8 @@ class Deadline:
 
     def __call__(self, seconds: float) -> Wait:
         """A wait of the running task that starts now."""
-        wait = Wait(cast("asyncio.Task[object]", asyncio.current_task()), self._loop.time() + seconds)
+        task: Any = asyncio.current_task(self._loop)
+        wait = Wait(task, self._loop.time() + seconds)
         waits = self._waits
         while waits and waits[0].done:
             waits.popleft()

@@ -30,7 +30,7 @@ from gateway.core.errors import (
 from gateway.core.ports import Accept, Accepted, Clock, Codec, Reading
 
 from .deadline import Deadline
-from .duplicates import Key, Outcome, Window
+from .duplicates import LOST, Key, Outcome, Window
 
 _KNOWN = 64
 """Senders remembered for one connection: a partner allowed by `*` may name any number."""
@@ -128,11 +128,15 @@ class Exchange:
         header: Segment | None = None
         try:
             header = read_header(payload)
-            partner, header = self._admit(payload, header, peer)
+            sender = header.raw(3), header.raw(4)
+            partner = peer.known.get(sender) if peer.of is self.settings else None
+            if partner is None or partner.charset is not None or not lone(payload):
+                partner, header = self._admit(payload, header, peer)
+                sender = header.raw(3), header.raw(4)
         except GatewayError as error:
             return self.negative(header, error)
         raw = Raw.of(payload, MEDIA_TYPE)
-        key = _duplicate_key(header, partner)
+        key = _duplicate_key(header, sender, partner)
         if key is None:
             return await self._process(raw, partner, peer)
         try:
@@ -142,8 +146,8 @@ class Exchange:
             return self.negative(header, error)
         if first is not None:
             self.observe("hl7.duplicate", {"partner": partner.name if partner else ""})
-            return await asyncio.shield(first)
-        outcome = Outcome(None, good=False, again=True)
+            return first if isinstance(first, Outcome) else await asyncio.shield(first)
+        outcome = LOST
         try:
             outcome = await self._process(raw, partner, peer)
         finally:
@@ -205,7 +209,7 @@ class Exchange:
         return UnauthorizedSender(location="MSH-3")
 
     async def _process(self, raw: Raw, partner: PartnerSettings | None, peer: Peer) -> Outcome:
-        reception = self._reception(partner, peer)
+        settings, reception = self.settings, self._reception(partner, peer)
         reading = self._codec.read(raw, reception)
         if reading.issues:
             codes = ",".join(sorted({issue.code for issue in reading.issues})[:10])
@@ -213,19 +217,21 @@ class Exchange:
         if reading.refused:
             self.observe("hl7.refused", {"error": "codec", "partner": reception.client})
             return Outcome(reading.answer(None), good=False)
+        alone = len(reading.intakes) == 1
         try:
-            with self._deadline(self.settings.accept_timeout):
-                if self._inquire is not None and [intake.parked for intake in reading.intakes] == [INQUIRY]:
-                    return Outcome(await self._inquire(reading, reception), good=True)
-                accepted = [await self._accept_in_order(intake, reception) for intake in reading.intakes]
+            with self._deadline(settings.accept_timeout):
+                for intake in reading.intakes:
+                    if alone and intake.parked == INQUIRY and self._inquire is not None:
+                        return Outcome(await self._inquire(reading, reception), good=True)
+                    accepted = await self._accept_in_order(intake, reception)
         except TimeoutError:
             return self._failed(reading, Unavailable("not stored in time"), partner)
         except GatewayError as error:
             return self._failed(reading, error, partner)
-        if len(accepted) != 1:
+        if not alone:
             return Outcome(reading.answer(None), good=True)
         try:
-            return Outcome(await self._respond(accepted[0]) or reading.answer(None), good=True)
+            return Outcome(await self._respond(accepted) or reading.answer(None), good=True)
         except MessageConflict as error:
             return self._failed(reading, error, partner)
 
@@ -302,13 +308,13 @@ def _first_allowing(candidates: tuple[PartnerSettings, ...], header: Segment) ->
     return None
 
 
-def _duplicate_key(header: Segment, partner: PartnerSettings | None) -> Key | None:
+def _duplicate_key(header: Segment, sender: tuple[str, str], partner: PartnerSettings | None) -> Key | None:
     """(partner, MSH-3, MSH-4, MSH-10 [, MSH-7]); None where nothing can be told apart."""
     policy = partner.duplicates if partner is not None else "control-id"
     control_id = header.raw(10 if header.name == "MSH" else 11)
     if policy == "off" or not control_id:
         return None
-    key: Key = (partner.name if partner else "", header.raw(3), header.raw(4), control_id)
+    key: Key = (partner.name if partner else "", *sender, control_id)
     if policy == "control-id-and-time":
         key = (*key, header.raw(7))
-    return key if sum(map(len, key)) < _NAME else None
+    return key if len("".join(key)) < _NAME else None

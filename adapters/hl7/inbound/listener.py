@@ -181,7 +181,8 @@ class Listener:
         """A message less, and the places among those in flight that nobody inherits."""
         self._in_flight -= places
         self._held -= size
-        self._check_quiet()
+        if not self._in_flight and not self._connections:
+            self._quiet.set()
 
     def _check_quiet(self) -> None:
         if not self._connections and not self._in_flight:

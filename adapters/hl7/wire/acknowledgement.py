@@ -31,6 +31,7 @@ from gateway.core.errors import (
     UnauthorizedSender,
     UnsupportedMessage,
 )
+from gateway.core.record import record
 
 from .build import Value, segment, timestamp
 from .charsets import encode
@@ -105,7 +106,7 @@ def wanted(condition: str, *, good: bool) -> bool:
     return {"NE": False, "ER": not good, "SU": good}.get(condition, True)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answers:
     """The acknowledgements of one message; None where the protocol is silent."""
 
@@ -147,16 +148,16 @@ def acknowledge(
     def build(level: str) -> bytes:
         return _build(header, asker, level, error, warnings, identify(), at)
 
-    def positive() -> bytes | None:
-        return application if application is not None or kind in RESPONSES else build("A")
-
     application_wanted = wanted(asked.application, good=good)
+    ours = good and (application is not None or kind in RESPONSES)
     if asked.accept == "NE":
         if not application_wanted:
             return Answers(None)
-        return Answers(positive() if good else build("A"))
+        return Answers(application if ours else build("A"))
     immediate = build("C") if wanted(asked.accept, good=good) else None
-    return Answers(immediate, positive() if good and application_wanted else None)
+    if not good or not application_wanted:
+        return Answers(immediate)
+    return Answers(immediate, application if ours else build("A"))
 
 
 def refuse(error: GatewayError, *, identify: Callable[[], str], at: datetime) -> bytes:
@@ -214,19 +215,17 @@ def _build(
 ) -> bytes:
     letter, code = verdict_of(error)
     version, separator = asker.version, header.syntax.field
-    lines = [
-        f"{asker.before}{timestamp(at)}{asker.between}{escape(control_id, header.syntax)}{asker.after}",
-        separator.join(("MSA", f"{level}{verdict or letter}", header.raw(10))),
-    ]
+    told = f"MSA{separator}{level}{verdict or letter}{separator}{header.raw(10)}"
+    errors: list[str] = []
     if error is not None:
         issues = error.issues or (Issue(code, error.location, error.message),)
         if version < (2, 7):
-            lines[1] += separator + escape(issues[0].text[:80], header.syntax)
-        lines += [_error(issue, code, header, version) for issue in issues[:20]]
+            told += separator + escape(issues[0].text[:80], header.syntax)
+        errors = [_error(issue, code, header, version) for issue in issues[:20]]
     elif warnings and version >= (2, 5):
-        told = [issue for issue in warnings if issue.code in CONDITIONS]
-        lines += [_error(issue, "0", header, version) for issue in told[:20]]
-    data = encode("".join(f"{line.rstrip(separator)}\r" for line in lines), header.syntax.encoding)
+        errors = [_error(issue, "0", header, version) for issue in warnings if issue.code in CONDITIONS][:20]
+    header_line = f"{asker.before}{timestamp(at)}{asker.between}{escape(control_id, header.syntax)}{asker.after}"
+    data = encode("\r".join((header_line, told.rstrip(separator), *errors, "")), header.syntax.encoding)
     # What is turned round may hold the bytes it was refused for; in our frame they would do the same harm.
     return data.translate(None, _FRAMING)
 
@@ -249,7 +248,7 @@ class _Asker:
 def _asker(header: Segment) -> _Asker:
     parts = header.parts
     same = (*parts[:6], "", *parts[7:9], "", *parts[10:])  # all but MSH-7 and MSH-10
-    ordinary = sum(map(len, same)) < _ORDINARY and len(same) < _ORDINARY
+    ordinary = len("|".join(same)) < _ORDINARY
     return (_known if ordinary else _known.__wrapped__)(same, header.syntax)
 
 
@@ -263,8 +262,8 @@ def _known(parts: tuple[str, ...], syntax: Syntax) -> _Asker:
     before = ("MSH", syntax.encoding_characters, raw(5), raw(6), raw(3), raw(4), "")
     between = ("", "", _kind(raw(9), syntax, version), "")
     after = ("", raw(11) or "P", raw(12) or DEFAULT_VERSION, "", "", conditions, conditions, "", raw(18))
-    texts = map(separator.join, (before, between, after))
-    return _Asker(asked, header.get(9), version, *texts)
+    start, middle, end = map(separator.join, (before, between, after))
+    return _Asker(asked, header.get(9), version, start, middle, end.rstrip(separator))
 
 
 def _kind(asked: str, syntax: Syntax, version: tuple[int, ...]) -> str:

@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from gateway.core.errors import GatewayError
+from gateway.core.record import record
 
 from .charsets import encode
 from .structures import structure_of
@@ -95,12 +96,9 @@ class Repetition:
         )
 
 
-@dataclass(slots=True)
+@record
 class Segment:
-    """One segment: its name, its number among those of its name (from 1), and its fields as written.
-
-    Never changed once made. It is not declared frozen because that triples the cost of what each message has most of.
-    """
+    """One segment: its name, its number among those of its name (from 1), and its fields as written."""
 
     name: str
     index: int
@@ -119,11 +117,12 @@ class Segment:
 
     def raw(self, n: int) -> str:
         """Field n as written, with its delimiters and escapes; empty when absent."""
+        parts = self.parts
         if self.name in HEADERS:
-            if n == 1:
-                return self.syntax.field
             n -= 1
-        return self.parts[n] if 0 < n < len(self.parts) else ""
+            if not n:
+                return self.syntax.field
+        return parts[n] if 0 < n < len(parts) else ""
 
     def field(self, n: int) -> tuple[Repetition, ...]:
         """The repetitions of field n; empty when the field is absent or empty."""

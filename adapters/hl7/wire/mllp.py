@@ -20,8 +20,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gateway.core.record import record
+
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
 _END = FS + CR
+_BEGIN = VT + b"MSH"
 POSITIVE = b"\x06"
 """Commit acknowledgement of release 2."""
 NEGATIVE = b"\x15"
@@ -44,7 +47,7 @@ class Limits:
     """Bytes kept of a payload that is too large: enough for its MSH, so that it can be refused by name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """A complete payload."""
 
@@ -103,21 +106,17 @@ def frame(payload: bytes) -> bytes:
 class Framer:
     """The receiving side of one connection. After an event with `close`, further bytes are dropped."""
 
-    __slots__ = ("_body", "_closed", "_ending", "_in_frame", "_junk", "_junk_head", "_limits")
+    __slots__ = ("_body", "_closed", "_ending", "_junk", "_junk_head", "_limits", "in_frame")
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._body = bytearray()
-        self._in_frame = False
+        self.in_frame = False
+        """Whether a frame has begun and not ended: the slow-peer clock runs."""
         self._ending = False  # FS came last: the next byte decides what it was
         self._junk = 0
         self._junk_head = b""
         self._closed = False
-
-    @property
-    def in_frame(self) -> bool:
-        """Whether a frame has begun and not ended: the slow-peer clock runs."""
-        return self._in_frame
 
     @property
     def buffered(self) -> int:
@@ -137,20 +136,21 @@ class Framer:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes as received; give what they completed."""
         events: list[Event] = []
-        if not self._in_frame and self._whole(data):
-            self._between(events)
-            self._finish(data[1:-2], (), events)
+        if not self.in_frame and self._whole(data):
+            if self._junk:
+                self._between(events)
+            events.append(Frame(data[1:-2]))
             return events
         position = 0
         while position < len(data) and not self._closed:
-            step = self._inside if self._in_frame else self._outside
+            step = self._inside if self.in_frame else self._outside
             position = step(data, position, events)
         return events
 
     def end(self) -> list[Event]:
         """The stream ended; give what that means. Afterwards the framer is closed."""
         events: list[Event] = []
-        if self._in_frame and not self._closed:
+        if self.in_frame and not self._closed:
             if self._ending:
                 self._end_frame(("missing-end",), events)
             elif self._body:
@@ -161,13 +161,14 @@ class Framer:
         return events
 
     def _whole(self, data: bytes) -> bool:
-        """The common case: exactly one frame in one read, nothing odd in it."""
+        """The common case: exactly one frame in one read, one message in it, nothing odd."""
         return (
-            data.startswith(VT)
-            and data.endswith(_END)
-            and not self._closed
+            data.startswith(_BEGIN)
             and data.find(FS) == len(data) - 2
+            and data.endswith(_END)
             and data.find(VT, 1) < 0
+            and len(data) - 3 <= self._limits.frame
+            and not self._closed
         )
 
     def _outside(self, data: bytes, position: int, events: list[Event]) -> int:
@@ -177,7 +178,7 @@ class Framer:
         if start < 0 or self._closed:
             return len(data)
         self._between(events)
-        self._in_frame = True
+        self.in_frame = True
         return start + 1
 
     def _skip(self, junk: bytes, events: list[Event]) -> None:
@@ -224,12 +225,12 @@ class Framer:
     def _end_frame(self, notes: tuple[str, ...], events: list[Event]) -> None:
         payload = bytes(self._body)
         self._body.clear()
-        self._in_frame = self._ending = False
+        self.in_frame = self._ending = False
         self._finish(payload, notes, events)
 
     def _too_large(self, payload: bytes, events: list[Event]) -> None:
         self._body.clear()
-        self._in_frame, self._closed = False, True
+        self.in_frame, self._closed = False, True
         limits = self._limits
         head = payload[: min(limits.head, limits.frame)]
         events.append(Refused("too-large", head, limits.frame + 1, close=True))

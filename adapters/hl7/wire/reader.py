@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.core.errors import LimitExceeded, MalformedMessage
@@ -42,8 +42,7 @@ def read_header(raw: bytes, *, charset: str | None = None) -> Segment:
 
     `charset` is the codec assumed where MSH-18 is empty. Raises MalformedMessage when there is no usable header.
     """
-    segment, _ = _header(_strip(raw), charset)
-    return segment
+    return _header(_strip(raw), charset)[0]
 
 
 def parse(raw: bytes, *, charset: str | None = None, limits: Limits = LIMITS) -> Message:
@@ -66,7 +65,7 @@ def parse(raw: bytes, *, charset: str | None = None, limits: Limits = LIMITS) ->
         raise LimitExceeded(f"more than {limits.leaves} delimiters")
     if encoding != syntax.encoding:
         notes.append("charset-mismatch")
-        syntax = replace(syntax, encoding=encoding)
+        syntax = syntax._replace(encoding=encoding)
     if text.count("\r") + text.count("\n") > limits.segments:
         raise LimitExceeded(f"more than {limits.segments} segments")
     lines = _lines(text, syntax, notes)
@@ -74,6 +73,8 @@ def parse(raw: bytes, *, charset: str | None = None, limits: Limits = LIMITS) ->
 
 
 def _strip(raw: bytes) -> bytes:
+    if raw.startswith(b"MSH"):
+        return raw
     body = raw.removeprefix(BYTE_ORDER_MARK)
     return body.lstrip(_BLANK) if body[:1] in (b" ", b"\t", b"\r", b"\n") else body
 

@@ -7,8 +7,8 @@ return that arrives as hexadecimal must never start a segment. What is not under
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 NULL = '""'
 """HL7's explicit null: "delete what you know", which is not the same as an absent value."""
@@ -17,11 +17,11 @@ _KEPT = r"Z{other}*|H|N|C[0-9A-Fa-f]{{4}}|M[0-9A-Fa-f]{{4,6}}|\.(?:br|sp|in|ti|f
 """Sequences consumed whole but left as written: local ones, highlighting, character set switches, formatting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Syntax:
+class Syntax(NamedTuple):
     """How one message is written: MSH-1, MSH-2 and the Python codec its bytes were decoded with.
 
-    An empty character means "not in use": old senders shorten MSH-2.
+    An empty character means "not in use": old senders shorten MSH-2. (A tuple, because what follows from a syntax is
+    remembered by it, and a tuple's hash is computed without Python.)
     """
 
     field: str = "|"

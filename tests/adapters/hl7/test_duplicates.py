@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from adapters.hl7.inbound.duplicates import Outcome, Window
@@ -23,10 +25,11 @@ async def test_a_copy_gets_the_first_outcome_until_the_window_ends() -> None:
     window = Window(seconds=10, entries=100, clock=now)
     assert window.claim(("a", "1"), "x") is None
     waiting = window.claim(("a", "1"), "x")
-    assert waiting is not None
+    assert isinstance(waiting, asyncio.Future)
     assert not waiting.done()
     window.settle(("a", "1"), GOOD)
     assert await waiting == GOOD
+    assert window.claim(("a", "1"), "x") == GOOD
     with pytest.raises(MessageConflict):
         window.claim(("a", "1"), "y")
     now.time = 10
@@ -37,7 +40,7 @@ async def test_what_was_not_accepted_is_not_remembered() -> None:
     window = Window(seconds=10, entries=100, clock=Now())
     assert window.claim(("a", "1"), "x") is None
     waiting = window.claim(("a", "1"), "x")
-    assert waiting is not None
+    assert isinstance(waiting, asyncio.Future)
     window.settle(("a", "1"), Outcome(b"no", good=False))
     assert (await waiting).answer == b"no"
     assert window.claim(("a", "1"), "y") is None
@@ -56,3 +59,16 @@ async def test_numbers_and_bytes_are_bounded_but_never_what_is_in_flight() -> No
         large.claim((str(n),), "x")
         large.settle((str(n),), Outcome(b"x" * 8 * 1024 * 1024, good=True))
     assert len(large) <= 10
+
+
+async def test_one_that_flies_long_keeps_no_other_and_ends_on_time() -> None:
+    now = Now()
+    window = Window(seconds=10, entries=100, clock=now)
+    assert window.claim(("flying",), "x") is None
+    for n in range(50):
+        now.time = n
+        window.claim((str(n),), "x")
+        window.settle((str(n),), GOOD)
+    assert len(window) <= 12
+    window.settle(("flying",), GOOD)
+    assert window.claim(("flying",), "y") is None

@@ -71,6 +71,28 @@ async def test_pipelined_answers_keep_the_order_while_produces_overlap(listen: A
     assert ids(accept) == names[::-1]
 
 
+async def test_a_full_buffer_holds_up_nobody_else(listen: Any, connect: Any, adt: Any, codec: Any) -> None:
+    loop, turn, turns = asyncio.get_running_loop(), [0], []
+    read = codec.read
+
+    def reading(raw: Any, reception: Any) -> Any:
+        turns.append(turn[0])
+        return read(raw, reception)
+
+    def tick() -> None:
+        turn[0] += 1
+        if turn[0] > 0:
+            loop.call_soon(tick)
+
+    codec.read = reading
+    client = await connect(await listen(MemoryAccept()))
+    tick()
+    await client.send(*[adt(f"C{n}", patient=f"P{n}") for n in range(20)])
+    assert [await client.code() for _ in range(20)] == [f"AA C{n}" for n in range(20)]
+    assert len(set(turns)) == 20, "one message is started in a turn of the loop"
+    turn[0] = -1_000_000
+
+
 async def test_messages_of_one_patient_are_published_in_order(listen: Any, connect: Any, adt: Any) -> None:
     accept = GatedAccept()
     client = await connect(await listen(accept))

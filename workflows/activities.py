@@ -19,10 +19,10 @@ from gateway.core.errors import EndpointRefused, EndpointUnavailable
 from gateway.core.exact_json import dumps
 from gateway.core.ports import Decision, ItemDecision
 from gateway.infra.postgres import Connection
-from gateway.infra.telemetry import DECISIONS, span
+from gateway.infra.telemetry import DECISIONS, logger, span
 from gateway.stages.ask import AGAIN
 from gateway.stages.decide import APPROVED, PENDED, Policy, Verdict, as_json, decide, from_json
-from gateway.stages.deliver import DeliverStage, Letter
+from gateway.stages.deliver import DeliverStage, Letter, reason
 from gateway.stages.revise import Told, refusal
 from gateway.store import events, tasks
 from gateway.store.cases import Case, CaseStore
@@ -34,6 +34,9 @@ WaysBack = Callable[[Connection, Case, str], Awaitable[tuple[str, ...]]]
 
 LookupKeys = Callable[[Decision], tuple[tuple[str, tuple[str, ...]], ...]]
 """Numbers a decision makes its case findable under: authorization, administrative reference, attachment control."""
+
+
+log = logger("deliver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +199,8 @@ class CaseActivities:
         try:
             with span("deliver", case.context.get("traceParent"), endpoint=given.endpoint):
                 await self.deliver_stage(letter)
-        except EndpointRefused:
+        except EndpointRefused as error:
+            log.warning("delivery.refused", case_id=case.id, endpoint=given.endpoint, reason=reason(error))
             return "refused"
         except EndpointUnavailable as error:
             delay = timedelta(seconds=error.retry_after) if error.retry_after else None

@@ -52,6 +52,8 @@ async def _case(connection: Connection, case: uuid.UUID) -> list[Step]:
         )
     for row in await connection.fetch(SQL.deliveries, case):
         told = f"{row['endpoint']}, {row['attempts']} attempt(s)"
+        if row["state"] == "refused" and (row["receipt"] or {}).get("reference"):
+            told += f": {row['receipt']['reference']}"
         steps.append(
             Step(at=row["delivered_at"] or row["created_at"], stage="deliver", what=row["state"], details=told)
         )

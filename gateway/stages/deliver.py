@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable
 from gateway.core.limits import Breaker
@@ -19,6 +19,9 @@ from gateway.core.ports import Decision, Outbound, Receipt, Sender
 
 QUICK_TRIES = 3
 """Tries within one attempt: enough for a dropped connection; an outage is Temporal's to wait for."""
+
+REASON = 500
+"""Longest reason of a refusal that is kept, in characters."""
 
 PACED_UP_TO = 100.0
 """Messages per second up to which single turns are kept; above, Temporal's rate of the queue is all there is: one row
@@ -103,8 +106,8 @@ class DeliverStage:
             return Receipt(accepted=True)
         try:
             receipt = await self.send(letter.tenant, letter.endpoint, intent.outbound)
-        except EndpointRefused:
-            await self.intents.settle(letter.tenant, key, Receipt(accepted=False))
+        except EndpointRefused as error:
+            await self.intents.settle(letter.tenant, key, Receipt(accepted=False, reference=reason(error)))
             self.count(letter.endpoint, "refused")
             raise
         await self.intents.settle(letter.tenant, key, receipt)
@@ -154,7 +157,7 @@ class DeliverStage:
         quick = AsyncRetrying(
             stop=stop_after_attempt((tries or QUICK_TRIES) if breaker.opened_at is None else 1),
             wait=wait_random_exponential(multiplier=0.2, max=2.0),
-            retry=retry_if_exception_type(EndpointUnavailable),
+            retry=retry_if_exception(_soon),
             reraise=True,
         )
         try:
@@ -180,3 +183,14 @@ class DeliverStage:
         wait = await self.intents.attempt(tenant, key, queue, pause)
         if wait > 0:
             await self.sleep(wait)
+
+
+def _soon(error: BaseException) -> bool:
+    """Whether to try again at once: not where the endpoint has said when (Retry-After, RFC 9110 §10.2.3)."""
+    return isinstance(error, EndpointUnavailable) and not error.retry_after
+
+
+def reason(error: EndpointRefused) -> str:
+    """Why a message was refused, for operators: our words, the endpoint's codes and positions, never its text."""
+    found = [f"{issue.code} at {issue.location}" if issue.location else issue.code for issue in error.issues]
+    return "; ".join([error.message, *found])[:REASON]

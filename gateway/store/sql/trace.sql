@@ -15,7 +15,7 @@ SELECT event_type, event_data, version, timestamp FROM workflow.workflow_events 
 
 -- name: deliveries
 -- What was sent for a case.
-SELECT endpoint, state, attempts, created_at, delivered_at FROM workflow.deliveries WHERE case_id = $1 ORDER BY created_at;
+SELECT endpoint, state, attempts, created_at, delivered_at, receipt FROM workflow.deliveries WHERE case_id = $1 ORDER BY created_at;
 
 -- name: by_token
 -- The newest case that carries a lookup token.

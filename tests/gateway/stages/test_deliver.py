@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable, GatewayError
+from gateway.core.errors import ConfigurationError, EndpointRefused, EndpointUnavailable, GatewayError, Issue
 from gateway.core.ports import Decision, Outbound, Receipt
 from gateway.stages import deliver
 from gateway.stages.deliver import DeliverStage, Letter
@@ -126,6 +126,28 @@ async def test_a_refusal_is_settled_and_passed_on() -> None:
         await delivers(letter())
     assert [(key, receipt.accepted) for key, receipt in intents.settled] == [("c:2:clearinghouse-a", False)]
     assert delivers.breakers["clearinghouse-a"].failed == 0
+
+
+async def test_the_reason_of_a_refusal_is_kept_in_codes_and_positions() -> None:
+    said = (Issue("required", "ClaimResponse.insurer", "JANE DOE"), Issue("conflict", "", "JANE DOE"))
+    refusal = EndpointRefused("the endpoint answered 422", location="HTTP 422", issues=said)
+    intents = MemoryIntents()
+    with pytest.raises(EndpointRefused):
+        await stage(MemorySender(failure=refusal), intents)(letter())
+    ((_, receipt),) = intents.settled
+    assert receipt.reference == "the endpoint answered 422; required at ClaimResponse.insurer; conflict"
+
+
+@pytest.mark.parametrize(("retry_after", "attempts"), [(None, 3), (0.0, 3), (30.0, 1)])
+async def test_an_endpoint_that_says_when_to_come_again_is_not_asked_sooner(
+    retry_after: float | None, attempts: int
+) -> None:
+    intents = MemoryIntents()
+    delivers = stage(MemorySender(failure=EndpointUnavailable(retry_after=retry_after)), intents)
+    outbound = Outbound(endpoint="clearinghouse-a", data=b"x", media_type="t", idempotency_key="k")
+    with pytest.raises(EndpointUnavailable) as raised:
+        await delivers.send("acme", "clearinghouse-a", outbound, tries=3)
+    assert (raised.value.retry_after, len(intents.attempts)) == (retry_after, attempts)
 
 
 async def test_a_sender_may_serve_a_family_of_endpoints() -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters.fhir.wire import entries, terms
-from adapters.fhir.wire.elements import cancelled, certification_type, code, extension, extension_value, rows, value_of
+from adapters.fhir.wire.elements import cancelled, code, extension, extension_value, rows, value_of, withdrawn
 from gateway.core.errors import Unmappable
 from gateway.core.ports import Decision, ItemDecision
 from mappings.bundle_echo import Echo, derived_uuid
@@ -122,7 +122,7 @@ def decided_items(claim: Element, decision: Decision) -> dict[int, ItemDecision]
     """
     own = {item.sequence: item for item in decision.items}
     whole = own.get(0) or (None if decision.items else ItemDecision(sequence=0, action=decision.action))
-    all_withdrawn = certification_type(claim) == "3"
+    all_withdrawn = withdrawn(claim)
     found: dict[int, ItemDecision] = {}
     for item in rows(claim, "item"):
         sequence = int(item["sequence"])

@@ -23,6 +23,7 @@ from adapters.fhir.wire.elements import (
     npi,
     rows,
     value_of,
+    withdrawn,
 )
 from adapters.fhir.wire.terms import (
     ADMINISTRATION_REFERENCE,
@@ -148,14 +149,14 @@ def _line(item: dict[str, Any]) -> ServiceLine:
 
 
 def _kind(claim: dict[str, Any], lines: tuple[ServiceLine, ...]) -> str:
-    if certification_type(claim) == "3" or (lines and all(line.change == "cancelled" for line in lines)):
+    if withdrawn(claim) or (lines and all(line.change == "cancelled" for line in lines)):
         return "authorization.cancel"
     return "authorization.update" if rows(claim, "related") else "authorization.request"
 
 
 def _roll_up(claim: dict[str, Any], lines: tuple[ServiceLine, ...]) -> str:
     # UM02 stands on the Claim for the whole request; else the items' common code; a mixture is a revision.
-    said = certification_type(claim)
+    said = "3" if withdrawn(claim) else certification_type(claim)
     codes = {line.certification_type for line in lines if line.certification_type}
     if said or not codes:
         return said

@@ -36,7 +36,7 @@ from mappings.attachments import read_attachment
 from mappings.decision_to_claimresponse import pended, render
 from mappings.fhir_ledger import trace_leaves
 from mappings.fhir_pas import content_hash, read_request
-from mappings.fhir_r4 import facts_of_bundle, message_type, patient_key
+from mappings.fhir_r4 import REQUEST, authorization_keys, facts_of_bundle, message_type, patient_key, prior_claims
 
 MAPPING_R4 = "fhir_r4@1"
 LEADING = ("Claim", "CoverageEligibilityRequest")
@@ -130,8 +130,13 @@ class FhirCodec:
         trace_leaves(bundle, ledger)
         patient = patient_key(bundle)
         content = content_hash(bundle.get("entry"))
+        case: tuple[str, ...] = () if kind.startswith("clinical.") else ("fhir-r4", reception.client, kind, content)
+        reply: dict[str, Any] = {"rail": "fhir-r4", "client": reception.client}
+        if kind == REQUEST:
+            kind, aliases, parents = authorization_keys(bundle, reception.client)
+            reply |= {"aliases": [list(key) for key in aliases], "parents": [list(key) for key in parents]}
+            case = next((("fhir-r4", *key) for key in aliases if key[0] == "claim-address"), case)
         request = reception.attributes.get("idempotency-key") or raw.sha256
-        case = () if kind.startswith("clinical.") else ("fhir-r4", reception.client, kind, content)
         return Intake(
             type=kind,
             format="fhir-r4",
@@ -142,7 +147,7 @@ class FhirCodec:
             resource=bundle,
             facts=facts_of_bundle(bundle, reception),
             ledger=ledger,
-            reply={"rail": "fhir-r4", "client": reception.client},
+            reply=reply,
         )
 
     def _answer(self, positive: Callable[[], dict[str, Any]]) -> Callable[[GatewayError | None], bytes]:
@@ -176,12 +181,21 @@ def _wrapped(resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def _messages(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    """The business messages of an R4 Bundle: each leading resource first in a Bundle with all it refers to."""
-    all_entries = entries(bundle)
+    """The business messages of an R4 Bundle: each leading resource first in a Bundle with all it refers to.
+
+    A Claim that another one names as its prior is no message: it comes along to say what is revised.
+    """
+    all_entries, index = entries(bundle), BundleIndex(bundle)
     leading = [n for n, e in enumerate(all_entries) if (e.get("resource") or {}).get("resourceType") in LEADING]
+    named = {
+        index.entry_number(prior, number)
+        for number in leading
+        for prior in prior_claims(all_entries[number]["resource"])
+    }
+    leading = [n for n in leading if n not in named]
     if not leading:
         return [bundle]
-    index, found = BundleIndex(bundle), []
+    found = []
     for number in leading:
         rest = sorted(closure(bundle, number, index=index).reached - {number})
         found.append(bundle | {"entry": [all_entries[number], *(all_entries[other] for other in rest)]})

@@ -10,8 +10,14 @@ from adapters.fhir.wire.elements import code, coding, identifier, rows
 from gateway.core.envelope import Reception
 from mappings.fhir_claim import number, party, view_claim
 from mappings.fhir_facts import clinical_facts, coverage_facts, document_fact, facts_of, filled, patient_facts
+from mappings.fhir_pas import LookupKey, number_keys
+from mappings.own_addresses import address, meant
 
 Facts = dict[str, Any]
+
+REQUEST = "authorization.request"
+PRIOR = frozenset({"", "prior"})
+"""Relationship of a Claim that is revised; `associated` Claims are others (ex-relatedclaimrelationship)."""
 
 CLAIM_TYPES = {"claim": "claim.submit", "preauthorization": "authorization.request", "predetermination": "claim.submit"}
 """Claim.use → message type."""
@@ -43,6 +49,37 @@ def message_type(bundle: dict[str, Any]) -> str | None:
             return CLAIM_TYPES.get(str(resource.get("use")))
     present = {resource.get("resourceType") for resource in resources}
     return next((kind for name, kind in TYPES.items() if name in present), None)
+
+
+def prior_claims(claim: dict[str, Any]) -> list[Any]:
+    """The References to the Claims that this one revises."""
+    return [row.get("claim") for row in rows(claim, "related") if code(row.get("relationship")) in PRIOR]
+
+
+def authorization_keys(bundle: dict[str, Any], client: str) -> tuple[str, tuple[LookupKey, ...], tuple[LookupKey, ...]]:
+    """Of a preauthorization: its message type, what it is found by later, and what the case it continues is found by.
+
+    A Claim that is sent again from its address states its request anew, or takes it back; one that names a prior Claim
+    revises that one's case. A Claim without an address is known by what is in it only.
+    """
+    view, index = view_claim(bundle), BundleIndex(bundle)
+    first = entries(bundle)[0]
+    related = prior_claims(first["resource"])
+    kind = REQUEST if view.kind == "authorization.update" and not related else view.kind
+
+    def keys(where: str, named: list[dict[str, Any]]) -> list[LookupKey]:
+        known: tuple[str, ...] = (client, *patient_key(bundle))
+        found: list[LookupKey] = [("claim-address", *known, where)] if where else []
+        rest = [row for row in named if row.get("value")]
+        return found + [("claim-identifier", *known, str(row.get("system", "")), str(row["value"])) for row in rest]
+
+    own = keys(address(first), rows(first["resource"], "identifier"))
+    parents = [key for key in own if key[0] == "claim-address"]
+    for one in related:
+        logical = one.get("identifier") if isinstance(one, dict) else None
+        parents += keys(meant(index, one), [logical] if isinstance(logical, dict) else [])
+    numbers = number_keys(first["resource"], view) if kind != REQUEST else ()
+    return kind, tuple(own), (*parents, *numbers)
 
 
 def patient_key(bundle: dict[str, Any]) -> tuple[str, ...]:

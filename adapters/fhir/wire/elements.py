@@ -67,6 +67,12 @@ def certification_type(element: Any) -> str:
     return code(extension_value(element, CERTIFICATION_TYPE))
 
 
+def withdrawn(claim: Any) -> bool:
+    """Is the whole request taken back: certification type 3 (PAS), or a status that says so (R4, financial status)?"""
+    status = claim.get("status") if isinstance(claim, dict) else None
+    return certification_type(claim) == "3" or status in ("cancelled", "entered-in-error")
+
+
 def cancelled(element: Any) -> bool:
     """Is this item or supportingInfo withdrawn: infoCancelled = true, or certification type 3?"""
     flags = [row for row in rows(element, "modifierExtension") if row.get("url") == INFO_CANCELLED]

@@ -13,7 +13,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adapters.fhir.settings import PayerServer
+from adapters.fhir.settings import EhrServer, PayerServer
 from adapters.hl7.settings import PartnerSettings, SenderSettings
 from adapters.sftp.settings import SftpEndpoint
 from adapters.soap.settings import CoreEndpoint
@@ -102,6 +102,9 @@ class Partner(BaseModel):
     x12: PartnerProfile | None = Field(None, description="Its X12 identities, separators and acknowledgement policy.")
     core: CoreEndpoint | None = Field(None, description="Its CAQH CORE server.")
     fhir: PayerServer | None = Field(None, description="Its PAS server, where it decides and is asked over FHIR.")
+    ehr: EhrServer | None = Field(
+        None, description="Its EHR's FHIR server, where decisions on the Claims it posts to /fhir/r4 are written."
+    )
     core_login: CoreLogin | None = Field(None, description="How it signs in at our CAQH CORE edge.")
     ask: Asking | None = Field(None, description="For which payers we ask it for authorizations.")
 
@@ -166,6 +169,15 @@ class Partners:
         """Partners with a PAS server."""
         return tuple(partner for partner in self.all if partner.fhir is not None)
 
+    @property
+    def ehrs(self) -> tuple[Partner, ...]:
+        """Partners with an EHR that we write to."""
+        return tuple(partner for partner in self.all if partner.ehr is not None)
+
+    def written_to(self, client: str) -> str:
+        """The endpoint where decisions on a client's Claims are written, `ehr/<name>`; "" when nowhere."""
+        return next((f"ehr/{one.name}" for one in self.ehrs if one.ehr is not None and client in one.ehr.clients), "")
+
     def forwards_all(self, name: str) -> bool:
         """Whether this partner gets all documents that are sent for a case it decides."""
         return any(one.name == name and one.ask is not None and one.ask.documents == "all" for one in self.all)
@@ -210,4 +222,7 @@ def load(folder: Path | None) -> Partners:
     found = [read(path) for path in sorted(folder.glob("*.yaml"))]
     if len({partner.name for partner in found}) != len(found):
         raise ConfigurationError("two partner profiles have the same name", location=str(folder))
+    clients = [client for partner in found if partner.ehr is not None for client in partner.ehr.clients]
+    if len(set(clients)) != len(clients):
+        raise ConfigurationError("one client's Claims are answered at two EHRs", location=str(folder))
     return Partners(found)

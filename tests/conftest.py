@@ -27,6 +27,7 @@ settings.load_profile("gateway")
 
 TOGETHER = {
     "tests/e2e/test_payer": "payers",
+    "tests/e2e/test_ehr": "payers",
     "tests/e2e/": "servers",
     "tests/gateway/cluster/": "servers",
     "tests/gateway/stack/": "servers",

@@ -1,9 +1,10 @@
-"""Settings of the FHIR edge and of payers' servers that we ask. Every field is described; unknown ones are refused."""
+"""Settings of the FHIR edge, of payers' servers that we ask and of EHRs that we write to. Every field is described;
+unknown ones are refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -45,22 +46,18 @@ class FhirSettings(BaseModel):
     payer: str = Field("Payer", description="the payer's name on cards and in metadata")
 
 
-class PayerServer(BaseModel):
-    """A payer's PAS server that we ask: where it is, how we sign in, and how its later decisions reach us."""
+class FhirServer(BaseModel):
+    """Somebody's FHIR server that we call: where it is, and how we sign in."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: str = Field(
         pattern=r"^https?://[^/\s?#]+(/[^\s?#]*[^/\s?#])?$",
-        description="address up to and with the PAS version's path, no slash at the end; https outside of demo",
+        description="base address (PAS: with the version's path), no slash at the end; https outside of demo",
     )
-    version: Literal["2.2.1", "2.0.1"] = Field("2.2.1", description="PAS version spoken there")
     token_url: str = Field("", description="token endpoint of its authorization server (SMART Backend Services)")
     client_id: str = Field("", description="our client id there")
-    scope: str = Field(
-        "system/Claim.crus system/ClaimResponse.r system/Bundle.r system/Subscription.cruds",
-        description="scopes asked for",
-    )
+    scope: str = Field("", description="scopes asked for")
     key_id: str = Field("", description="`kid` of our key, as registered there")
     key: str = Field(
         "", description="secret reference of our private key (PEM: RSA of 2048 bits, or P-384)", repr=False
@@ -69,6 +66,37 @@ class PayerServer(BaseModel):
     certificate: Path | None = Field(None, description="our client certificate (PEM), where it wants mutual TLS")
     certificate_key: Path | None = Field(None, description="its private key (PEM)")
     authority: Path | None = Field(None, description="certificate authority to trust (PEM); none: the system's")
+    timeout: float = Field(20.0, gt=0, le=30, description="seconds for one whole call")
+
+    @model_validator(mode="after")
+    def _signs_in(self) -> Self:
+        smart = (self.token_url, self.client_id, self.key_id, self.key)
+        if any(smart) and not all(smart):
+            raise ValueError("SMART Backend Services need token_url, client_id, key_id and key")
+        if self.bearer and self.key:
+            raise ValueError("either a key or a fixed token, not both")
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise ValueError("certificate and certificate_key go together")
+        return self
+
+
+class EhrServer(FhirServer):
+    """The server of an EHR that posts Claims to /fhir/r4: what is decided on them is written there."""
+
+    clients: tuple[str, ...] = Field(
+        min_length=1, description="FHIR clients whose Claims are answered there (ids of the client registry)"
+    )
+    scope: str = Field("system/ClaimResponse.cu", description="scopes asked for")
+
+
+class PayerServer(FhirServer):
+    """A payer's PAS server that we ask, and how its later decisions reach us."""
+
+    version: Literal["2.2.1", "2.0.1"] = Field("2.2.1", description="PAS version spoken there")
+    scope: str = Field(
+        "system/Claim.crus system/ClaimResponse.r system/Bundle.r system/Subscription.cruds",
+        description="scopes asked for",
+    )
     timeout: float = Field(60.0, gt=0, le=120, description="seconds for one whole call")
     repeat_seconds: float = Field(
         90.0, ge=0, description="pause before the same is sent again where no answer came, though it may have arrived"
@@ -93,14 +121,7 @@ class PayerServer(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _signs_in(self) -> PayerServer:
-        smart = (self.token_url, self.client_id, self.key_id, self.key)
-        if any(smart) and not all(smart):
-            raise ValueError("SMART Backend Services need token_url, client_id, key_id and key")
-        if self.bearer and self.key:
-            raise ValueError("either a key or a fixed token, not both")
+    def _subscribes(self) -> Self:
         if self.subscribe and not self.organization:
             raise ValueError("a subscription needs `organization`, its filter; or `subscribe: false`")
-        if (self.certificate is None) != (self.certificate_key is None):
-            raise ValueError("certificate and certificate_key go together")
         return self

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from adapters.fhir.outbound import Authorize, FhirEndpoint, FhirSender
-from adapters.fhir.settings import PayerServer
+from adapters.fhir.settings import FhirServer, PayerServer
 from adapters.fhir.wire import FHIR_JSON, parse, serialize
 from gateway.app.core import App, now
 from gateway.core.errors import ConfigurationError, Unmappable
@@ -168,14 +168,16 @@ def _numbers(stream: Sequence[events.StoredEvent], about: int) -> dict[str, str]
     return found
 
 
-def server_client(server: PayerServer, profile: str) -> FhirSender:
-    """The client of a payer's server, signed in as its profile says. Raises ConfigurationError."""
+def server_client(server: FhirServer, profile: str) -> FhirSender:
+    """The client of a partner's server, signed in as its profile says. Raises ConfigurationError."""
     addresses = [server.base_url, *([server.token_url] if server.token_url else [])]
     if profile != "demo" and (server.bearer or any(urlsplit(one).scheme != "https" for one in addresses)):
         raise ConfigurationError("a fixed token and plain http are for the demo profile only", location="fhir")
     tls = TlsSettings(certificate=server.certificate, key=server.certificate_key, authorities=server.authority)
     http = client(ClientSettings(read_seconds=server.timeout, max_connections=100, tls=tls))
-    endpoint = FhirEndpoint(server.base_url, seconds=server.timeout, repeat_seconds=server.repeat_seconds)
+    # What may have arrived is not asked again at once; what is written to one place may be written again.
+    pause = server.repeat_seconds if isinstance(server, PayerServer) else None
+    endpoint = FhirEndpoint(server.base_url, seconds=server.timeout, repeat_seconds=pause)
     authorize: Authorize | None = None
     if server.key:
         credentials = ClientCredentials.load(

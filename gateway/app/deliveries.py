@@ -20,7 +20,7 @@ from adapters.fhir.wire import FHIR_JSON, serialize
 from adapters.hl7.outbound import MllpSender
 from adapters.sftp.inbound import ENCRYPTED, pgp_keys, target_of
 from adapters.sftp.outbound import SftpSender
-from gateway.app import x12
+from gateway.app import ehr, x12
 from gateway.app.core import App, now
 from gateway.app.core_later import PICKUP, PICKUPS_PER_SECOND, LeftForPickUp
 from gateway.core.errors import EndpointRefused
@@ -29,7 +29,7 @@ from gateway.core.ports import Outbound, Sender
 from gateway.infra import pgp
 from gateway.infra.http import ClientSettings, client, client_transport
 from gateway.infra.postgres import Connection
-from gateway.partners import Partner
+from gateway.partners import Partner, Partners
 from gateway.security.egress import EgressPolicy, GuardedTransport, system_resolve
 from gateway.security.secrets import secret
 from gateway.stages.deliver import Letter
@@ -42,6 +42,9 @@ from mappings.fhir_to_hl7.authorization import render_answer
 NOTIFY = "fhir-notify"
 """Endpoint of rest-hook notifications: `fhir-notify.<subscription id>`; one queue and one rate for all of them."""
 
+PAS_VERSION = "2.2.1"
+"""Of the PAS endpoint that takes what an EHR is asked for."""
+
 PAS_HELD = timedelta(seconds=12)
 """How long the edge holds a `$submit` (`Settings.fast_lane_seconds`, at most); then it has said "pended"."""
 
@@ -51,7 +54,7 @@ def base_url(app: App, version: str) -> str:
     return f"{app.settings.public_url.rstrip('/')}/fhir/pas/{version}"
 
 
-async def ways_back(connection: Connection, case: Case, lane: str) -> tuple[str, ...]:
+async def ways_back(partners: Partners, connection: Connection, case: Case, lane: str) -> tuple[str, ...]:
     """Who must hear of a decision, found in the transaction that records it.
 
     Nobody when the caller waits for it (`lane` is fast for a run's first decision), but only as long as it does: after
@@ -63,7 +66,7 @@ async def ways_back(connection: Connection, case: Case, lane: str) -> tuple[str,
     if reply.get("rail") == "fhir-pas":
         found = await watching_client(connection, case.tenant, reply["client"], _organizations(case))
         return tuple(f"{NOTIFY}.{identity}" for identity in found)
-    endpoint = str(reply.get("endpoint", ""))
+    endpoint = ehr.way_back(partners, case) if reply.get("rail") == "fhir-r4" else str(reply.get("endpoint", ""))
     return (endpoint,) if endpoint else ()
 
 
@@ -161,10 +164,11 @@ def guarded_client(app: App) -> httpx.AsyncClient:
 
 
 def senders(app: App, notifications: Notifications) -> Mapping[str, Sender]:
-    """Sender by endpoint: `sftp/<partner>`, `mllp/<partner>`, `fhir-notify`."""
+    """Sender by endpoint: `sftp/<partner>`, `mllp/<partner>`, `ehr/<partner>`, `fhir-notify`."""
     found: dict[str, Sender] = {
         NOTIFY: RestHookSender(guarded_client(app), notifications.lookup),
         PICKUP: LeftForPickUp(),
+        **ehr.senders(app),
     }
     for partner in app.partners.all:
         if partner.sftp is not None:
@@ -185,6 +189,7 @@ def renderers(app: App, notifications: Notifications) -> Mapping[str, Render]:
         "fhir-pas": notifications.render,
         "x12": encrypted(app.partners.sftp, x12.renderer(app)),
         "hl7v2": render_hl7,
+        "fhir-r4": ehr.Write(app.partners, base_url(app, PAS_VERSION)),
     }
 
 
@@ -243,7 +248,7 @@ def rates(app: App) -> Mapping[str, float]:
     partners = {
         f"{kind}/{partner.name}": partner.per_second
         for partner in app.partners.all
-        for kind in ("sftp", "mllp", "core", "fhir")
+        for kind in ("sftp", "mllp", "core", "fhir", "ehr")
         if getattr(partner, kind) is not None
     }
     return {NOTIFY: app.settings.notifications_per_second, PICKUP: PICKUPS_PER_SECOND, **partners}

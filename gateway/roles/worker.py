@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from gateway.app import App, asking, asking_fhir, deliveries, forwarding, now
@@ -83,11 +84,11 @@ async def run(app: App, stop: asyncio.Event, ready: Callable[[], None]) -> None:
             cases=app.cases,
             policy=app.policy,
             deliver_stage=deliver,
-            ways_back=deliveries.ways_back,
+            ways_back=partial(deliveries.ways_back, app.partners),
             lookup_keys=lookup_keys,
             clock=now,
         )
-        clocks = ClockActivities(cases=app.cases, ways_back=deliveries.ways_back, clock=now)
+        clocks = ClockActivities(cases=app.cases, ways_back=cases.ways_back, clock=now)
         payers, inquiries, documents = payer_activities(app, cases, intents, deliver)
         shaking = HandshakeActivities(
             render=notifications.handshake,

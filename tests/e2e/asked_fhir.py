@@ -1,4 +1,6 @@
-"""Payers that are asked over FHIR: our own gateway in the payer's place, and a hostile server; and who asks them."""
+"""Payers that are asked over FHIR: our own gateway in the payer's place, and a hostile server; and who asks them.
+
+Beside them the server of an EHR that is written to; what it does, `tests/e2e/ehr.py` says."""
 
 from __future__ import annotations
 
@@ -27,6 +29,8 @@ PLAN, ROUGH, SLOW, OLD, HOUSE = "fhir-plan", "rough-plan", "slow-plan", "old-pla
 """Our gateway as payer by PAS 2.2.1; the hostile double with a short and a long deadline; our gateway by PAS 2.0.1; who
 drops and fetches X12."""
 PAYERS = {PLAN: ["FHIRPLAN", "PAYER01", "ACME"], ROUGH: ["ROUGHPLAN"], SLOW: ["SLOWPLAN"], OLD: ["OLDPLAN"]}
+CLINIC = "clinic"
+"""Who is written to. It signs us in by our key of this name."""
 SENDER = "OURGATEWAY"
 SCOPES = "system/Claim.crus system/Subscription.cruds system/ClaimResponse.r system/Bundle.r"
 
@@ -120,6 +124,8 @@ class FhirAsking(Asking):
     payer: Gateway
     rough: RoughPayer
     """The hostile double."""
+    ehr: RoughPayer
+    """The EHR of the client that posts to /fhir/r4."""
 
     def watch(self, plan: str) -> dict[str, Any]:
         """What we know of our subscription at a payer."""
@@ -156,10 +162,11 @@ def asked_of(plan: str, *codes: str, scheme: str = "urn") -> tuple[Element, str]
 @contextlib.contextmanager
 def asking_by_fhir(folder: Path) -> Iterator[FhirAsking]:
     """A payer, a hostile one, and the gateway that asks both."""
-    rough = RoughPayer(nothing)
-    rough.start()
+    rough, ehr = RoughPayer(nothing), RoughPayer(nothing)
     with contextlib.ExitStack() as stack:
-        stack.callback(rough.stop)
+        for double in (rough, ehr):
+            double.start()
+            stack.callback(double.stop)
         (folder / "payer").mkdir()
         payer = stack.enter_context(running(folder / "payer" / "state", _registered(folder)))
         token = f"file:{payer.state / 'secrets' / 'bearer.token'}"
@@ -178,10 +185,11 @@ def asking_by_fhir(folder: Path) -> Iterator[FhirAsking]:
         for name, server in servers.items():
             profile = {"name": name, "fhir": server, "ask": {"payers": PAYERS[name], "by": "fhir"}}
             (partners / f"{name}.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
+        (partners / f"{CLINIC}.yaml").write_text(yaml.safe_dump(_clinic(folder, ehr.port)), encoding="utf-8")
         drop = _clearinghouse(folder, partners, stack)
         (folder / "asker").mkdir()
         gateway = stack.enter_context(running(folder / "asker" / "state", {"GATEWAY_PARTNERS": str(partners)}))
-        yield FhirAsking(gateway, {}, {HOUSE: drop}, payer, rough)
+        yield FhirAsking(gateway, {}, {HOUSE: drop}, payer, rough, ehr)
 
 
 def _registered(folder: Path) -> dict[str, str]:
@@ -193,6 +201,19 @@ def _registered(folder: Path) -> dict[str, str]:
              "organizations": [SENDER]}  # fmt: skip
     (folder / "clients.yaml").write_text(json.dumps({"clients": [asker]}), encoding="utf-8")
     return {"GATEWAY_CLIENTS": str(folder / "clients.yaml"), "GATEWAY_SIGNING_KEY": f"file:{folder / 'payer.pem'}"}
+
+
+def _clinic(folder: Path, port: int) -> dict[str, Any]:
+    """Who posts Claims with the demonstration's token, and is written what is decided on them."""
+    (folder / "ehr.pem").write_bytes(pem(ec_key(CLINIC)))
+    url = f"http://127.0.0.1:{port}"
+    signs_in = {
+        "token_url": f"{url}/token",
+        "client_id": "gateway",
+        "key_id": "k1",
+        "key": f"file:{folder / 'ehr.pem'}",
+    }
+    return {"name": CLINIC, "ehr": {"base_url": f"{url}/fhir", "clients": ["demo"], "timeout": 2, **signs_in}}
 
 
 def _clearinghouse(folder: Path, partners: Path, stack: contextlib.ExitStack) -> Path:

@@ -3,6 +3,7 @@
     POST /fhir/r4/{type}   201, Location: the resource under an id of ours    (Claim, ServiceRequest, Patient …)
     POST /fhir/r4          Bundle: transaction or batch → the response Bundle; message or collection → OperationOutcome
 
+A preauthorization is decided; who is told, the way back says (README, decision 0090).
 Everything of a body is accepted, or nothing is (a batch, too: it is one message to us, and resending it whole is safe).
 Conditional create, update and delete are not handled: this is a feed, not a repository. The resource can be read back.
 """

@@ -52,7 +52,8 @@ def test_a_profile_that_cannot_be_asked_is_refused(tmp_path: Path, missing: str,
 
 def test_the_sample_profiles_are_some() -> None:
     found = load(Path(samples.__file__).parent / "partners").all
-    assert {one.asked_at for one in found} == {"core/sample-health-plan", "fhir/sample-fhir-plan"}
+    assert {one.asked_at for one in found} == {"core/sample-health-plan", "fhir/sample-fhir-plan", ""}
+    assert Partners(found).written_to("ehr-a") == "ehr/sample-ehr"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.app import now
 from gateway.app.deliveries import ways_back
+from gateway.partners import Partners
 from gateway.store.cases import Case
 
 
@@ -36,4 +37,4 @@ def case(version: int, seconds: float | None, run: int = 0) -> Case:
     ],
 )
 async def test_the_line_or_the_endpoint(lane: str, given: Case, told: bool) -> None:
-    assert await ways_back(cast("Any", None), given, lane) == (("mllp/north",) if told else ())
+    assert await ways_back(Partners(), cast("Any", None), given, lane) == (("mllp/north",) if told else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +27,9 @@ ACTIONS: Mapping[str, Action] = {
 AR, so each partner may set its own."""
 
 
+_CODE = re.compile(r"[0-9]{1,3}")
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One acknowledgement, or an application answer that carries one."""
@@ -37,7 +41,7 @@ class Reply:
     kind: str
     """MSH-9.1: ACK, RPA, RRI …"""
     conditions: tuple[str, ...]
-    """Codes of table 0357 in its ERR segments."""
+    """Codes of table 0357 in its ERR segments; what has more than three digits is no code, and may be anything."""
     raw: bytes
 
     @property
@@ -61,7 +65,7 @@ def read_reply(raw: bytes, *, charset: str | None = None) -> Reply | None:
         code if code in ACTIONS else "",
         msa.get(2),
         message.code,
-        tuple(condition for condition in conditions if condition.isascii() and condition.isdigit()),
+        tuple(condition for condition in conditions if _CODE.fullmatch(condition)),
         raw,
     )
 

@@ -237,6 +237,14 @@ def test_without_a_header_the_sender_still_hears_no() -> None:
     assert (read.code, read.get("MSA-1"), read.get("MSA-2"), read.get("ERR-3")) == ("ACK", "AR", "", "100")
 
 
+def test_what_cannot_be_an_error_condition_is_not_kept() -> None:
+    head = b"MSH|^~\\&|B|B|A|A|20260301101500||ACK|1|P|2.5.1\rMSA|AE|C1\r"
+    errors = b"ERR||PID^1^3|207^Application error^HL70357|E\rERR||PID^1^3|555010199|E\rERR||PID^1^3|DOE JANE|E\r"
+    reply = read_reply(head + errors)
+    assert reply is not None
+    assert reply.conditions == ("207",), "numbers of patients are kept nowhere"
+
+
 def test_conditions_of_table_0155() -> None:
     assert [wanted(condition, good=True) for condition in ("AL", "NE", "ER", "SU", "??")] == [
         True,

@@ -188,11 +188,13 @@ def _messages(bundle: dict[str, Any]) -> list[dict[str, Any]]:
     all_entries, index = entries(bundle), BundleIndex(bundle)
     leading = [n for n, e in enumerate(all_entries) if (e.get("resource") or {}).get("resourceType") in LEADING]
     named = {
-        index.entry_number(prior, number)
+        prior
         for number in leading
-        for prior in prior_claims(all_entries[number]["resource"])
+        for one in prior_claims(all_entries[number]["resource"])
+        if (prior := index.entry_number(one, number)) != number
     }
-    leading = [n for n in leading if n not in named]
+    # Claims that name each other are a fault of the sender's; each is looked at, none is lost.
+    leading = [n for n in leading if n not in named] or leading
     if not leading:
         return [bundle]
     found = []

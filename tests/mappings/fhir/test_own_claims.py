@@ -129,3 +129,17 @@ def test_what_is_no_preauthorization_is_as_it_was() -> None:
     billed = one(copy.deepcopy(claim(use="claim")))
     assert billed.type == "claim.submit"
     assert billed.reply == {"rail": "fhir-r4", "client": "ehr-a"}
+
+
+def test_claims_that_name_themselves_or_each_other_are_messages_all_the_same() -> None:
+    def entry(identity: str, prior: str) -> Element:
+        related = [{"claim": {"reference": f"Claim/{prior}"}, "relationship": PRIOR}]
+        return {"fullUrl": f"http://ehr.test/Claim/{identity}", "resource": claim(identity, related=related)}
+
+    patient = {"fullUrl": "http://ehr.test/Patient/p1", "resource": {"resourceType": "Patient", "id": "p1"}}
+    for claims in ([entry("a", "a")], [entry("a", "b"), entry("b", "a")]):
+        bundle = {"resourceType": "Bundle", "type": "collection", "entry": [patient, *claims]}
+        found = [
+            entry["resource"]["id"] for each in posted(bundle) if each.resource for entry in each.resource["entry"][:1]
+        ]
+        assert found == [row["resource"]["id"] for row in claims]

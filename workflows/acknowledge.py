@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from gateway.core.errors import DeliveryError
     from gateway.core.ports import Outbound, Receipt
     from workflows.inputs import Acknowledgement
+    from workflows.sending import ALIVE
 
 MEDIA_TYPE = "x-application/hl7-v2+er7"
 GIVEN_UP = timedelta(days=3)
@@ -60,5 +61,6 @@ class Acknowledge:
             task_queue=f"deliver.{given.endpoint}",
             start_to_close_timeout=timedelta(minutes=2),
             schedule_to_close_timeout=GIVEN_UP,
+            heartbeat_timeout=ALIVE,
             retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=10)),
         )

@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         Message,
         Review,
     )
+    from workflows.sending import ALIVE
     from workflows.state import LOCAL_RETRY, LOCAL_TIMEOUT
 
 Raw = dict[str, Any]
@@ -241,6 +242,7 @@ class Case(AsksPayers):
             result_type=str,
             start_to_close_timeout=timedelta(minutes=2),
             schedule_to_close_timeout=duration(retry["until"]),
+            heartbeat_timeout=ALIVE,
             retry_policy=RetryPolicy(
                 initial_interval=duration(retry["initial"]), maximum_interval=duration(retry["maximum"])
             ),

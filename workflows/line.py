@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from workflows.definitions import duration
     from workflows.inputs import AskInput, StepOutcome
+    from workflows.sending import ALIVE
 
 ATTEMPT_TIMEOUT = timedelta(minutes=5)
 """One attempt: its turn within the endpoint's rate, and the longest a CORE server may take (a minute)."""
@@ -54,6 +55,7 @@ class Line:
                 result_type=StepOutcome,
                 start_to_close_timeout=ATTEMPT_TIMEOUT,
                 schedule_to_close_timeout=duration(retry["until"]),
+                heartbeat_timeout=ALIVE,
                 retry_policy=RetryPolicy(
                     initial_interval=duration(retry["initial"]), maximum_interval=duration(retry["maximum"])
                 ),

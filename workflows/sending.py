@@ -12,6 +12,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.inputs import AskInput, StepOutcome
 
 
+ALIVE = timedelta(seconds=20)
+"""A worker that is silent for so long has died, and another attempt begins (`gateway.infra.temporal.BEAT`)."""
+
+
 async def send(given: AskInput, *, attempt: timedelta, until: timedelta) -> StepOutcome | None:
     """What came of it; None where nobody took it. `attempt`: one attempt's time; `until`: that of all of them."""
     pauses = RetryPolicy(
@@ -25,6 +29,7 @@ async def send(given: AskInput, *, attempt: timedelta, until: timedelta) -> Step
             result_type=StepOutcome,
             start_to_close_timeout=attempt,
             schedule_to_close_timeout=until,
+            heartbeat_timeout=ALIVE,
             retry_policy=pauses,
         )
     except ActivityError:

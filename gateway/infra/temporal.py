@@ -52,6 +52,8 @@ from gateway.stages.start import CaseStart, Opened
 CASE_WORKFLOW = "Case"
 CASE_QUEUE = "cases"
 RPC_TIMEOUT = timedelta(seconds=5)
+BEAT = timedelta(seconds=5)
+"""Between two signs of life of a delivery; `workflows.sending.ALIVE` is how long none may be missed."""
 PRIORITY = {"expedited": 1, "standard": 3}
 """Temporal's priority keys: 1 is served first."""
 PASSTHROUGH = (
@@ -269,6 +271,40 @@ class _LoggedActivity(ActivityInboundInterceptor):
             raise
 
 
+class Alive(Interceptor):
+    """Activities say that they live while they run, where they have a heartbeat timeout: what a worker that died had
+    begun is begun by another one as soon as that is over, not when the longest attempt would be."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """Wrap."""
+        return _LivingActivity(next)
+
+
+class _LivingActivity(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        if not activity.info().heartbeat_timeout:
+            return await super().execute_activity(input)
+        beating = asyncio.create_task(_beat())
+        work = asyncio.ensure_future(super().execute_activity(input))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # Heartbeats bring word that the workflow wants it no more. What may be at the other side already is
+            # finished and recorded all the same; only a worker that stops, or the attempt's time, breaks it off.
+            told = activity.cancellation_details()
+            if told is None or not (told.cancel_requested or told.not_found):
+                work.cancel()
+            return await work
+        finally:
+            beating.cancel()
+
+
+async def _beat() -> None:
+    while True:
+        await asyncio.sleep(BEAT.total_seconds())
+        activity.heartbeat()
+
+
 def case_worker(
     client: Client,
     *,
@@ -307,8 +343,9 @@ def delivery_worker(
         max_task_queue_activities_per_second=per_second,
         max_concurrent_activities=at_once,
         max_concurrent_activity_task_polls=2,
+        max_heartbeat_throttle_interval=BEAT,
         graceful_shutdown_timeout=timedelta(seconds=10),
-        interceptors=[FailureLog()],
+        interceptors=[FailureLog(), Alive()],
     )
 
 

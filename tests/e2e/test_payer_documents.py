@@ -122,8 +122,8 @@ def test_a_worker_that_dies_before_it_hears_the_answer_sends_the_same_bytes(aske
 
     payer.on_documents = dies
     submit(asked, attachment(ours, "MEMBER77", final=True))
-    # Temporal gives the attempt two minutes before it starts another one.
-    wait_for("they are taken", 240, lambda: asked.events(trace, "DocumentsTaken"))
+    # A worker that gives no sign of life for twenty seconds is taken for dead (workflows.sending.ALIVE).
+    wait_for("they are taken", 60, lambda: asked.events(trace, "DocumentsTaken"))
     tries = of_number(asked, PATIENT, "ACNDOC3")
     assert len(tries) >= 2
     assert len({(one.data, one.payload_id) for one in tries}) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -138,6 +140,28 @@ def test_a_payer_in_trouble_is_asked_the_same_again_until_it_answers(plans: Fhir
     least = 2.9 if trouble is throttled else 1.9
     pauses = [later.at - earlier.at for earlier, later in pairwise(tries)]
     assert all(pause >= least for pause in pauses), pauses
+
+
+def test_a_worker_that_dies_while_it_asks_asks_the_same_again(plans: FhirAsking) -> None:
+    killed: list[int] = []
+
+    def dies(call: Call) -> Told:
+        if not killed:
+            killed.append(plans.gateway.pids()["worker"])
+            os.kill(killed[0], signal.SIGKILL)
+            time.sleep(0.5)
+        return approve(call)
+
+    plans.rough.script = Script(dies)
+    bundle, trace = asked_of(ROUGH, "X1001")
+    answer, took = plans.post(bundle)
+    assert took < 15  # nobody says "pended" in time, so the edge does
+    assert actions_of(response(answer)["item"]) == ["A4"]
+    # A worker that gives no sign of life for twenty seconds is taken for dead (workflows.sending.ALIVE).
+    wait_for("the decision", 60, lambda: plans.decided(trace)[-1:] == ["A1"])
+    tries = plans.rough.of(trace)
+    assert len(tries) == 2
+    assert len({(one.body, one.headers["idempotency-key"]) for one in tries}) == 1
 
 
 def test_an_answer_after_fourteen_seconds_is_told_when_it_comes(plans: FhirAsking, receiver: Receiver) -> None:

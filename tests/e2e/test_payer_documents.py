@@ -101,7 +101,7 @@ def test_a_payer_in_trouble_gets_the_same_again_and_a_refusal_is_a_task_beside_t
     assert asked.events(trace, "PayerAnswered") == []
     done = command(asked.gateway, "tasks", "again", task, "--reviewer", "ops-2")
     assert done.returncode == 0, done.stderr
-    wait_for("they are taken", 60, lambda: asked.events(trace, "DocumentsTaken"))
+    wait_for("they are taken", 120, lambda: asked.events(trace, "DocumentsTaken"))
     *_, first, last = of_number(asked, HASTY, "ACNDOC2")
     assert control_number_of(first.data) != control_number_of(last.data)
     assert [row[:2] for row in last.documents] == [("2", "ACNDOC2")]
@@ -123,7 +123,7 @@ def test_a_worker_that_dies_before_it_hears_the_answer_sends_the_same_bytes(aske
     payer.on_documents = dies
     submit(asked, attachment(ours, "MEMBER77", final=True))
     # A worker that gives no sign of life for twenty seconds is taken for dead (workflows.sending.ALIVE).
-    wait_for("they are taken", 60, lambda: asked.events(trace, "DocumentsTaken"))
+    wait_for("they are taken", 120, lambda: asked.events(trace, "DocumentsTaken"))
     tries = of_number(asked, PATIENT, "ACNDOC3")
     assert len(tries) >= 2
     assert len({(one.data, one.payload_id) for one in tries}) == 1

@@ -158,7 +158,7 @@ def test_a_worker_that_dies_while_it_asks_asks_the_same_again(plans: FhirAsking)
     assert took < 15  # nobody says "pended" in time, so the edge does
     assert actions_of(response(answer)["item"]) == ["A4"]
     # A worker that gives no sign of life for twenty seconds is taken for dead (workflows.sending.ALIVE).
-    wait_for("the decision", 60, lambda: plans.decided(trace)[-1:] == ["A1"])
+    wait_for("the decision", 120, lambda: plans.decided(trace)[-1:] == ["A1"])
     tries = plans.rough.of(trace)
     assert len(tries) == 2
     assert len({(one.body, one.headers["idempotency-key"]) for one in tries}) == 1

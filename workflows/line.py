@@ -8,13 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.definitions import duration
-    from workflows.inputs import AskInput, StepOutcome
-    from workflows.sending import ALIVE
+    from workflows.inputs import AskInput
+    from workflows.sending import send
 
 ATTEMPT_TIMEOUT = timedelta(minutes=5)
 """One attempt: its turn within the endpoint's rate, and the longest a CORE server may take (a minute)."""
@@ -46,25 +44,10 @@ class Line:
         self._task = asyncio.create_task(self._send(given, retry))
 
     async def _send(self, given: AskInput, retry: dict[str, Any]) -> None:
-        version = 0
-        try:
-            outcome: StepOutcome = await workflow.execute_activity(
-                "ask",
-                given,
-                task_queue=f"deliver.{given.endpoint}",
-                result_type=StepOutcome,
-                start_to_close_timeout=ATTEMPT_TIMEOUT,
-                schedule_to_close_timeout=duration(retry["until"]),
-                heartbeat_timeout=ALIVE,
-                retry_policy=RetryPolicy(
-                    initial_interval=duration(retry["initial"]), maximum_interval=duration(retry["maximum"])
-                ),
-            )
-        except ActivityError:
-            self.failed = True
-        else:
-            self.sent = outcome.outcome == "sent"
-            version = outcome.version
+        outcome = await send(given, attempt=ATTEMPT_TIMEOUT, until=duration(retry["until"]))
+        self.failed = outcome is None
+        self.sent = outcome is not None and outcome.outcome == "sent"
+        version = outcome.version if outcome is not None else 0
         self.sending = False
         self._tell(version)
 

@@ -1,4 +1,4 @@
-"""Sending what was stored to a payer, beside the case's steps: by the activity `ask`, as a request is sent."""
+"""Sending what was stored to a payer: a request, a document, an inquiry; by the activity `ask`."""
 
 from __future__ import annotations
 

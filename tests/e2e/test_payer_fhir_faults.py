@@ -251,9 +251,9 @@ class Hook:
         if call.method == "POST":
             self.made.append(call)
             return told({**call.bundle, "id": SUBSCRIPTION, "status": "requested"}, 201)
-        if call.method == "GET" and "$status" in call.path:
-            return 404, {}, b""
-        return 404, {}, b""
+        if call.method == "GET" and call.path.endswith(SUBSCRIPTION) and self.made:
+            return told({**self.made[-1].bundle, "id": SUBSCRIPTION, "status": "active"})
+        return 404, {}, b""  # `$status` is not served here
 
     @property
     def channel(self) -> Element:
